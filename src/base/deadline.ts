@@ -1,0 +1,44 @@
+import type { Clock } from './clock.ts'
+import { HearthError } from './errors.ts'
+
+export interface Deadline {
+  clock: Clock
+  /** How long the wait may take, ms. */
+  ms: number
+  /** What is waited for, as a noun phrase: "the advert of peer X". It becomes part of the error. */
+  whose: string
+  signal?: AbortSignal | undefined
+}
+
+/**
+ * Runs `work` with a signal that is aborted when the time is up or the outer signal is aborted.
+ * The returned promise settles by then, whether or not `work` heeds its signal.
+ * Throws `deadline-passed`, saying what was waited for; or the outer signal's reason.
+ */
+export async function withDeadline<T>(
+  deadline: Deadline,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { clock, ms, whose, signal: outer } = deadline
+  outer?.throwIfAborted()
+  const inner = new AbortController()
+  const onOuterAbort = (): void => inner.abort(outer?.reason)
+  outer?.addEventListener('abort', onOuterAbort, { once: true })
+  const cancel = clock.schedule(ms, () =>
+    inner.abort(
+      new HearthError('deadline-passed', `no answer within ${ms} ms: ${whose}`, { data: { whose, ms } }),
+    ),
+  )
+  try {
+    return await Promise.race([work(inner.signal), rejectOnAbort(inner.signal)])
+  } finally {
+    cancel()
+    outer?.removeEventListener('abort', onOuterAbort)
+  }
+}
+
+function rejectOnAbort(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+  })
+}

@@ -1,0 +1,57 @@
+/**
+ * Every bound on what comes from outside, in one place, with the relations between them asserted
+ * below. test/base/limits.test.ts lists for each the test that reaches it.
+ */
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+/** One message of a control or task protocol, bytes. A longer announced length ends the stream. */
+export const FRAME_BYTES_MAX: number = MIB
+/** One write of bulk bytes, bytes: above 64–256 KiB nothing is gained. */
+export const BULK_SLICE_BYTES: number = 256 * KIB
+/** Bytes a stream may hold that its reader has not taken; then the sender is held back. */
+export const STREAM_UNREAD_BYTES_HIGH: number = 2 * MIB
+/** yamux receive window, bytes; must stay below the read buffer, or pausing kills the stream. */
+export const STREAM_WINDOW_BYTES_INITIAL: number = MIB
+export const STREAM_WINDOW_BYTES_MAX: number = 4 * MIB
+/** yamux read buffer, bytes. */
+export const STREAM_READ_BUFFER_BYTES_MAX: number = 16 * MIB
+/** Bytes one stream may have queued for sending before `send` waits. */
+export const STREAM_UNSENT_BYTES_MAX: number = 32 * MIB
+
+/** Connections of one peer. */
+export const CONNECTIONS_MAX = 64
+/** Streams of one protocol that one remote peer may have open to us. */
+export const STREAMS_PER_PROTOCOL_AND_PEER_MAX = 4
+
+/** A signed advert, bytes, and the contexts in it. */
+export const ADVERT_BYTES_MAX: number = 16 * KIB
+export const ADVERT_CONTEXTS_MAX = 64
+/** Adverts kept of other peers. */
+export const ADVERTS_KEPT_MAX = 4096
+
+/** One line of a job file, bytes; it travels inside a frame. */
+export const REQUEST_LINE_BYTES_MAX: number = MIB - 64 * KIB
+/** Nesting of a request's JSON. */
+export const JSON_DEPTH_MAX = 64
+/** Requests in one task frame. */
+export const REQUESTS_PER_FRAME_MAX = 256
+/** Results a worker keeps that the submitter has not acknowledged, bytes and ms. */
+export const UNDELIVERED_RESULT_BYTES_MAX: number = 64 * MIB
+export const UNDELIVERED_RESULT_AGE_MS_MAX: number = 10 * 60_000
+/** Task sessions that one peer serves at once. */
+export const TASK_SESSIONS_MAX = 64
+
+/** A context's chunk, bytes: the unit of hashing, of transfer and of blame. */
+export const CHUNK_BYTES: number = MIB
+/** An encoded manifest, bytes, and the files in it. */
+export const MANIFEST_BYTES_MAX: number = 4 * MIB
+export const MANIFEST_FILES_MAX = 4096
+
+if (STREAM_WINDOW_BYTES_MAX >= STREAM_READ_BUFFER_BYTES_MAX)
+  throw new RangeError('a paused stream would be reset')
+if (STREAM_UNREAD_BYTES_HIGH + STREAM_WINDOW_BYTES_MAX > STREAM_READ_BUFFER_BYTES_MAX) {
+  throw new RangeError('a slow reader would be reset')
+}
+if (REQUEST_LINE_BYTES_MAX >= FRAME_BYTES_MAX) throw new RangeError('a request must fit in one frame')
