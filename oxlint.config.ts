@@ -97,6 +97,7 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
     'unicorn/consistent-function-scoping': 'off',
     'unicorn/require-module-specifiers': 'off',
     'import/no-unassigned-import': 'off',
+    'import/no-named-as-default-member': 'off',
     'typescript/no-unsafe-type-assertion': 'off',
     'typescript/no-unnecessary-type-arguments': 'off',
     'no-underscore-dangle': 'off',

@@ -1,0 +1,190 @@
+import type { Random } from '../base/random.ts'
+import type { Phase } from './task-messages.ts'
+
+/** A peer that might run the job, as its advert says. */
+export interface Candidate {
+  peer: string
+  /** Where the job's context is on it. */
+  tier: 'warm' | 'stored' | 'partial' | 'absent'
+  accepts: boolean
+  /** Why it does not accept, as a code. */
+  reason?: string | undefined
+}
+
+/** Why something does not run: a code for programs, words for people. */
+export interface Refusal {
+  code: string
+  words: string
+}
+
+/** What a coordinator knows of one peer. */
+export interface PeerView {
+  readonly peer: string
+  tier: Candidate['tier']
+  accepts: boolean
+  /** known: no link. connecting: a link is being made. Otherwise what the peer says of itself. */
+  phase: 'known' | 'connecting' | Phase
+  /** What the peer said of its progress, as "fetching 41 %". */
+  detail: string | undefined
+  /** Why it is not used now. */
+  refusal: Refusal | undefined
+  /** Requests it wants now. */
+  credit: number
+  /** Requests that are out to it. */
+  outstanding: Set<number>
+  heardAtMs: number
+  failures: number
+  retryAtMs: number
+  resultCount: number
+}
+
+export interface CandidateBookOptions {
+  peersMax: number
+  retryMs: number
+  retryMsMax: number
+}
+
+const TIER_ORDER: Record<Candidate['tier'], number> = { warm: 0, stored: 1, partial: 2, absent: 3 }
+
+/** The peers that a coordinator knows: whom it uses, whom it could use, and why not the rest. Pure data. */
+export class CandidateBook {
+  #options: CandidateBookOptions
+  #views = new Map<string, PeerView>()
+  #linked = new Map<string, PeerView>()
+
+  constructor(options: CandidateBookOptions) {
+    this.#options = options
+  }
+
+  get(peer: string): PeerView | undefined {
+    return this.#views.get(peer)
+  }
+
+  all(): Iterable<PeerView> {
+    return this.#views.values()
+  }
+
+  /** Peers with a link, or with one being made. */
+  openPeers(): PeerView[] {
+    return [...this.#linked.values()]
+  }
+
+  learn(candidate: Candidate): void {
+    const view = this.#views.get(candidate.peer) ?? this.#add(candidate.peer)
+    view.tier = candidate.tier
+    view.accepts = candidate.accepts
+    if (this.#linked.has(candidate.peer)) return
+    if (!candidate.accepts) {
+      view.refusal = { code: candidate.reason ?? 'refused', words: candidate.reason ?? 'it takes no work' }
+    } else if (view.retryAtMs === 0) {
+      view.refusal = undefined
+    }
+  }
+
+  connect(peer: string, nowMs: number): void {
+    this.#link(peer, 'connecting', nowMs)
+  }
+
+  open(peer: string, nowMs: number): void {
+    this.#link(peer, 'queued', nowMs)
+  }
+
+  hear(peer: string, nowMs: number): void {
+    const view = this.#linked.get(peer)
+    if (view !== undefined) view.heardAtMs = nowMs
+  }
+
+  advance(peer: string, phase: Phase, detail: string | undefined): void {
+    const view = this.#linked.get(peer)
+    if (view === undefined) return
+    view.phase = phase
+    view.detail = detail
+    if (phase === 'ready') view.failures = 0
+  }
+
+  lose(peer: string, reason: string, nowMs: number, random: Random): void {
+    this.refuse(peer, { code: 'unreachable', words: reason }, nowMs, random)
+  }
+
+  /** Unlinks a peer, not to be tried again before a wait that doubles with each failure. */
+  refuse(peer: string, refusal: Refusal, nowMs: number, random: Random): void {
+    const view = this.#views.get(peer)
+    if (view === undefined) return
+    this.#linked.delete(peer)
+    view.phase = 'known'
+    view.detail = undefined
+    view.credit = 0
+    view.refusal = refusal
+    view.failures += 1
+    const { retryMs, retryMsMax } = this.#options
+    const fullMs = Math.min(retryMsMax, retryMs * 2 ** Math.min(view.failures - 1, 30))
+    view.retryAtMs = nowMs + fullMs * (0.5 + random.next() / 2)
+  }
+
+  /** Whom to link now, best first. Cold peers only when the caller says that they pay back. */
+  recruits(nowMs: number, mayTakeCold: boolean): string[] {
+    const room = this.#options.peersMax - this.#linked.size
+    if (room <= 0 || this.#linked.size === this.#views.size) return []
+    const views = [...this.#views.values()]
+    const mayFetch = mayTakeCold && views.some((view) => view.tier !== 'absent')
+    return views
+      .filter((view) => view.phase === 'known' && view.accepts && nowMs >= view.retryAtMs)
+      .filter((view) => mayFetch || TIER_ORDER[view.tier] <= TIER_ORDER.stored)
+      .sort(
+        (a, b) =>
+          TIER_ORDER[a.tier] - TIER_ORDER[b.tier] || a.failures - b.failures || (a.peer < b.peer ? -1 : 1),
+      )
+      .slice(0, room)
+      .map((view) => view.peer)
+  }
+
+  /** Why nothing can run; undefined while a peer is ready, or on its way to be. */
+  explain(): Refusal | undefined {
+    for (const view of this.#linked.values()) if (view.phase !== 'connecting') return undefined
+    const views = [...this.#views.values()]
+    if (views.length === 0) return { code: 'no-peers', words: 'no other peer of the swarm was found' }
+    const holders = views.filter((view) => view.tier !== 'absent')
+    if (holders.length === 0)
+      return { code: 'context-unknown', words: `none of ${views.length} peers holds the context` }
+    const reasons = countBy(holders.map((view) => view.refusal?.words ?? 'not reached yet'))
+    const words = [...reasons].map(([reason, count]) => `${count}: ${reason}`).join('; ')
+    return {
+      code: holders[0]?.refusal?.code ?? 'connecting',
+      words: `${holders.length} peers hold the context, none can run it (${words})`,
+    }
+  }
+
+  #link(peer: string, phase: 'connecting' | 'queued', nowMs: number): void {
+    const view = this.#views.get(peer) ?? this.#add(peer)
+    view.phase = phase
+    view.refusal = undefined
+    view.credit = 0
+    view.heardAtMs = nowMs
+    this.#linked.set(peer, view)
+  }
+
+  #add(peer: string): PeerView {
+    const view: PeerView = {
+      peer,
+      tier: 'absent',
+      accepts: true,
+      phase: 'known',
+      detail: undefined,
+      refusal: undefined,
+      credit: 0,
+      outstanding: new Set(),
+      heardAtMs: 0,
+      failures: 0,
+      retryAtMs: 0,
+      resultCount: 0,
+    }
+    this.#views.set(peer, view)
+    return view
+  }
+}
+
+function countBy(words: string[]): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1)
+  return counts
+}

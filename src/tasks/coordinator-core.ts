@@ -1,0 +1,486 @@
+import type { Random } from '../base/random.ts'
+import { CandidateBook, type Candidate, type PeerView, type Refusal } from './candidate-book.ts'
+import { PendingRequests, type RequestRange } from './pending-requests.ts'
+import type { LeaseKey, Outcome, Phase } from './task-messages.ts'
+
+/** What decides how a job is spread. Times in ms. */
+export interface CoordinatorOptions {
+  /** Peers that one job uses at once. */
+  peersMax: number
+  /** A peer from which nothing is heard for this long is taken as lost. */
+  silenceMs: number
+  /** Times that peers may fail on a request before it becomes an error line. */
+  attemptsMax: number
+  /** Times that a request may be lost with its peer before it becomes an error line. */
+  lossesMax: number
+  /** How many peers may work on one request at the tail of a job. */
+  copiesMax: number
+  /** At the tail, a request is copied once it is out for this long and for `copyAfterMeans` times the mean. */
+  copyAfterMs: number
+  copyAfterMeans: number
+  /** First wait before a request or a peer is tried again; doubles up to `retryMsMax`. */
+  retryMs: number
+  retryMsMax: number
+  /** What it takes to make a peer without the context ready; it is recruited only if the job lasts longer. */
+  coldReadyMs: number
+  /** Peers are looked for this often while the job runs. */
+  findEveryMs: number
+  /** Requests that one peer may have out, whatever credit it gives. */
+  outstandingMax: number
+  /** The job is given up when no peer could run anything for this long. */
+  giveUpMs: number
+}
+
+export const COORDINATOR_DEFAULTS: CoordinatorOptions = {
+  peersMax: 32,
+  silenceMs: 10_000,
+  attemptsMax: 3,
+  lossesMax: 20,
+  copiesMax: 2,
+  copyAfterMs: 1_000,
+  copyAfterMeans: 3,
+  retryMs: 250,
+  retryMsMax: 30_000,
+  coldReadyMs: 1_500,
+  findEveryMs: 2_000,
+  outstandingMax: 4_096,
+  giveUpMs: 60_000,
+}
+
+export type CoordinatorEvent =
+  | { kind: 'start' }
+  | { kind: 'candidates'; candidates: Candidate[] }
+  | { kind: 'opened'; peer: string }
+  | { kind: 'lost'; peer: string; reason: string }
+  | { kind: 'heard'; peer: string }
+  | { kind: 'status'; peer: string; phase: Phase; reason?: string | undefined; detail?: string | undefined }
+  | { kind: 'credit'; peer: string; requests: number }
+  | { kind: 'result'; peer: string; key: LeaseKey; outcome: Outcome }
+  | { kind: 'committed'; peer: string | undefined; key: LeaseKey }
+  | { kind: 'tick' }
+
+export type CoordinatorEffect =
+  | { kind: 'find' }
+  | { kind: 'open'; peer: string }
+  | { kind: 'close'; peer: string; reason: string }
+  | { kind: 'send'; peer: string; leases: LeaseKey[] }
+  /** Make the result that `peer` sent under `key` durable, then report `committed`. */
+  | { kind: 'commit'; peer: string; key: LeaseKey }
+  /** Make an error line of our own durable, then report `committed`. */
+  | { kind: 'fail'; key: LeaseKey; code: string; message: string }
+  | { kind: 'acknowledge'; peer: string; keys: LeaseKey[] }
+  | { kind: 'cancel'; peer: string; keys: LeaseKey[] }
+  | { kind: 'give-up'; reason: Refusal }
+  | { kind: 'finish' }
+
+interface Lease {
+  request: number
+  epoch: number
+  sentAtMs: number
+  peers: Set<string>
+  /** A result is on its way into the journal: nothing else may happen to this request. */
+  isCommitting: boolean
+}
+
+/** The whole state of one job's coordination. Made by `createCoordinator`, changed only by `step`. */
+export interface Coordinator {
+  readonly options: CoordinatorOptions
+  readonly pending: PendingRequests
+  readonly leases: Map<number, Lease>
+  /** The newest epoch of requests that were leased and are not settled. */
+  readonly epochs: Map<number, number>
+  readonly attempts: Map<number, number>
+  readonly losses: Map<number, number>
+  readonly book: CandidateBook
+  /** Peers with credit and nothing to spend it on, in the order they ran dry. */
+  readonly hungry: Set<string>
+  /** Redelivered results that are on their way into the journal. */
+  readonly committing: Set<number>
+  unsettled: number
+  settledCount: number
+  startedAtMs: number
+  findAtMs: number
+  runnableAtMs: number
+  meanRequestMs: number
+  /** Results that arrived for a lease no longer held: under an old epoch, or after another peer's. */
+  staleCount: number
+  isFinished: boolean
+}
+
+/** Requests not settled yet, as ranges, and the epochs of those that an earlier run had leased. */
+export interface CoordinatorStart {
+  ranges: readonly RequestRange[]
+  epochs?: Iterable<readonly [number, number]>
+}
+
+export function createCoordinator(start: CoordinatorStart, options: CoordinatorOptions): Coordinator {
+  const pending = new PendingRequests(start.ranges)
+  return {
+    options,
+    pending,
+    leases: new Map(),
+    epochs: new Map(start.epochs ?? []),
+    attempts: new Map(),
+    losses: new Map(),
+    book: new CandidateBook(options),
+    hungry: new Set(),
+    committing: new Set(),
+    unsettled: pending.size,
+    settledCount: 0,
+    startedAtMs: 0,
+    findAtMs: 0,
+    runnableAtMs: 0,
+    meanRequestMs: 0,
+    staleCount: 0,
+    isFinished: false,
+  }
+}
+
+/** One event in, what to do about it out. The only function that changes a coordinator. */
+export function step(
+  state: Coordinator,
+  event: CoordinatorEvent,
+  nowMs: number,
+  random: Random,
+): CoordinatorEffect[] {
+  if (state.isFinished) return []
+  const effects: CoordinatorEffect[] = []
+  switch (event.kind) {
+    case 'start':
+      state.startedAtMs = nowMs
+      state.runnableAtMs = nowMs
+      tick(state, nowMs, effects)
+      break
+    case 'candidates':
+      for (const candidate of event.candidates) state.book.learn(candidate)
+      recruit(state, nowMs, effects)
+      break
+    case 'opened':
+      state.book.open(event.peer, nowMs)
+      break
+    case 'heard':
+      state.book.hear(event.peer, nowMs)
+      break
+    case 'status':
+      onStatus(state, event, nowMs, random, effects)
+      break
+    case 'credit':
+      onCredit(state, event.peer, event.requests, nowMs, effects)
+      break
+    case 'result':
+      onResult(state, event, nowMs, random, effects)
+      break
+    case 'committed':
+      onCommitted(state, event.peer, event.key, nowMs, effects)
+      break
+    case 'lost':
+      onLost(state, event.peer, event.reason, nowMs, random, effects)
+      break
+    case 'tick':
+      onTick(state, nowMs, random, effects)
+      break
+  }
+  if (state.unsettled === 0 && !state.isFinished) {
+    state.isFinished = true
+    effects.push({ kind: 'finish' })
+  }
+  return effects
+}
+
+/** Why nothing runs, in a code and in words; undefined while something does. */
+export function explain(state: Coordinator): Refusal | undefined {
+  return state.book.explain()
+}
+
+function onStatus(
+  state: Coordinator,
+  event: Extract<CoordinatorEvent, { kind: 'status' }>,
+  nowMs: number,
+  random: Random,
+  effects: CoordinatorEffect[],
+): void {
+  const { peer, phase, reason, detail } = event
+  const view = state.book.get(peer)
+  if (view === undefined || view.phase === 'known') return
+  state.book.hear(peer, nowMs)
+  if (phase === 'refused') {
+    effects.push({ kind: 'close', peer, reason: reason ?? 'refused' })
+    releasePeer(state, peer, nowMs, effects)
+    state.book.refuse(
+      peer,
+      { code: reason ?? 'refused', words: detail ?? reason ?? 'it refused' },
+      nowMs,
+      random,
+    )
+    return
+  }
+  state.book.advance(peer, phase, detail)
+  if (phase === 'ready') state.runnableAtMs = nowMs
+}
+
+function onCredit(
+  state: Coordinator,
+  peer: string,
+  requests: number,
+  nowMs: number,
+  effects: CoordinatorEffect[],
+): void {
+  const view = state.book.get(peer)
+  if (view === undefined || view.phase === 'known') return
+  state.book.hear(peer, nowMs)
+  view.credit = Math.min(view.credit + requests, state.options.outstandingMax - view.outstanding.size)
+  state.runnableAtMs = nowMs
+  feed(state, view, nowMs, effects)
+}
+
+/** Spends a peer's credit: pending requests first, copies of slow ones when none is pending. */
+function feed(state: Coordinator, view: PeerView, nowMs: number, effects: CoordinatorEffect[]): void {
+  const leases: LeaseKey[] = []
+  while (view.credit > 0) {
+    const request = state.pending.take(nowMs)
+    if (request === undefined) break
+    leases.push(lease(state, request, view, nowMs))
+  }
+  if (view.credit > 0 && state.pending.size === 0) copySlow(state, view, nowMs, leases)
+  if (view.credit > 0) state.hungry.add(view.peer)
+  else state.hungry.delete(view.peer)
+  if (leases.length > 0) effects.push({ kind: 'send', peer: view.peer, leases })
+}
+
+function lease(state: Coordinator, request: number, view: PeerView, nowMs: number): LeaseKey {
+  const epoch = (state.epochs.get(request) ?? 0) + 1
+  state.epochs.set(request, epoch)
+  state.leases.set(request, {
+    request,
+    epoch,
+    sentAtMs: nowMs,
+    peers: new Set([view.peer]),
+    isCommitting: false,
+  })
+  view.credit -= 1
+  view.outstanding.add(request)
+  return { n: request, epoch }
+}
+
+/**
+ * At the tail, a second peer works on what a slow one has: the first result wins. Leases are in the
+ * order they were sent, so the walk stops at the first that is young.
+ */
+function copySlow(state: Coordinator, view: PeerView, nowMs: number, leases: LeaseKey[]): void {
+  const { copyAfterMs, copyAfterMeans, copiesMax } = state.options
+  const ageMs = Math.max(copyAfterMs, copyAfterMeans * state.meanRequestMs)
+  for (const held of state.leases.values()) {
+    if (view.credit === 0 || nowMs - held.sentAtMs < ageMs) return
+    if (held.isCommitting || held.peers.size >= copiesMax || held.peers.has(view.peer)) continue
+    held.peers.add(view.peer)
+    view.credit -= 1
+    view.outstanding.add(held.request)
+    leases.push({ n: held.request, epoch: held.epoch })
+  }
+}
+
+function onResult(
+  state: Coordinator,
+  event: Extract<CoordinatorEvent, { kind: 'result' }>,
+  nowMs: number,
+  random: Random,
+  effects: CoordinatorEffect[],
+): void {
+  const { peer, key, outcome } = event
+  state.book.hear(peer, nowMs)
+  const held = state.leases.get(key.n)
+  const view = state.book.get(peer)
+  view?.outstanding.delete(key.n)
+  if (held === undefined) {
+    redelivered(state, peer, key, outcome, effects)
+  } else if (held.epoch !== key.epoch || held.isCommitting) {
+    state.staleCount += 1
+    effects.push({ kind: 'acknowledge', peer, keys: [key] })
+  } else if (outcome === 'retry') {
+    effects.push({ kind: 'acknowledge', peer, keys: [key] })
+    failedOn(state, held, peer, nowMs, random, effects)
+  } else {
+    held.isCommitting = true
+    const tookMs = nowMs - held.sentAtMs
+    state.meanRequestMs = state.meanRequestMs === 0 ? tookMs : state.meanRequestMs * 0.95 + tookMs * 0.05
+    if (view !== undefined) view.resultCount += 1
+    effects.push({ kind: 'commit', peer, key })
+  }
+}
+
+/** A result of a lease that an earlier run of this job gave out: as good as any while it is still wanted. */
+function redelivered(
+  state: Coordinator,
+  peer: string,
+  key: LeaseKey,
+  outcome: Outcome,
+  effects: CoordinatorEffect[],
+): void {
+  const isWanted = outcome !== 'retry' && state.epochs.get(key.n) === key.epoch && state.pending.settle(key.n)
+  if (!isWanted) {
+    state.staleCount += 1
+    effects.push({ kind: 'acknowledge', peer, keys: [key] })
+    return
+  }
+  state.committing.add(key.n)
+  effects.push({ kind: 'commit', peer, key })
+}
+
+function failedOn(
+  state: Coordinator,
+  held: Lease,
+  peer: string,
+  nowMs: number,
+  random: Random,
+  effects: CoordinatorEffect[],
+): void {
+  held.peers.delete(peer)
+  const attempts = (state.attempts.get(held.request) ?? 0) + 1
+  state.attempts.set(held.request, attempts)
+  if (attempts >= state.options.attemptsMax) {
+    failLease(held, 'attempts-exhausted', `${attempts} peers failed on this request`, effects)
+  } else if (held.peers.size === 0) {
+    giveBack(state, held, nowMs + backOffMs(state.options, attempts, random), nowMs, effects)
+  }
+}
+
+function failLease(held: Lease, code: string, message: string, effects: CoordinatorEffect[]): void {
+  held.isCommitting = true
+  effects.push({ kind: 'fail', key: { n: held.request, epoch: held.epoch }, code, message })
+}
+
+function giveBack(
+  state: Coordinator,
+  held: Lease,
+  notBeforeMs: number,
+  nowMs: number,
+  effects: CoordinatorEffect[],
+): void {
+  state.leases.delete(held.request)
+  state.pending.giveBack(held.request, notBeforeMs)
+  if (notBeforeMs <= nowMs) feedHungry(state, nowMs, effects)
+}
+
+function feedHungry(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+  for (const peer of state.hungry) {
+    const view = state.book.get(peer)
+    if (view === undefined) state.hungry.delete(peer)
+    else feed(state, view, nowMs, effects)
+  }
+}
+
+function onCommitted(
+  state: Coordinator,
+  peer: string | undefined,
+  key: LeaseKey,
+  nowMs: number,
+  effects: CoordinatorEffect[],
+): void {
+  const held = state.leases.get(key.n)
+  if (held === undefined && !state.committing.delete(key.n)) return
+  if (peer !== undefined) effects.push({ kind: 'acknowledge', peer, keys: [key] })
+  for (const other of held?.peers ?? []) {
+    if (other === peer) continue
+    state.book.get(other)?.outstanding.delete(key.n)
+    effects.push({ kind: 'cancel', peer: other, keys: [key] })
+  }
+  state.leases.delete(key.n)
+  state.epochs.delete(key.n)
+  state.attempts.delete(key.n)
+  state.losses.delete(key.n)
+  state.unsettled -= 1
+  state.settledCount += 1
+  if (state.pending.size === 0) feedHungry(state, nowMs, effects)
+}
+
+function onLost(
+  state: Coordinator,
+  peer: string,
+  reason: string,
+  nowMs: number,
+  random: Random,
+  effects: CoordinatorEffect[],
+): void {
+  releasePeer(state, peer, nowMs, effects)
+  state.book.lose(peer, reason, nowMs, random)
+  recruit(state, nowMs, effects)
+}
+
+/** Takes back all that a peer had out; each goes to the next peer under a new epoch. */
+function releasePeer(state: Coordinator, peer: string, nowMs: number, effects: CoordinatorEffect[]): void {
+  const view = state.book.get(peer)
+  if (view === undefined) return
+  state.hungry.delete(peer)
+  view.credit = 0
+  const outstanding = [...view.outstanding].sort((a, b) => a - b)
+  view.outstanding.clear()
+  for (const request of outstanding) {
+    const held = state.leases.get(request)
+    if (held === undefined || !held.peers.delete(peer)) continue
+    if (held.isCommitting || held.peers.size > 0) continue
+    const losses = (state.losses.get(request) ?? 0) + 1
+    state.losses.set(request, losses)
+    if (losses >= state.options.lossesMax) {
+      failLease(held, 'peers-lost', `${losses} peers were lost while they ran this request`, effects)
+    } else {
+      giveBack(state, held, nowMs, nowMs, effects)
+    }
+  }
+}
+
+function onTick(state: Coordinator, nowMs: number, random: Random, effects: CoordinatorEffect[]): void {
+  for (const view of state.book.openPeers()) {
+    if (nowMs - view.heardAtMs < state.options.silenceMs) continue
+    const reason = `nothing was heard for ${state.options.silenceMs} ms`
+    effects.push({ kind: 'close', peer: view.peer, reason })
+    releasePeer(state, view.peer, nowMs, effects)
+    state.book.lose(view.peer, reason, nowMs, random)
+  }
+  tick(state, nowMs, effects)
+}
+
+function tick(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+  if (nowMs >= state.findAtMs) {
+    state.findAtMs = nowMs + state.options.findEveryMs
+    effects.push({ kind: 'find' })
+  }
+  recruit(state, nowMs, effects)
+  feedHungry(state, nowMs, effects)
+  giveUpIfStuck(state, nowMs, effects)
+}
+
+/** Opens links to the best peers known: warm, then stored, then those that could fetch, if it pays back. */
+function recruit(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+  const mayTakeCold = projectedMs(state, nowMs) > state.options.coldReadyMs
+  for (const peer of state.book.recruits(nowMs, mayTakeCold)) {
+    state.book.connect(peer, nowMs)
+    effects.push({ kind: 'open', peer })
+  }
+}
+
+/** How long the rest of the job lasts at the rate so far; without a rate yet, for ever. */
+function projectedMs(state: Coordinator, nowMs: number): number {
+  const elapsedMs = nowMs - state.startedAtMs
+  if (state.settledCount === 0) return Number.POSITIVE_INFINITY
+  return (state.unsettled * elapsedMs) / state.settledCount
+}
+
+function giveUpIfStuck(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+  const reason = state.book.explain()
+  if (reason === undefined) {
+    state.runnableAtMs = nowMs
+  } else if (nowMs - state.runnableAtMs >= state.options.giveUpMs) {
+    state.isFinished = true
+    effects.push({ kind: 'give-up', reason })
+  }
+}
+
+/** `retryMs` doubled for each failure, up to `retryMsMax`, each shortened by up to half at random. */
+export function backOffMs(
+  options: Pick<CoordinatorOptions, 'retryMs' | 'retryMsMax'>,
+  failures: number,
+  random: Random,
+): number {
+  const fullMs = Math.min(options.retryMsMax, options.retryMs * 2 ** Math.min(failures - 1, 30))
+  return fullMs * (0.5 + random.next() / 2)
+}

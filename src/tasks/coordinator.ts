@@ -1,0 +1,298 @@
+import { every, type Cancel, type Clock } from '../base/clock.ts'
+import { HearthError, messageOf } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import type { Network } from '../base/network.ts'
+import type { Random } from '../base/random.ts'
+import type { Candidate, Refusal } from './candidate-book.ts'
+import {
+  COORDINATOR_DEFAULTS,
+  createCoordinator,
+  explain,
+  step,
+  type Coordinator as CoordinatorState,
+  type CoordinatorEffect,
+  type CoordinatorEvent,
+  type CoordinatorOptions,
+} from './coordinator-core.ts'
+import type { CommitEntry, Journal } from './journal.ts'
+import { progressOf, type JobProgress } from './job-progress.ts'
+import { TaskLink } from './task-link.ts'
+import type { LeaseKey, TaskResult, WorkerMessage } from './task-messages.ts'
+
+/** Where peers for a context come from. node/ makes it from the DHT and the adverts. */
+export interface CandidateSource {
+  /** Every peer that can be found now, holders or not. */
+  find(contextId: string, options: { signal: AbortSignal }): Promise<Candidate[]>
+  /** Calls `listener` whenever a peer's advert comes or changes, until the returned function is called. */
+  watch(contextId: string, listener: (candidate: Candidate) => void): () => void
+}
+
+export interface CoordinatorComponents {
+  network: Network
+  journal: Journal
+  candidates: CandidateSource
+  clock: Clock
+  random: Random
+  log: Logger
+}
+
+export interface CoordinatorShellOptions extends CoordinatorOptions {
+  tickMs: number
+  /** Results wait this long for others to be made durable with, ms; or until there are `commitGroupMax`. */
+  commitEveryMs: number
+  commitGroupMax: number
+  openMs: number
+  aliveEveryMs: number
+  closeMs: number
+}
+
+export const COORDINATOR_SHELL_DEFAULTS: CoordinatorShellOptions = {
+  ...COORDINATOR_DEFAULTS,
+  tickMs: 100,
+  commitEveryMs: 10,
+  commitGroupMax: 512,
+  openMs: 5_000,
+  aliveEveryMs: 2_000,
+  closeMs: 1_000,
+}
+
+/**
+ * Runs one job: the shell of coordinator-core. Turns its effects into task streams, journal
+ * commits and look-ups, and what comes back into its events.
+ */
+export class Coordinator {
+  #components: CoordinatorComponents
+  #options: CoordinatorShellOptions
+  #state: CoordinatorState
+  #links = new Map<string, TaskLink>()
+  #leases: LeaseKey[] = []
+  #commits: CommitEntry[] = []
+  #cancelCommit: Cancel | undefined
+  #isFinding = false
+  #stop = new AbortController()
+  #outcome = Promise.withResolvers<void>()
+  #startedAtMs = 0
+
+  constructor(
+    components: CoordinatorComponents,
+    options: CoordinatorShellOptions = COORDINATOR_SHELL_DEFAULTS,
+  ) {
+    this.#components = components
+    this.#options = options
+    const { journal } = components
+    this.#state = createCoordinator(
+      { ranges: journal.unsettledRanges(), epochs: journal.leasedEpochs() },
+      options,
+    )
+  }
+
+  /**
+   * Runs until every request has its line in the journal. Throws `unschedulable` with the reason
+   * when nothing could run the job for `giveUpMs`, `disk-full` when the journal cannot be written,
+   * or the signal's reason; what is committed by then stays, and the job can be run again.
+   */
+  async run(signal?: AbortSignal): Promise<void> {
+    const { clock, candidates, journal } = this.#components
+    this.#startedAtMs = clock.nowMs()
+    const onAbort = (): void => this.#outcome.reject(signal?.reason)
+    signal?.throwIfAborted()
+    signal?.addEventListener('abort', onAbort, { once: true })
+    const unwatch = candidates.watch(journal.job.contextId, (candidate) =>
+      this.#dispatch({ kind: 'candidates', candidates: [candidate] }),
+    )
+    const cancelTick = every(clock, this.#options.tickMs, () => this.#dispatch({ kind: 'tick' }))
+    try {
+      this.#dispatch({ kind: 'start' })
+      await this.#outcome.promise
+    } finally {
+      signal?.removeEventListener('abort', onAbort)
+      unwatch()
+      cancelTick()
+      await this.#close()
+    }
+  }
+
+  /** How far the job is, and who works on it. */
+  progress(): JobProgress {
+    const elapsedMs = this.#components.clock.nowMs() - this.#startedAtMs
+    return progressOf(this.#state, elapsedMs)
+  }
+
+  /** Why nothing runs now; undefined while something does. */
+  explain(): Refusal | undefined {
+    return explain(this.#state)
+  }
+
+  #dispatch(event: CoordinatorEvent, arrived?: CommitEntry): void {
+    const { clock, random } = this.#components
+    for (const effect of step(this.#state, event, clock.nowMs(), random)) this.#perform(effect, arrived)
+  }
+
+  #perform(effect: CoordinatorEffect, arrived: CommitEntry | undefined): void {
+    switch (effect.kind) {
+      case 'find':
+        void this.#find()
+        break
+      case 'open':
+        this.#open(effect.peer)
+        break
+      case 'close':
+        this.#links.get(effect.peer)?.end(effect.reason)
+        break
+      case 'send':
+        this.#send(effect.peer, effect.leases)
+        break
+      case 'commit':
+        if (arrived !== undefined) this.#queueCommit(arrived)
+        break
+      case 'fail':
+        this.#queueCommit({ peer: '', result: ownError(effect) })
+        break
+      case 'acknowledge':
+        this.#links.get(effect.peer)?.acknowledge(effect.keys)
+        break
+      case 'cancel':
+        this.#links.get(effect.peer)?.cancel(effect.keys)
+        break
+      case 'give-up':
+        this.#outcome.reject(
+          new HearthError('unschedulable', effect.reason.words, { data: { ...effect.reason } }),
+        )
+        break
+      case 'finish':
+        this.#outcome.resolve()
+        break
+    }
+  }
+
+  async #find(): Promise<void> {
+    if (this.#isFinding) return
+    this.#isFinding = true
+    const { candidates, journal, log } = this.#components
+    try {
+      const found = await candidates.find(journal.job.contextId, { signal: this.#stop.signal })
+      this.#dispatch({ kind: 'candidates', candidates: found })
+    } catch (error) {
+      if (!this.#stop.signal.aborted) log.debug({ error: messageOf(error) }, 'looking for peers failed')
+    } finally {
+      this.#isFinding = false
+    }
+  }
+
+  #open(peer: string): void {
+    const { journal, log } = this.#components
+    const { jobId: job, contextId } = journal.job
+    const { openMs, aliveEveryMs, silenceMs } = this.#options
+    const link: TaskLink = new TaskLink(
+      this.#components,
+      peer,
+      { job, contextId, openMs, aliveEveryMs, silenceMs },
+      {
+        onMessage: (message) => this.#onMessage(peer, message),
+        onEnd: (reason) => {
+          if (this.#links.get(peer) === link) this.#links.delete(peer)
+          log.info({ peer, reason }, 'task link ended')
+          this.#dispatch({ kind: 'lost', peer, reason })
+        },
+      },
+    )
+    this.#links.set(peer, link)
+    void link.run(() => this.#dispatch({ kind: 'opened', peer }))
+  }
+
+  #onMessage(peer: string, message: WorkerMessage): void {
+    switch (message.type) {
+      case 'status':
+        this.#dispatch({
+          kind: 'status',
+          peer,
+          phase: message.phase,
+          reason: message.reason,
+          detail: message.detail,
+        })
+        break
+      case 'credit':
+        this.#dispatch({ kind: 'credit', peer, requests: message.requests })
+        break
+      case 'results':
+        for (const result of message.results) this.#onResult(peer, result)
+        break
+      case 'alive':
+        this.#dispatch({ kind: 'heard', peer })
+        break
+    }
+  }
+
+  #onResult(peer: string, result: TaskResult): void {
+    const checked = isJson(result.body) ? result : { ...result, outcome: 'retry' as const }
+    const key = { n: result.n, epoch: result.epoch }
+    this.#dispatch({ kind: 'result', peer, key, outcome: checked.outcome }, { peer, result: checked })
+  }
+
+  #send(peer: string, leases: LeaseKey[]): void {
+    this.#leases.push(...leases)
+    const { journal } = this.#components
+    this.#links.get(peer)?.send(leases, (key) => ({ ...key, ...journal.request(key.n) }))
+  }
+
+  #queueCommit(entry: CommitEntry): void {
+    this.#commits.push(entry)
+    if (this.#commits.length >= this.#options.commitGroupMax) this.#commitNow()
+    else
+      this.#cancelCommit ??= this.#components.clock.schedule(this.#options.commitEveryMs, () =>
+        this.#commitNow(),
+      )
+  }
+
+  /** Makes leases and results durable in one transaction, then tells the core, which acknowledges them. */
+  #commitNow(): void {
+    this.#cancelCommit?.()
+    this.#cancelCommit = undefined
+    const { journal, clock } = this.#components
+    const commits = this.#commits
+    const leases = this.#leases
+    this.#commits = []
+    this.#leases = []
+    try {
+      const verdicts = journal.commit(leases, commits, clock.wallMs())
+      for (const [index, { peer, result }] of commits.entries()) {
+        if (verdicts[index] === 'stale')
+          throw new HearthError('internal', `request ${result.n} was committed under an old epoch`)
+        const key = { n: result.n, epoch: result.epoch }
+        this.#dispatch({ kind: 'committed', peer: peer === '' ? undefined : peer, key })
+      }
+    } catch (error) {
+      this.#outcome.reject(error)
+    }
+  }
+
+  async #close(): Promise<void> {
+    if (this.#commits.length > 0) this.#commitNow()
+    this.#cancelCommit?.()
+    const links = [...this.#links.values()]
+    this.#links.clear()
+    await Promise.all(links.map((link) => link.finish(this.#options.closeMs)))
+    this.#stop.abort(new HearthError('stream-closed', 'the job has ended'))
+  }
+}
+
+function ownError(effect: Extract<CoordinatorEffect, { kind: 'fail' }>): TaskResult {
+  const body = JSON.stringify({ code: effect.code, message: effect.message })
+  return {
+    ...effect.key,
+    outcome: 'bad-request',
+    statusCode: 500,
+    body,
+    promptTokens: 0,
+    completionTokens: 0,
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,323 @@
+import { mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { HearthError } from '../base/errors.ts'
+import { isLineError, type JobLine, type LineError } from './job-file.ts'
+import type { RequestRange } from './pending-requests.ts'
+import type { LeaseKey, TaskResult } from './task-messages.ts'
+
+/** The layout of the journal's tables; a journal of another version is refused. docs/protocol/journal.md. */
+const JOURNAL_VERSION = 1
+
+/** Bad lines that are kept to be shown; of more, only the count. */
+const LINE_ERRORS_KEPT = 1000
+
+/** What a job is, fixed when it is made. */
+export interface JobRecord {
+  jobId: string
+  contextId: string
+  inputPath: string
+  inputSha256: string
+  outputPath: string
+  createdAtMs: number
+}
+
+/** A settled request, as an output line needs it. */
+export interface JournalLine {
+  n: number
+  customId: string
+  ok: boolean
+  statusCode: number
+  body: string
+  peer: string
+}
+
+/** A result to be made durable, and the peer that it came from; '' when it is our own error line. */
+export interface CommitEntry {
+  peer: string
+  result: TaskResult
+}
+
+/** What became of a result that was to be committed. */
+export type CommitVerdict = 'committed' | 'duplicate' | 'stale'
+
+export interface JournalCounts {
+  requests: number
+  committed: number
+  failed: number
+  promptTokens: number
+  completionTokens: number
+}
+
+const SCHEMA = `
+  CREATE TABLE job (version INTEGER, jobId TEXT, contextId TEXT, inputPath TEXT, inputSha256 TEXT, outputPath TEXT, createdAtMs INTEGER);
+  CREATE TABLE request (n INTEGER PRIMARY KEY, line INTEGER, customId TEXT UNIQUE, url TEXT, body TEXT, epoch INTEGER NOT NULL DEFAULT 0);
+  CREATE TABLE result (n INTEGER PRIMARY KEY, epoch INTEGER, peer TEXT, ok INTEGER, statusCode INTEGER, body TEXT,
+    promptTokens INTEGER, completionTokens INTEGER, committedAtMs INTEGER);
+`
+
+/**
+ * The submitter's durable record of one job, in one SQLite file: every request, the epoch of its
+ * newest lease, and every committed result. The truth; output files are made from it.
+ *
+ * A result is committed by one statement that checks the epoch (the fence) and the primary key
+ * (exactly once) together. `synchronous=FULL`: what `commit` returned survives a power cut.
+ */
+export class Journal {
+  readonly job: JobRecord
+  #db: DatabaseSync
+  #lease: StatementSync
+  #commit: StatementSync
+  #read: StatementSync
+  #has: StatementSync
+
+  /**
+   * Opens the journal at `path`. Throws `data-in-use` while another process has it open,
+   * `data-corrupt` when it is damaged or of another version.
+   */
+  static open(path: string): Journal | undefined {
+    const db = openDatabase(path)
+    const row = readJob(db, path)
+    if (row === undefined) {
+      db.close()
+      return undefined
+    }
+    return new Journal(db, row)
+  }
+
+  /**
+   * Makes a journal from a job's lines, all or nothing. Throws `input-invalid` with every bad line
+   * (`data.errors`, the first 1,000, and `data.errorCount`) before anything can run.
+   */
+  static async create(
+    path: string,
+    job: JobRecord,
+    lines: AsyncIterable<JobLine | LineError>,
+  ): Promise<Journal> {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    const db = openDatabase(path)
+    try {
+      db.exec('BEGIN')
+      db.exec(SCHEMA)
+      db.prepare('INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?)').run(
+        JOURNAL_VERSION,
+        job.jobId,
+        job.contextId,
+        job.inputPath,
+        job.inputSha256,
+        job.outputPath,
+        job.createdAtMs,
+      )
+      await insertRequests(db, job.inputPath, lines)
+      db.exec('COMMIT')
+      return new Journal(db, job)
+    } catch (error) {
+      if (db.isTransaction) db.exec('ROLLBACK')
+      db.close()
+      throw asHearthError(error, path)
+    }
+  }
+
+  private constructor(db: DatabaseSync, job: JobRecord) {
+    this.job = job
+    this.#db = db
+    this.#lease = db.prepare('UPDATE request SET epoch = ? WHERE n = ?')
+    this.#commit = db.prepare(`
+      INSERT INTO result SELECT request.n, ?, ?, ?, ?, ?, ?, ?, ? FROM request
+      WHERE request.n = ? AND request.epoch = ? ON CONFLICT (n) DO NOTHING`)
+    this.#has = db.prepare('SELECT 1 FROM result WHERE n = ?')
+    this.#read = db.prepare('SELECT url, body FROM request WHERE n = ?')
+  }
+
+  /**
+   * One durable group: first the leases given out since the last one, then results. Says of each
+   * result whether it was committed, came second, or was under an epoch that is not the newest.
+   * Throws `disk-full`, and then nothing of the group is committed.
+   */
+  commit(leases: readonly LeaseKey[], results: readonly CommitEntry[], wallMs: number): CommitVerdict[] {
+    try {
+      this.#db.exec('BEGIN IMMEDIATE')
+      for (const { n, epoch } of leases) this.#lease.run(epoch, n)
+      const committed = results.map((entry) => this.#commitOne(entry, wallMs))
+      this.#db.exec('COMMIT')
+      return committed
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      throw asHearthError(error, 'the journal')
+    }
+  }
+
+  #commitOne({ peer, result }: CommitEntry, wallMs: number): CommitVerdict {
+    const { n, epoch, outcome, statusCode, body, promptTokens, completionTokens } = result
+    const ok = outcome === 'ok' ? 1 : 0
+    const done = this.#commit.run(
+      epoch,
+      peer,
+      ok,
+      statusCode,
+      body,
+      promptTokens,
+      completionTokens,
+      wallMs,
+      n,
+      epoch,
+    )
+    if (Number(done.changes) === 1) return 'committed'
+    return this.#has.get(n) === undefined ? 'stale' : 'duplicate'
+  }
+
+  /** What a peer needs to run a request. */
+  request(n: number): { url: string; body: string } {
+    return this.#read.get(n) as { url: string; body: string }
+  }
+
+  /** The requests without a result, as ranges in the file's order. */
+  unsettledRanges(): RequestRange[] {
+    const ranges: RequestRange[] = []
+    const rows = this.#db
+      .prepare(
+        'SELECT request.n AS n FROM request LEFT JOIN result ON result.n = request.n WHERE result.n IS NULL ORDER BY request.n',
+      )
+      .iterate()
+    for (const row of rows) {
+      const n = Number(row['n'])
+      const last = ranges.at(-1)
+      if (last?.to === n) last.to = n + 1
+      else ranges.push({ from: n, to: n + 1 })
+    }
+    return ranges
+  }
+
+  /** The epochs of requests that were leased and have no result. */
+  leasedEpochs(): [number, number][] {
+    return this.#db
+      .prepare('SELECT n, epoch FROM request WHERE epoch > 0 AND n NOT IN (SELECT n FROM result)')
+      .all()
+      .map((row) => [Number(row['n']), Number(row['epoch'])])
+  }
+
+  counts(): JournalCounts {
+    const row = this.#db
+      .prepare(
+        `SELECT (SELECT count(*) FROM request) AS requests, count(*) AS committed, coalesce(sum(1 - ok), 0) AS failed,
+         coalesce(sum(promptTokens), 0) AS promptTokens, coalesce(sum(completionTokens), 0) AS completionTokens FROM result`,
+      )
+      .get() as unknown as JournalCounts
+    return { ...row }
+  }
+
+  /** How many results each peer gave. */
+  resultsByPeer(): { peer: string; results: number }[] {
+    return this.#db
+      .prepare('SELECT peer, count(*) AS results FROM result GROUP BY peer ORDER BY results DESC, peer')
+      .all() as { peer: string; results: number }[]
+  }
+
+  /** The settled requests in the input's order. */
+  *lines(): Generator<JournalLine> {
+    const rows = this.#db
+      .prepare(
+        'SELECT n, customId, ok, statusCode, result.body AS body, peer FROM result JOIN request USING (n) ORDER BY n',
+      )
+      .iterate()
+    for (const row of rows) yield { ...(row as unknown as JournalLine), ok: row['ok'] === 1 }
+  }
+
+  close(): void {
+    this.#db.close()
+  }
+}
+
+function openDatabase(path: string): DatabaseSync {
+  let db: DatabaseSync | undefined
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    db = new DatabaseSync(path)
+    // One process at a time: the exclusive lock goes with the process, however it ends.
+    db.exec(
+      'PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN EXCLUSIVE; COMMIT',
+    )
+    return db
+  } catch (error) {
+    db?.close()
+    throw asHearthError(error, path)
+  }
+}
+
+function readJob(db: DatabaseSync, path: string): JobRecord | undefined {
+  try {
+    const exists = db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'job'").get()
+    if (exists === undefined) return undefined
+    const { version, ...job } = db.prepare('SELECT * FROM job').get() as unknown as JobRecord & {
+      version: number
+    }
+    if (version === JOURNAL_VERSION) return job
+    throw new HearthError(
+      'data-corrupt',
+      `${path} is a journal of version ${version}; this Hearth reads version ${JOURNAL_VERSION}`,
+    )
+  } catch (error) {
+    db.close()
+    throw asHearthError(error, path)
+  }
+}
+
+async function insertRequests(
+  db: DatabaseSync,
+  inputPath: string,
+  lines: AsyncIterable<JobLine | LineError>,
+): Promise<void> {
+  const insert = db.prepare(
+    'INSERT INTO request (n, line, customId, url, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+  )
+  const earlier = db.prepare('SELECT line FROM request WHERE customId = ?')
+  const errors: LineError[] = []
+  let errorCount = 0
+  const report = (error: LineError): void => {
+    errorCount += 1
+    if (errors.length < LINE_ERRORS_KEPT) errors.push(error)
+  }
+  let n = 0
+  for await (const entry of lines) {
+    if (isLineError(entry)) {
+      report(entry)
+    } else if (insert.run(n, entry.line, entry.customId, entry.url, entry.body).changes === 0) {
+      const first = earlier.get(entry.customId)?.['line']
+      report({
+        line: entry.line,
+        message: `custom_id "${entry.customId}" is already used in line ${String(first)}`,
+      })
+    } else {
+      n += 1
+    }
+  }
+  if (errorCount > 0) throw invalidInput(inputPath, errors, errorCount)
+  if (n === 0)
+    throw new HearthError('input-invalid', `${inputPath} has no requests: give one JSON object per line`)
+}
+
+function invalidInput(inputPath: string, errors: LineError[], errorCount: number): HearthError {
+  const lines = errorCount === 1 ? '1 line is not a request' : `${errorCount} lines are not requests`
+  return new HearthError('input-invalid', `${inputPath}: ${lines}; nothing was run`, {
+    data: { errors, errorCount },
+  })
+}
+
+function asHearthError(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || error instanceof HearthError || !('errcode' in error)) return error
+  const primary = Number(error.errcode) & 0xff
+  if (primary === 5) {
+    return new HearthError('data-in-use', `${path} is open in another process: this job is already running`, {
+      cause: error,
+    })
+  }
+  if (primary === 13)
+    return new HearthError(
+      'disk-full',
+      `no room left to write ${path}: free some space and run the same command again`,
+      { cause: error },
+    )
+  if (primary === 11 || primary === 26)
+    return new HearthError('data-corrupt', `${path} is damaged: ${error.message}`, { cause: error })
+  return error
+}

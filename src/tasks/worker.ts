@@ -1,0 +1,307 @@
+import { every, type Cancel, type Clock } from '../base/clock.ts'
+import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
+import {
+  FRAME_BYTES_MAX,
+  TASK_SESSIONS_MAX,
+  UNDELIVERED_RESULT_AGE_MS_MAX,
+  UNDELIVERED_RESULT_BYTES_MAX,
+} from '../base/limits.ts'
+import type { Logger } from '../base/logger.ts'
+import type { MessageStream } from '../base/message-stream.ts'
+import type { Network } from '../base/network.ts'
+import { Outbox } from './outbox.ts'
+import {
+  frames,
+  submitterMessageSchema,
+  TASK_PROTOCOL,
+  type SubmitterMessage,
+  type TaskRequest,
+  type TaskResult,
+} from './task-messages.ts'
+import {
+  createWorker,
+  stepWorker,
+  type Worker as WorkerState,
+  type WorkerEffect,
+  type WorkerEvent,
+  type WorkerOptions,
+} from './worker-core.ts'
+
+/** What a run gives back. */
+export type RunResult = Omit<TaskResult, 'n' | 'epoch'>
+
+/** A context that is warm: runs requests, many at a time. */
+export interface WarmContext {
+  /** Requests that run at once; more may be given, they wait inside. */
+  slots: number
+  /** Never throws for a bad request; what it throws is this peer's failure, and the request goes elsewhere. */
+  run(request: { url: string; body: string }, options: { signal: AbortSignal }): Promise<RunResult>
+}
+
+export interface PrepareOptions {
+  signal: AbortSignal
+  onProgress(phase: 'fetching' | 'loading', detail: string): void
+}
+
+export interface WorkerComponents {
+  network: Network
+  clock: Clock
+  log: Logger
+  /** Makes a context warm: fetched, verified and loaded. Throws a HearthError that says why it cannot be. */
+  prepare(contextId: string, options: PrepareOptions): Promise<WarmContext>
+}
+
+export interface WorkerShellOptions extends WorkerOptions {
+  aliveEveryMs: number
+  /** How long a submitter may be silent, or not take what we send, ms. */
+  silenceMs: number
+  /** How long a submitter may take to say what it wants, ms. */
+  openMs: number
+}
+
+export const WORKER_DEFAULTS: WorkerShellOptions = {
+  sessionsMax: TASK_SESSIONS_MAX,
+  requestsPerSlot: 2,
+  undeliveredBytesMax: UNDELIVERED_RESULT_BYTES_MAX,
+  undeliveredAgeMsMax: UNDELIVERED_RESULT_AGE_MS_MAX,
+  aliveEveryMs: 2_000,
+  silenceMs: 15_000,
+  openMs: 5_000,
+}
+
+/** What a serving peer does now, for its owner. */
+export interface WorkerStatus {
+  accepts: boolean
+  reason: string
+  sessions: { submitter: string; job: string; contextId: string; running: number }[]
+  running: number
+  undeliveredBytes: number
+  completed: number
+}
+
+interface Session {
+  stream: MessageStream
+  outbox: Outbox
+  results: TaskResult[]
+}
+
+/** Serves task streams: the shell of worker-core. */
+export class Worker {
+  #components: WorkerComponents
+  #options: WorkerShellOptions
+  #state: WorkerState
+  #sessions = new Map<string, Session>()
+  #contexts = new Map<string, WarmContext>()
+  #runs = new Map<string, AbortController>()
+  #stop = new AbortController()
+  #unhandle: (() => Promise<void>) | undefined
+  #cancelTick: Cancel = () => {}
+  #nextSession = 1
+  #completed = 0
+
+  constructor(components: WorkerComponents, options: WorkerShellOptions = WORKER_DEFAULTS) {
+    this.#components = components
+    this.#options = options
+    this.#state = createWorker(options)
+  }
+
+  async start(): Promise<void> {
+    this.#stop = new AbortController()
+    this.#state = createWorker(this.#options)
+    this.#unhandle = await this.#components.network.handle(TASK_PROTOCOL, (stream) => this.#serve(stream))
+    this.#cancelTick = every(this.#components.clock, 1_000, () => this.#dispatch({ kind: 'tick' }))
+  }
+
+  async stop(): Promise<void> {
+    this.setAccepting(false, 'draining')
+    await Promise.all([...this.#sessions.values()].map((session) => session.outbox.flushed()))
+    this.#stop.abort(new HearthError('stream-closed', 'the peer is stopping'))
+    this.#cancelTick()
+    await this.#unhandle?.()
+    this.#contexts.clear()
+  }
+
+  /** Whether the owner lets this peer work; `reason` is a code, as 'paused'. */
+  setAccepting(accepts: boolean, reason: string): void {
+    this.#dispatch({ kind: 'owner', accepts, reason })
+  }
+
+  /** Says that a context is not warm any more: its sessions end, and its next request prepares it again. */
+  forget(contextId: string, reason: string): void {
+    this.#contexts.delete(contextId)
+    this.#dispatch({ kind: 'unprepared', contextId, reason, detail: reason })
+  }
+
+  status(): WorkerStatus {
+    return {
+      accepts: this.#state.accepts,
+      reason: this.#state.reason,
+      sessions: [...this.#state.sessions.values()].map(({ submitter, job, contextId, runs }) => ({
+        submitter,
+        job,
+        contextId,
+        running: runs.size,
+      })),
+      running: this.#runs.size,
+      undeliveredBytes: this.#state.ledger.bytes,
+      completed: this.#completed,
+    }
+  }
+
+  async #serve(stream: MessageStream): Promise<void> {
+    const { clock, log } = this.#components
+    const { openMs, silenceMs, aliveEveryMs } = this.#options
+    const signal = this.#stop.signal
+    const first = await stream.receive(submitterMessageSchema, { deadlineMs: openMs, signal })
+    if (first?.type !== 'open')
+      throw new HearthError('message-invalid', `peer ${stream.peer} did not begin with open`)
+    const session = `session-${this.#nextSession++}`
+    const outbox = new Outbox(stream, { deadlineMs: silenceMs, signal }, (error) => stream.abort(error))
+    this.#sessions.set(session, { stream, outbox, results: [] })
+    const cancelAlive = every(clock, aliveEveryMs, () => outbox.push(() => ({ type: 'alive' })))
+    log.info({ peer: stream.peer, job: first.job, contextId: first.contextId }, 'task session opened')
+    try {
+      const { job, contextId } = first
+      this.#dispatch({ kind: 'opened', session, submitter: stream.peer, job, contextId })
+      for (;;) {
+        const message = await stream.receive(submitterMessageSchema, { deadlineMs: silenceMs, signal })
+        if (message === undefined) break
+        this.#onMessage(session, message)
+      }
+    } catch (error) {
+      log.info({ peer: stream.peer, job: first.job, reason: messageOf(error) }, 'task session broke')
+    } finally {
+      cancelAlive()
+      this.#dispatch({ kind: 'lost', session })
+      this.#sessions.delete(session)
+      stream.abort(new HearthError('stream-closed', 'the session has ended'))
+    }
+  }
+
+  #onMessage(session: string, message: SubmitterMessage): void {
+    switch (message.type) {
+      case 'open':
+        throw new HearthError('message-invalid', 'a task stream is opened once')
+      case 'requests':
+        this.#dispatch({ kind: 'requests', session, requests: message.requests })
+        break
+      case 'acknowledge':
+        this.#dispatch({ kind: 'acknowledged', session, keys: message.results })
+        break
+      case 'cancel':
+        this.#dispatch({ kind: 'cancelled', session, keys: message.requests })
+        break
+      case 'alive':
+        break
+    }
+  }
+
+  #dispatch(event: WorkerEvent): void {
+    for (const effect of stepWorker(this.#state, event, this.#components.clock.nowMs())) this.#perform(effect)
+  }
+
+  #perform(effect: WorkerEffect): void {
+    switch (effect.kind) {
+      case 'status':
+        this.#sendStatus(effect)
+        break
+      case 'credit':
+        this.#sessions.get(effect.session)?.outbox.push(() => ({ type: 'credit', requests: effect.requests }))
+        break
+      case 'deliver':
+        this.#deliver(effect.session, effect.results)
+        break
+      case 'end':
+        void this.#end(effect.session, effect.reason)
+        break
+      case 'prepare':
+        void this.#prepare(effect.contextId)
+        break
+      case 'run':
+        void this.#run(effect.run, effect.contextId, effect.request)
+        break
+      case 'stop-run':
+        this.#runs.get(effect.run)?.abort(new HearthError('stream-closed', 'not wanted any more'))
+        break
+    }
+  }
+
+  #sendStatus({ session, phase, reason, detail }: Extract<WorkerEffect, { kind: 'status' }>): void {
+    this.#sessions.get(session)?.outbox.push(() => ({
+      type: 'status',
+      phase,
+      ...(reason === undefined ? {} : { reason: reason.slice(0, 64) }),
+      ...(detail === undefined ? {} : { detail: detail.slice(0, 1024) }),
+    }))
+  }
+
+  /** Sends results at once; those that come while a frame is being sent travel together in the next. */
+  #deliver(sessionId: string, results: readonly TaskResult[]): void {
+    const session = this.#sessions.get(sessionId)
+    if (session === undefined) return
+    const wasEmpty = session.results.length === 0
+    session.results.push(...results)
+    if (wasEmpty) this.#pushResults(session)
+  }
+
+  #pushResults(session: Session): void {
+    session.outbox.push(() => {
+      const [first] = frames(session.results, FRAME_BYTES_MAX - 1024)
+      if (first === undefined) return undefined
+      session.results.splice(0, first.length)
+      if (session.results.length > 0) this.#pushResults(session)
+      return { type: 'results', results: first }
+    })
+  }
+
+  async #end(sessionId: string, reason: string): Promise<void> {
+    const session = this.#sessions.get(sessionId)
+    await session?.outbox.flushed()
+    try {
+      if (session?.stream.isClosed === false) await session.stream.close({ deadlineMs: 1_000 })
+    } catch (error) {
+      this.#components.log.debug(
+        { reason, error: messageOf(error) },
+        'a session could not be closed in peace',
+      )
+    }
+  }
+
+  async #prepare(contextId: string): Promise<void> {
+    const { log } = this.#components
+    const onProgress = (phase: 'fetching' | 'loading', detail: string): void =>
+      this.#dispatch({ kind: 'progress', contextId, phase, detail })
+    try {
+      const context = await this.#components.prepare(contextId, { signal: this.#stop.signal, onProgress })
+      this.#contexts.set(contextId, context)
+      this.#dispatch({ kind: 'prepared', contextId, slots: context.slots })
+    } catch (error) {
+      log.warn({ contextId, error: messageOf(error) }, 'a context could not be made ready')
+      const reason = isHearthError(error) ? error.code : 'internal'
+      this.#dispatch({ kind: 'unprepared', contextId, reason, detail: messageOf(error) })
+    }
+  }
+
+  async #run(run: string, contextId: string, request: TaskRequest): Promise<void> {
+    const stop = new AbortController()
+    this.#runs.set(run, stop)
+    try {
+      const context = this.#contexts.get(contextId)
+      if (context === undefined) throw new HearthError('engine-failed', 'the context is not loaded any more')
+      const result = await context.run({ url: request.url, body: request.body }, { signal: stop.signal })
+      this.#completed += 1
+      this.#dispatch({ kind: 'done', run, result })
+    } catch (error) {
+      if (!stop.signal.aborted) this.#dispatch({ kind: 'done', run, result: failedRun(error) })
+    } finally {
+      this.#runs.delete(run)
+    }
+  }
+}
+
+/** This peer could not run the request: another may. */
+function failedRun(error: unknown): RunResult {
+  const code = isHearthError(error) ? error.code : 'internal'
+  const body = JSON.stringify({ code, message: messageOf(error) })
+  return { outcome: 'retry', statusCode: 503, body, promptTokens: 0, completionTokens: 0 }
+}

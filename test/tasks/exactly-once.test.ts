@@ -1,0 +1,72 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { World, type WorldOptions } from './support/world.ts'
+
+const HOUR_MS = 3_600_000
+
+const worlds: fc.Arbitrary<WorldOptions> = fc.record({
+  seed: fc.integer({ min: 1, max: 2 ** 31 }),
+  requests: fc.integer({ min: 1, max: 120 }),
+  peers: fc.integer({ min: 1, max: 6 }),
+  slots: fc.integer({ min: 1, max: 8 }),
+  killsPerSecond: fc.constantFrom(0, 0.3, 1, 2),
+  submitterKillsPerSecond: fc.constantFrom(0, 0.2, 0.5),
+  duplicateShare: fc.constantFrom(0, 0.3),
+})
+
+describe('exactly once, whatever the order of events', () => {
+  test('with peers and the submitter killed at random, every request is committed once and the job ends', () => {
+    fc.assert(
+      fc.property(worlds, (options) => {
+        const world = new World({
+          ...options,
+          coordinator: { giveUpMs: HOUR_MS, lossesMax: 1000, attemptsMax: 1000 },
+        })
+        world.run(HOUR_MS)
+        expect(world.finished).toBe(true)
+        expect(world.doubleCommits).toBe(0)
+        expect([...world.results.keys()].sort((a, b) => a - b)).toEqual([...Array(options.requests).keys()])
+        for (const [n, { key }] of world.results) expect(world.epochs.get(n)).toBe(key.epoch)
+      }),
+      { numRuns: 400 },
+    )
+  })
+
+  test('a request on which every peer fails becomes one error line and holds nothing up', () => {
+    fc.assert(
+      fc.property(worlds, fc.integer({ min: 0, max: 119 }), (options, n) => {
+        const poisoned = n % options.requests
+        const world = new World({
+          ...options,
+          killsPerSecond: 0,
+          submitterKillsPerSecond: 0,
+          poison: new Set([poisoned]),
+        })
+        world.run(HOUR_MS)
+        expect(world.finished).toBe(true)
+        expect(world.results.size).toBe(options.requests)
+        expect(world.results.get(poisoned)?.outcome).toBe('failed')
+        expect([...world.results.values()].filter((result) => result.outcome === 'failed')).toHaveLength(1)
+      }),
+      { numRuns: 100 },
+    )
+  })
+
+  test('a bad request is answered once and never tried again', () => {
+    const world = new World({
+      seed: 3,
+      requests: 50,
+      peers: 3,
+      slots: 4,
+      killsPerSecond: 0,
+      submitterKillsPerSecond: 0,
+      duplicateShare: 0,
+      bad: new Set([7]),
+      coordinator: { copyAfterMs: HOUR_MS },
+    })
+    world.run(HOUR_MS)
+    expect(world.finished).toBe(true)
+    expect(world.executions).toBe(50)
+    expect(world.results.get(7)?.outcome).toBe('bad-request')
+  })
+})
