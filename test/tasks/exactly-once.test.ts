@@ -10,6 +10,7 @@ const worlds: fc.Arbitrary<WorldOptions> = fc.record({
   peers: fc.integer({ min: 1, max: 6 }),
   slots: fc.integer({ min: 1, max: 8 }),
   killsPerSecond: fc.constantFrom(0, 0.3, 1, 2),
+  breaksPerSecond: fc.constantFrom(0, 1, 3),
   submitterKillsPerSecond: fc.constantFrom(0, 0.2, 0.5),
   duplicateShare: fc.constantFrom(0, 0.3),
 })
@@ -39,6 +40,7 @@ describe('exactly once, whatever the order of events', () => {
         const world = new World({
           ...options,
           killsPerSecond: 0,
+          breaksPerSecond: 0,
           submitterKillsPerSecond: 0,
           poison: new Set([poisoned]),
         })
@@ -60,6 +62,7 @@ describe('exactly once, whatever the order of events', () => {
       slots: 4,
       killsPerSecond: 0,
       submitterKillsPerSecond: 0,
+      breaksPerSecond: 0,
       duplicateShare: 0,
       bad: new Set([7]),
       coordinator: { copyAfterMs: HOUR_MS },

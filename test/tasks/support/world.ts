@@ -25,6 +25,8 @@ export interface WorldOptions {
   /** Chance per virtual second that something dies: a peer, or the submitter. */
   killsPerSecond: number
   submitterKillsPerSecond: number
+  /** Chance per virtual second that a link breaks while both its ends live. */
+  breaksPerSecond: number
   /** Chance that a message of a live stream arrives twice. */
   duplicateShare: number
   /** Requests that make every peer fail, and requests that are an error of their own. */
@@ -315,9 +317,11 @@ export class World {
   }
 
   #misfortune(): void {
-    const { killsPerSecond, submitterKillsPerSecond } = this.options
+    const { killsPerSecond, submitterKillsPerSecond, breaksPerSecond } = this.options
     const victim = this.#peers[Math.floor(this.random.next() * this.#peers.length)]
     if (victim !== undefined && this.random.next() < killsPerSecond / 4) this.#kill(victim)
+    const cut = this.#peers[Math.floor(this.random.next() * this.#peers.length)]
+    if (cut !== undefined && this.random.next() < breaksPerSecond / 4) this.#dropLink(cut.name)
     if (this.random.next() < submitterKillsPerSecond / 4) this.#killSubmitter()
   }
 

@@ -1,0 +1,175 @@
+import { describe, expect, test } from 'vitest'
+import { seededRandom } from '../../src/base/random.ts'
+import {
+  COORDINATOR_DEFAULTS,
+  createCoordinator,
+  explain,
+  step,
+  type Coordinator,
+  type CoordinatorEffect,
+  type CoordinatorEvent,
+} from '../../src/tasks/coordinator-core.ts'
+
+const random = seededRandom(1)
+
+function job(requests: number, options: Partial<typeof COORDINATOR_DEFAULTS> = {}): Coordinator {
+  return createCoordinator({ ranges: [{ from: 0, to: requests }] }, { ...COORDINATOR_DEFAULTS, ...options })
+}
+
+/** Plays events at their times and returns all effects, with the tick's look-ups left out. */
+function play(
+  state: Coordinator,
+  ...events: [nowMs: number, event: CoordinatorEvent][]
+): CoordinatorEffect[] {
+  return events
+    .flatMap(([nowMs, event]) => step(state, event, nowMs, random))
+    .filter((effect) => effect.kind !== 'find')
+}
+
+const found = (...peers: string[]): CoordinatorEvent => ({
+  kind: 'candidates',
+  candidates: peers.map((peer) => ({ peer, tier: 'warm', accepts: true })),
+})
+const credit = (peer: string, requests: number): CoordinatorEvent => ({ kind: 'credit', peer, requests })
+const result = (peer: string, n: number, epoch: number): CoordinatorEvent => ({
+  kind: 'result',
+  peer,
+  key: { n, epoch },
+  outcome: 'ok',
+})
+const committed = (peer: string, n: number, epoch: number): CoordinatorEvent => ({
+  kind: 'committed',
+  peer,
+  key: { n, epoch },
+})
+const ready = (peer: string): [number, CoordinatorEvent][] => [
+  [0, { kind: 'opened', peer }],
+  [0, { kind: 'status', peer, phase: 'ready' }],
+]
+
+describe('a coordinator', () => {
+  test('sends as many requests as a peer gives credit for, in the order of the file', () => {
+    const state = job(5)
+    const effects = play(state, [0, found('a')], ...ready('a'), [1, credit('a', 3)])
+    expect(effects).toEqual([
+      { kind: 'open', peer: 'a' },
+      {
+        kind: 'send',
+        peer: 'a',
+        leases: [
+          { n: 0, epoch: 1 },
+          { n: 1, epoch: 1 },
+          { n: 2, epoch: 1 },
+        ],
+      },
+    ])
+  })
+
+  test('acknowledges a result only after it is committed, and finishes when all are', () => {
+    const state = job(1)
+    play(state, [0, found('a')], ...ready('a'), [1, credit('a', 1)])
+    expect(play(state, [2, result('a', 0, 1)])).toEqual([
+      { kind: 'commit', peer: 'a', key: { n: 0, epoch: 1 } },
+    ])
+    expect(play(state, [3, committed('a', 0, 1)])).toEqual([
+      { kind: 'acknowledge', peer: 'a', keys: [{ n: 0, epoch: 1 }] },
+      { kind: 'finish' },
+    ])
+  })
+
+  test('gives what a lost peer had to the next one, under a new epoch', () => {
+    const state = job(2)
+    play(state, [0, found('a', 'b')], ...ready('a'), ...ready('b'), [1, credit('a', 2)], [1, credit('b', 2)])
+    const effects = play(state, [2, { kind: 'lost', peer: 'a', reason: 'killed' }])
+    expect(effects).toContainEqual({ kind: 'send', peer: 'b', leases: [{ n: 0, epoch: 2 }] })
+    expect(effects).toContainEqual({ kind: 'send', peer: 'b', leases: [{ n: 1, epoch: 2 }] })
+  })
+
+  test('does not commit a result under an old epoch', () => {
+    const state = job(1)
+    play(state, [0, found('a', 'b')], ...ready('a'), ...ready('b'), [1, credit('a', 1)], [1, credit('b', 1)])
+    play(state, [2, { kind: 'lost', peer: 'a', reason: 'cut' }])
+    expect(play(state, [3, result('a', 0, 1)])).toEqual([
+      { kind: 'acknowledge', peer: 'a', keys: [{ n: 0, epoch: 1 }] },
+    ])
+    expect(play(state, [4, result('b', 0, 2)])).toEqual([
+      { kind: 'commit', peer: 'b', key: { n: 0, epoch: 2 } },
+    ])
+  })
+
+  test('takes a late result that is still wanted, when nobody else has the request yet', () => {
+    const state = job(1)
+    play(
+      state,
+      [0, found('a')],
+      ...ready('a'),
+      [1, credit('a', 1)],
+      [2, { kind: 'lost', peer: 'a', reason: 'cut' }],
+    )
+    expect(play(state, [3, result('a', 0, 1)])).toEqual([
+      { kind: 'commit', peer: 'a', key: { n: 0, epoch: 1 } },
+    ])
+  })
+
+  test('takes a peer from which nothing is heard as lost', () => {
+    const state = job(1)
+    play(state, [0, found('a')], ...ready('a'), [1, credit('a', 1)])
+    const effects = play(state, [COORDINATOR_DEFAULTS.silenceMs + 1, { kind: 'tick' }])
+    expect(effects[0]).toMatchObject({ kind: 'close', peer: 'a' })
+    expect(state.pending.size).toBe(1)
+  })
+
+  test('at the tail, an idle peer gets a copy of what is slow; the first result wins and the other is cancelled', () => {
+    const state = job(1)
+    play(state, [0, found('a', 'b')], ...ready('a'), ...ready('b'), [1, credit('a', 1)], [1, credit('b', 1)])
+    expect(play(state, [500, { kind: 'tick' }])).toEqual([])
+    expect(play(state, [1_100, { kind: 'tick' }])).toEqual([
+      { kind: 'send', peer: 'b', leases: [{ n: 0, epoch: 1 }] },
+    ])
+    play(state, [1_200, result('b', 0, 1)])
+    expect(play(state, [1_201, committed('b', 0, 1)])).toEqual([
+      { kind: 'acknowledge', peer: 'b', keys: [{ n: 0, epoch: 1 }] },
+      { kind: 'cancel', peer: 'a', keys: [{ n: 0, epoch: 1 }] },
+      { kind: 'finish' },
+    ])
+  })
+
+  test('links warm peers before stored ones, and cold ones only when some peer holds the context', () => {
+    const state = job(1, { peersMax: 2 })
+    const candidate = (peer: string, tier: 'warm' | 'stored' | 'absent') => ({ peer, tier, accepts: true })
+    expect(play(state, [0, { kind: 'candidates', candidates: [candidate('cold', 'absent')] }])).toEqual([])
+    const all = [candidate('cold', 'absent'), candidate('stored', 'stored'), candidate('warm', 'warm')]
+    expect(play(state, [0, { kind: 'candidates', candidates: all }])).toEqual([
+      { kind: 'open', peer: 'warm' },
+      { kind: 'open', peer: 'stored' },
+    ])
+  })
+
+  test('a cold peer is not recruited when the job ends before it could be ready', () => {
+    const state = job(100)
+    play(state, [0, { kind: 'start' }], [0, found('a')], ...ready('a'), [1, credit('a', 90)])
+    for (let n = 0; n < 90; n += 1) play(state, [900, result('a', n, 1)], [900, committed('a', n, 1)])
+    const cold: CoordinatorEvent = {
+      kind: 'candidates',
+      candidates: [{ peer: 'cold', tier: 'absent', accepts: true }],
+    }
+    expect(play(state, [900, cold])).toEqual([])
+  })
+
+  test.each([
+    ['no-peers', [], 'no other peer'],
+    ['context-unknown', [{ peer: 'a', tier: 'absent' as const, accepts: true }], 'none of 1 peers holds'],
+    [
+      'paused',
+      [{ peer: 'a', tier: 'stored' as const, accepts: false, reason: 'paused' }],
+      '1 peers hold the context, none can run it (1: paused)',
+    ],
+  ])('says why nothing runs: %s', (code, candidates, words) => {
+    const state = job(1)
+    play(state, [0, { kind: 'start' }], [0, { kind: 'candidates', candidates }])
+    expect(explain(state)?.code).toBe(code)
+    expect(explain(state)?.words).toContain(words)
+    const effects = play(state, [COORDINATOR_DEFAULTS.giveUpMs, { kind: 'tick' }])
+    expect(effects).toMatchObject([{ kind: 'give-up', reason: { code } }])
+  })
+})
