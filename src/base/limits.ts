@@ -22,6 +22,14 @@ export const STREAM_UNSENT_BYTES_MAX: number = 32 * MIB
 
 /** Connections of one peer. */
 export const CONNECTIONS_MAX = 64
+/**
+ * Connections accepted per second from one address, and accepted but not yet encrypted. A whole lab
+ * behind one NAT, or a swarm on one machine, comes from one address.
+ */
+export const INBOUND_CONNECTIONS_PER_SECOND_MAX = 100
+export const INBOUND_CONNECTIONS_PENDING_MAX = 64
+/** Streams of all protocols on one connection, each way. */
+export const CONNECTION_STREAMS_MAX = 256
 /** Streams of one protocol that one remote peer may have open to us. */
 export const STREAMS_PER_PROTOCOL_AND_PEER_MAX = 4
 
@@ -48,6 +56,9 @@ export const CHUNK_BYTES: number = MIB
 /** An encoded manifest, bytes, and the files in it. */
 export const MANIFEST_BYTES_MAX: number = 4 * MIB
 export const MANIFEST_FILES_MAX = 4096
+
+/** Requests that wait in one engine host for a slot. */
+export const ENGINE_RUNS_WAITING_MAX = 4096
 
 if (STREAM_WINDOW_BYTES_MAX >= STREAM_READ_BUFFER_BYTES_MAX)
   throw new RangeError('a paused stream would be reset')

@@ -1,0 +1,222 @@
+// The parent's side of an engine: one child process per loaded context, because onnxruntime blocks its
+// thread, cannot be interrupted, and gives memory back only by dying.
+import { availableParallelism, loadavg } from 'node:os'
+import type { Clock } from '../base/clock.ts'
+import { HearthError } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import type { EngineFacts, EngineName, EngineRequest, EngineResult, FakeTiming } from './engine.ts'
+import { EngineProcess, type EngineProcessOptions } from './engine-process.ts'
+
+export interface EngineHostComponents {
+  clock: Clock
+  log: Logger
+}
+
+export interface EngineHostOptions {
+  /** The context's folder: a model in Hugging Face's ONNX layout. */
+  folder: string
+  /** Default 'auto'. */
+  engine?: EngineName
+  /** Sequences run at once. Default: the engine's own choice. */
+  slots?: number | undefined
+  /** Threads inside one step. Default 1 on one or two cores, else the cores that nobody uses now. */
+  threads?: number | undefined
+  contextLengthMax?: number | undefined
+  dtype?: string | undefined
+  /** Priority of the child: 0 as ours, 19 the humblest. Default 5. */
+  nice?: number
+  /** Loading takes at most this long, ms. Default 120,000. */
+  loadMsMax?: number
+  /** A request takes at most this long in the child, ms. Default 600,000. */
+  runMsMax?: number
+  /** One step of the model takes at most this long, ms. Default 60,000. */
+  silenceMsMax?: number
+  /** Resident memory of the child, bytes. Default: no bound. */
+  residentBytesMax?: number
+  /** How often the child says that it lives, and how often that is checked, ms. Default 500. */
+  heartbeatMs?: number
+  /** The fake engine's timing. */
+  fake?: Partial<FakeTiming> | undefined
+}
+
+export type EngineHostFacts = EngineFacts & {
+  /** From fork to ready, ms. */
+  loadMs: number
+}
+
+export interface EngineExit {
+  /** Why the process ended, for people. */
+  reason: string
+  /** Whether `stop` ended it. */
+  isExpected: boolean
+}
+
+/** Idle: not started, stopped, or its process died. While the host is wanted, the next run starts another. */
+type State = { kind: 'idle' } | { kind: 'started'; process: EngineProcess; facts: Promise<EngineHostFacts> }
+
+export class EngineHost {
+  readonly folder: string
+  readonly #components: EngineHostComponents
+  readonly #options: EngineProcessOptions
+  readonly #exitListeners = new Set<(exit: EngineExit) => void>()
+  #state: State = { kind: 'idle' }
+  /** Between `start` and `stop`. */
+  #isWanted = false
+  #facts: EngineHostFacts | undefined
+
+  constructor(components: EngineHostComponents, options: EngineHostOptions) {
+    this.#components = components
+    this.folder = options.folder
+    this.#options = resolveOptions(options)
+  }
+
+  /** What was measured and chosen when the context was loaded; undefined while it is not loaded. */
+  get facts(): EngineHostFacts | undefined {
+    return this.#facts
+  }
+
+  /** The child's process id, while there is one. */
+  get pid(): number | undefined {
+    return this.#state.kind === 'started' ? this.#state.process.pid : undefined
+  }
+
+  /**
+   * Loads the context; callers at the same time share one load. An aborted signal ends this caller's
+   * wait, `stop` the load. Throws `context-invalid`, `model-unsupported` or `engine-failed`.
+   */
+  async start(options: { signal?: AbortSignal | undefined } = {}): Promise<EngineHostFacts> {
+    options.signal?.throwIfAborted()
+    this.#isWanted = true
+    return await this.#ready(options.signal)
+  }
+
+  /**
+   * Answers one request. A request that cannot be run is a result with `ok: false`. Throws
+   * `engine-failed` when the process died on the way (calling again starts the next one),
+   * `limit-reached` when too many wait, or the signal's reason; then its slot is free.
+   */
+  async run(
+    request: EngineRequest,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<EngineResult> {
+    await this.#ready(options.signal)
+    const state = this.#state
+    if (state.kind !== 'started') throw stopped()
+    return await state.process.run(request, options.signal)
+  }
+
+  /** Kills the process. Resolves when it is gone and the machine has its memory back. */
+  async stop(): Promise<void> {
+    this.#isWanted = false
+    const state = this.#state
+    this.#state = { kind: 'idle' }
+    this.#facts = undefined
+    if (state.kind !== 'started') return
+    state.process.kill(stopped())
+    await state.process.exited
+  }
+
+  /** Calls `listener` whenever the process has ended; the returned function ends that. */
+  onExit(listener: (exit: EngineExit) => void): () => void {
+    this.#exitListeners.add(listener)
+    return () => this.#exitListeners.delete(listener)
+  }
+
+  /** The loaded context, in a new process if there is none or it died. */
+  async #ready(signal: AbortSignal | undefined): Promise<EngineHostFacts> {
+    // Until a killed process is gone, its memory is not there for the next one.
+    while (this.#state.kind === 'started' && !this.#state.process.isAlive) {
+      await abortable(this.#state.process.exited, signal)
+    }
+    if (!this.#isWanted) throw stopped()
+    return await abortable(this.#state.kind === 'started' ? this.#state.facts : this.#launch(), signal)
+  }
+
+  #launch(): Promise<EngineHostFacts> {
+    const { clock, log } = this.#components
+    const startedMs = clock.nowMs()
+    const process = new EngineProcess({ clock, log }, this.#options)
+    const facts = process.loaded.then((loaded) => {
+      const facts = { ...loaded, loadMs: clock.nowMs() - startedMs }
+      if (this.#isCurrent(process)) this.#facts = facts
+      log.info({ pid: process.pid, folder: this.folder, ...facts }, 'context loaded')
+      return facts
+    })
+    // Whoever waits sees the failure; with nobody waiting, `exited` reports it.
+    facts.catch(() => {})
+    this.#state = { kind: 'started', process, facts }
+    void process.exited.then((cause) => this.#onProcessExit(process, cause))
+    return facts
+  }
+
+  #onProcessExit(process: EngineProcess, cause: HearthError): void {
+    const isExpected = !this.#isCurrent(process)
+    if (!isExpected) {
+      this.#state = { kind: 'idle' }
+      this.#facts = undefined
+      this.#components.log.warn(
+        { pid: process.pid, folder: this.folder, reason: cause.message },
+        'engine process ended',
+      )
+    }
+    for (const listener of this.#exitListeners) listener({ reason: cause.message, isExpected })
+  }
+
+  #isCurrent(process: EngineProcess): boolean {
+    return this.#state.kind === 'started' && this.#state.process === process
+  }
+}
+
+/** One or two cores: one thread, because two are slower beside any other work; else the free cores. */
+export function defaultThreads(): number {
+  const cores = availableParallelism()
+  if (cores <= 2) return 1
+  return Math.max(1, Math.min(cores - 1, Math.round(cores - (loadavg()[0] ?? 0))))
+}
+
+function stopped(): HearthError {
+  return new HearthError('engine-failed', 'the engine host is stopped')
+}
+
+function resolveOptions(options: EngineHostOptions): EngineProcessOptions {
+  const {
+    folder,
+    engine = 'auto',
+    slots,
+    threads = defaultThreads(),
+    contextLengthMax,
+    dtype,
+    fake,
+  } = options
+  for (const [name, value] of Object.entries({ slots, threads, contextLengthMax })) {
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1)) {
+      throw new RangeError(`${name} must be a whole number of at least 1, got ${value}`)
+    }
+  }
+  return {
+    folder,
+    engine: { engine, slots, threads, contextLengthMax, dtype, fake },
+    nice: options.nice ?? 5,
+    heartbeatMs: options.heartbeatMs ?? 500,
+    limits: {
+      loadMsMax: options.loadMsMax ?? 120_000,
+      runMsMax: options.runMsMax ?? 600_000,
+      silenceMsMax: options.silenceMsMax ?? 60_000,
+      residentBytesMax: options.residentBytesMax ?? Infinity,
+    },
+  }
+}
+
+/** `promise`, or the signal's reason if that comes first. */
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await promise
+  signal.throwIfAborted()
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = (): void => aborted.reject(signal.reason as Error)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([promise, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}

@@ -1,0 +1,101 @@
+// What an engine is: something that has one context loaded and answers OpenAI requests on it. A fake is
+// a page (engines/fake-engine.ts). Engines run in a child process of their own; see engine-host.ts.
+import type { Clock } from '../base/clock.ts'
+import type { ErrorCode } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import type { Random } from '../base/random.ts'
+
+/**
+ * `auto` takes the fastest engine that can run the model. `ort-delta` and `ort-present` are
+ * onnxruntime on a rewritten and on the stock graph; `embeddings` is onnxruntime on an encoder;
+ * `fake` answers without a model, after the time that its timing model says.
+ */
+export const ENGINE_NAMES = ['auto', 'ort-delta', 'ort-present', 'embeddings', 'fake'] as const
+
+export type EngineName = (typeof ENGINE_NAMES)[number]
+
+/** One request in OpenAI's form, as a line of a job file carries it. `body` has not been checked. */
+export interface EngineRequest {
+  /** '/v1/chat/completions', '/v1/completions' or '/v1/embeddings'. */
+  url: string
+  body: unknown
+}
+
+export interface EngineUsage {
+  promptTokens: number
+  completionTokens: number
+}
+
+export interface EngineError {
+  code: ErrorCode
+  message: string
+}
+
+/** The answer to one request: a response body in OpenAI's form, or why there is none. */
+export type EngineResult =
+  | { ok: true; statusCode: 200; body: Record<string, unknown>; usage: EngineUsage }
+  | { ok: false; statusCode: number; error: EngineError }
+
+/** What is true of a loaded engine for as long as it lives. */
+export interface EngineFacts {
+  /** Sequences that it runs at once. More requests than that wait inside the engine. */
+  slots: number
+  /** The engine that was chosen: never 'auto'. */
+  engine: Exclude<EngineName, 'auto'>
+  /** Engine, execution provider, dtype, instruction set and graph: within one class, results are bit-equal. */
+  numericClass: string
+  /** Prompt and completion together, tokens. */
+  contextLengthMax: number
+}
+
+export interface Engine {
+  readonly facts: EngineFacts
+  /**
+   * Answers one request, at its own time, whatever the others do. A request that cannot be run gives
+   * `ok: false`. Throws the signal's reason once cancelled (its slot is free then), and `engine-failed`
+   * when the engine itself broke.
+   */
+  run(request: EngineRequest, options?: { signal?: AbortSignal | undefined }): Promise<EngineResult>
+  /** Ends what runs and lets go of the model. Memory returns to the machine with the process only. */
+  close(): Promise<void>
+}
+
+/** How long the fake engine says that a machine would take. */
+export interface FakeTiming {
+  loadMs: number
+  /** From the start of a request to its first token. */
+  prefillMs: number
+  tokenMs: number
+}
+
+export interface EngineOptions {
+  engine: EngineName
+  /** Sequences run at once; the engine's own default when absent. Fewer where memory is short. */
+  slots?: number | undefined
+  /** Threads inside one step of the model, at least 1. */
+  threads: number
+  /** A bound on prompt and completion, tokens, below the model's own. */
+  contextLengthMax?: number | undefined
+  /** Which file of onnx/ to run, as 'q4' for model_q4.onnx; by default what is there, fp32 first. */
+  dtype?: string | undefined
+  /** For the fake engine. */
+  fake?: Partial<FakeTiming> | undefined
+}
+
+export interface EngineComponents {
+  clock: Clock
+  random: Random
+  log: Logger
+}
+
+/**
+ * Loads the context in `folder`, a model in Hugging Face's ONNX layout: config.json,
+ * generation_config.json, tokenizer.json, tokenizer_config.json (its chat template inside, or in
+ * chat_template.jinja), onnx/model*.onnx.
+ * Throws `context-invalid` when a file is missing or malformed, `model-unsupported` with the reason.
+ */
+export type LoadEngine = (
+  folder: string,
+  options: EngineOptions,
+  components: EngineComponents,
+) => Promise<Engine>

@@ -1,0 +1,114 @@
+// An engine without a model: its answers are a pure function of the request, and it takes the time that
+// its timing model says. For tests and benches of everything around the engine.
+import { createHash } from 'node:crypto'
+import { sleep } from '../../base/clock.ts'
+import { HearthError } from '../../base/errors.ts'
+import { SlotGate } from '../slot-gate.ts'
+import type {
+  Engine,
+  EngineComponents,
+  EngineFacts,
+  EngineOptions,
+  EngineRequest,
+  EngineResult,
+  FakeTiming,
+  LoadEngine,
+} from '../engine.ts'
+
+const TIMING: FakeTiming = { loadMs: 0, prefillMs: 0, tokenMs: 0 }
+
+const FACTS: EngineFacts = { slots: 8, engine: 'fake', numericClass: 'fake/1', contextLengthMax: 4_096 }
+
+/**
+ * Prompts that make it fail on purpose, as native code would. `hang` blocks the process for ever;
+ * `crash` ends it; `bad` is refused as a request.
+ */
+const FAILURES: Readonly<Record<string, () => EngineResult | never>> = {
+  '!hang': () => {
+    for (;;);
+  },
+  '!crash': () => process.exit(139),
+  '!bad': () => refuse('the fake engine refuses this prompt'),
+}
+
+class FakeEngine implements Engine {
+  readonly facts: EngineFacts
+  readonly #components: EngineComponents
+  readonly #timing: FakeTiming
+  readonly #slots: SlotGate
+
+  constructor(components: EngineComponents, timing: FakeTiming, slots: number) {
+    this.#components = components
+    this.#timing = timing
+    this.facts = { ...FACTS, slots }
+    this.#slots = new SlotGate(slots)
+  }
+
+  async run(
+    request: EngineRequest,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<EngineResult> {
+    const prompt = promptOf(request)
+    if (prompt === undefined) return refuse(`no prompt in a request to ${request.url}`)
+    return await this.#slots.hold(options.signal, async () => {
+      const tokens = Math.min(tokensMaxOf(request.body), 8)
+      const ms = this.#timing.prefillMs + tokens * this.#timing.tokenMs
+      if (ms > 0) await sleep(this.#components.clock, ms, options.signal)
+      return FAILURES[prompt]?.() ?? answer(request, prompt, tokens)
+    })
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** Takes `timing.loadMs`, and looks at nothing in the folder. */
+export const loadFakeEngine: LoadEngine = async (_folder, options: EngineOptions, components) => {
+  const timing = { ...TIMING, ...options.fake }
+  if (timing.loadMs > 0) await sleep(components.clock, timing.loadMs)
+  return new FakeEngine(components, timing, options.slots ?? FACTS.slots)
+}
+
+function promptOf({ body }: EngineRequest): string | undefined {
+  if (typeof body !== 'object' || body === null) return undefined
+  if ('prompt' in body && typeof body.prompt === 'string') return body.prompt
+  const message: unknown =
+    'messages' in body && Array.isArray(body.messages) ? body.messages.at(-1) : undefined
+  const content = (message as { content?: unknown } | null | undefined)?.content
+  return typeof content === 'string' ? content : undefined
+}
+
+function tokensMaxOf(body: unknown): number {
+  const { max_tokens: tokensMax } = body as { max_tokens?: unknown }
+  return typeof tokensMax === 'number' && tokensMax >= 1 ? tokensMax : Infinity
+}
+
+/** `tokens` words of the prompt's hash: the same prompt, the same answer, on every peer. */
+function answer({ url, body }: EngineRequest, prompt: string, tokens: number): EngineResult {
+  const digest = createHash('sha256').update(prompt).digest('hex')
+  const text = Array.from({ length: tokens }, (_, token) => digest.slice(token * 8, token * 8 + 8)).join(' ')
+  const isChat = url === '/v1/chat/completions'
+  const content = isChat ? { message: { role: 'assistant', content: text } } : { text }
+  const usage = { promptTokens: prompt.split(/\s+/).length, completionTokens: tokens }
+  return {
+    ok: true,
+    statusCode: 200,
+    usage,
+    body: {
+      id: `${isChat ? 'chatcmpl' : 'cmpl'}-${digest.slice(0, 24)}`,
+      object: isChat ? 'chat.completion' : 'text_completion',
+      created: 0,
+      model: (body as { model?: unknown }).model ?? 'fake',
+      choices: [{ index: 0, ...content, logprobs: null, finish_reason: 'stop' }],
+      usage: {
+        prompt_tokens: usage.promptTokens,
+        completion_tokens: usage.completionTokens,
+        total_tokens: usage.promptTokens + usage.completionTokens,
+      },
+    },
+  }
+}
+
+function refuse(message: string): EngineResult {
+  const { code } = new HearthError('request-invalid', message)
+  return { ok: false, statusCode: 400, error: { code, message } }
+}
