@@ -30,6 +30,8 @@ export const INBOUND_CONNECTIONS_PER_SECOND_MAX = 100
 export const INBOUND_CONNECTIONS_PENDING_MAX = 64
 /** Streams of all protocols on one connection, each way. */
 export const CONNECTION_STREAMS_MAX = 256
+/** Peers of other swarms whose swarm is remembered, to tell the owner what is wrong. */
+export const FOREIGN_PEERS_REMEMBERED_MAX = 256
 /** Streams of one protocol that one remote peer may have open to us. */
 export const STREAMS_PER_PROTOCOL_AND_PEER_MAX = 4
 
@@ -56,6 +58,38 @@ export const CHUNK_BYTES: number = MIB
 /** An encoded manifest, bytes, and the files in it. */
 export const MANIFEST_BYTES_MAX: number = 4 * MIB
 export const MANIFEST_FILES_MAX = 4096
+/** Segments of one file: places where its chunk grid starts anew. */
+export const FILE_SEGMENTS_MAX = 16
+/** A context's path, UTF-8 bytes, and each name in it (what ext4, APFS and NTFS can hold). */
+export const CONTEXT_PATH_BYTES_MAX = 1024
+export const CONTEXT_NAME_BYTES_MAX = 255
+/** Chunks of one context: as many hashes as a manifest has room for; their bitfield is 16 KiB. */
+export const CONTEXT_CHUNKS_MAX: number = MANIFEST_BYTES_MAX / 32
+/** Local names of contexts. */
+export const CONTEXT_NAMES_MAX = 4096
+
+/** Chunks one peer may have asked of another and not yet received. */
+export const CHUNKS_REQUESTED_MAX = 64
+/** Bytes one fetch asks of one source ahead of their arrival. */
+export const SOURCE_WINDOW_BYTES_MAX: number = 32 * MIB
+/** Sources of one fetch at once, peers it remembers as possible sources, and fetches at once. */
+export const FETCH_SOURCES_MAX = 8
+export const FETCH_CANDIDATES_MAX = 256
+export const FETCHES_MAX = 2
+/** Claims of other peers ("this chunk is in flight to me") that one fetch remembers. */
+export const FETCH_CLAIMS_MAX = 4096
+/** Runs of chunks in one have, claim or cancel message. */
+export const CHUNK_RANGES_MAX = 256
+/** Peers that a busy message may name. */
+export const BUSY_ALTERNATIVES_MAX = 8
+/** Chunks read from disk and being sent at once, over all peers, and sessions served at once. */
+export const UPLOADS_ACTIVE_MAX = 8
+export const UPLOAD_SESSIONS_MAX = 64
+/** Peers banned for bad chunks that are remembered; the oldest goes first. */
+export const CHUNK_BANS_MAX = 1024
+/** Bytes of chunks in memory at once: for each source the stream's unread bytes, the chunk being filled and the one being verified. */
+export const FETCH_MEMORY_BYTES_MAX: number =
+  FETCHES_MAX * FETCH_SOURCES_MAX * (STREAM_UNREAD_BYTES_HIGH + 2 * CHUNK_BYTES)
 
 /** Requests that wait in one engine host for a slot. */
 export const ENGINE_RUNS_WAITING_MAX = 4096
@@ -66,3 +100,7 @@ if (STREAM_UNREAD_BYTES_HIGH + STREAM_WINDOW_BYTES_MAX > STREAM_READ_BUFFER_BYTE
   throw new RangeError('a slow reader would be reset')
 }
 if (REQUEST_LINE_BYTES_MAX >= FRAME_BYTES_MAX) throw new RangeError('a request must fit in one frame')
+if (FETCH_MEMORY_BYTES_MAX > 64 * MIB) throw new RangeError('fetches would hold too much memory')
+if (SOURCE_WINDOW_BYTES_MAX > CHUNKS_REQUESTED_MAX * CHUNK_BYTES) {
+  throw new RangeError('a full window would break the protocol')
+}
