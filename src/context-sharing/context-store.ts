@@ -1,4 +1,5 @@
 import type { Logger } from '../base/logger.ts'
+import type { RuntimeInfo } from './manifest.ts'
 import type { ContextTier, TierListener } from './tiers.ts'
 
 export interface ContextStoreComponents {
@@ -10,15 +11,6 @@ export interface ContextStoreOptions {
   folder: string
   /** Bytes of the file system to leave free, at least. */
   freeBytesMin?: number
-}
-
-/** How the engine opens a context; part of the manifest, so of the contextId. */
-export interface RuntimeInfo {
-  engine: string
-  format: string
-  /** The file the engine opens, as a path of the context. */
-  entry: string
-  dtype: string
 }
 
 export interface ImportOptions {
