@@ -1,7 +1,7 @@
 // Writes what stock transformers.js says, batch 1, for the engine's tests to hold Hearth against:
 //   test/fixtures/facts-goldens.json          the facts model on chats
 //   test/fixtures/random-llama-goldens.json   small random models on token ids, with how to build them
-// node make-goldens.ts, in this folder after `npm ci`. Nothing is fetched from a network.
+// node make-goldens.mjs, in this folder after `npm ci`. Nothing is fetched from a network.
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -45,7 +45,10 @@ async function generate(oracle, promptTokenIds, eosTokenId) {
   })
   const outputTokenIds = sequences.tolist()[0].slice(promptTokenIds.length).map(Number)
   const isStopped = eosTokenId !== undefined && outputTokenIds.at(-1) === eosTokenId
-  return { outputTokenIds: isStopped ? outputTokenIds.slice(0, -1) : outputTokenIds, finish: isStopped ? 'stop' : 'length' }
+  return {
+    outputTokenIds: isStopped ? outputTokenIds.slice(0, -1) : outputTokenIds,
+    finish: isStopped ? 'stop' : 'length',
+  }
 }
 
 /** What both the oracle and our plain loop say; undefined where the choice of a token is too close. */
@@ -66,10 +69,12 @@ function factsChats() {
   const long = claims.slice(0, 25).join(' ')
   return [
     ...claims.map(user),
-    ...claims.slice(0, 12).map((claim, index) => [
-      { role: 'system', content: SYSTEM_PROMPTS[index % SYSTEM_PROMPTS.length] },
-      ...user(claim),
-    ]),
+    ...claims
+      .slice(0, 12)
+      .map((claim, index) => [
+        { role: 'system', content: SYSTEM_PROMPTS[index % SYSTEM_PROMPTS.length] },
+        ...user(claim),
+      ]),
     [...user('3 + 4 = 8.'), { role: 'assistant', content: '3 + 4 = 7. no' }, ...user('9 + 9 = 18.')],
     ...[
       '',
@@ -125,9 +130,19 @@ const RANDOM_SHAPE = {
 
 /** Grouped-query attention with two query heads to a key-value head, and ordinary attention with one. */
 const RANDOM_MODELS = [
-  { name: 'grouped-query', seed: 11, attention: 'grouped-query', shape: { ...RANDOM_SHAPE, heads: 4, keyValueHeads: 2 } },
+  {
+    name: 'grouped-query',
+    seed: 11,
+    attention: 'grouped-query',
+    shape: { ...RANDOM_SHAPE, heads: 4, keyValueHeads: 2 },
+  },
   { name: 'plain', seed: 12, attention: 'plain', shape: { ...RANDOM_SHAPE, heads: 4, keyValueHeads: 4 } },
-  { name: 'plain-grouped', seed: 11, attention: 'plain', shape: { ...RANDOM_SHAPE, heads: 4, keyValueHeads: 2 } },
+  {
+    name: 'plain-grouped',
+    seed: 11,
+    attention: 'plain',
+    shape: { ...RANDOM_SHAPE, heads: 4, keyValueHeads: 2 },
+  },
 ]
 
 /** Ids outside the vocabulary: these models are never done. */
