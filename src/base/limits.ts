@@ -40,6 +40,14 @@ export const ADVERT_BYTES_MAX: number = 16 * KIB
 export const ADVERT_CONTEXTS_MAX = 64
 /** Adverts kept of other peers. */
 export const ADVERTS_KEPT_MAX = 4096
+/** How long an advert may claim to be valid, ms. */
+export const ADVERT_TTL_MS_MAX = 60_000
+/** Peers named in one introduction, the addresses of each, and the length of one, bytes. */
+export const INTRODUCED_PEERS_MAX = 64
+export const PEER_ADDRESSES_MAX = 16
+export const ADDRESS_BYTES_MAX = 256
+/** Peers remembered on disk to be dialled at the next start. */
+export const REMEMBERED_PEERS_MAX = 64
 
 /** One line of a job file, bytes; it travels inside a frame. */
 export const REQUEST_LINE_BYTES_MAX: number = MIB - 64 * KIB
@@ -65,6 +73,9 @@ export const CONTEXT_PATH_BYTES_MAX = 1024
 export const CONTEXT_NAME_BYTES_MAX = 255
 /** Chunks of one context: as many hashes as a manifest has room for; their bitfield is 16 KiB. */
 export const CONTEXT_CHUNKS_MAX: number = MANIFEST_BYTES_MAX / 32
+/** Files and folders that an import looks at, and how deep, before it says that this is not a model's folder. */
+export const IMPORT_ENTRIES_MAX: number = 16 * MANIFEST_FILES_MAX
+export const IMPORT_DEPTH_MAX = 16
 /** Local names of contexts. */
 export const CONTEXT_NAMES_MAX = 4096
 
@@ -91,6 +102,8 @@ export const CHUNK_BANS_MAX = 1024
 export const FETCH_MEMORY_BYTES_MAX: number =
   FETCHES_MAX * FETCH_SOURCES_MAX * (STREAM_UNREAD_BYTES_HIGH + 2 * CHUNK_BYTES)
 
+/** One small file of a context (tokenizer.json is the largest), bytes. */
+export const CONTEXT_JSON_BYTES_MAX: number = 64 * MIB
 /** Requests that wait in one engine host for a slot. */
 export const ENGINE_RUNS_WAITING_MAX = 4096
 

@@ -1,0 +1,29 @@
+// A model that continues sequences of tokens: what onnxruntime engines are, below all text.
+
+/** One sequence to be continued. */
+export interface TokenSequence {
+  /** At least one. */
+  readonly promptTokens: readonly number[]
+  /** Tokens that may be added, at least 1. With the prompt's, at most the model's `contextLengthMax`. */
+  readonly tokensMax: number
+  /**
+   * Takes the logits [vocabulary] that follow the sequence so far, valid during the call only. Returns
+   * the token chosen, or undefined when the sequence is complete.
+   */
+  next(logits: Float32Array): number | undefined
+}
+
+export interface TokenModelFacts {
+  slots: number
+  engine: 'ort-delta' | 'ort-present'
+  numericClass: string
+  contextLengthMax: number
+  vocabularySize: number
+}
+
+export interface TokenModel {
+  readonly facts: TokenModelFacts
+  /** Runs a sequence to its end, beside the others. Throws the signal's reason, or `engine-failed`. */
+  run(sequence: TokenSequence, signal: AbortSignal | undefined): Promise<void>
+  close(): Promise<void>
+}
