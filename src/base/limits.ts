@@ -104,6 +104,8 @@ export const FETCH_MEMORY_BYTES_MAX: number =
 
 /** One small file of a context (tokenizer.json is the largest), bytes. */
 export const CONTEXT_JSON_BYTES_MAX: number = 64 * MIB
+/** Nodes and weights of an ONNX graph. */
+export const ONNX_NODES_MAX = 200_000
 /** Requests that wait in one engine host for a slot. */
 export const ENGINE_RUNS_WAITING_MAX = 4096
 

@@ -1,0 +1,164 @@
+import { constants, copyFile, link, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { fileChunks } from './chunk-map.ts'
+import { FILE_MODE, asDiskError, bytesEqual, readAt, sha256, syncFile, syncFolder } from './disk.ts'
+import type { ContextFile } from './manifest.ts'
+import { PartialFile, type PartialFileComponents } from './partial-file.ts'
+import { gridKeyOf } from './store-paths.ts'
+
+/** Files by content: each is complete (a blob), in progress (a partial file), or not here. */
+export class BlobStore {
+  readonly #components: PartialFileComponents
+  /** Grid keys of blobs of which every chunk was checked. */
+  readonly #complete = new Set<string>()
+  readonly #partial = new Map<string, Promise<PartialFile>>()
+
+  constructor(components: PartialFileComponents) {
+    this.#components = components
+  }
+
+  async open(): Promise<void> {
+    const { paths } = this.#components
+    this.#complete.clear()
+    const blobs = new Set(await readdir(paths.of('blobs')))
+    for (const key of await readdir(paths.of('grids'))) {
+      if (blobs.has(key.slice(0, key.indexOf('-')))) this.#complete.add(key)
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const partial of this.#partial.values()) await (await partial).close()
+    this.#partial.clear()
+  }
+
+  /** Whether the file is here, whole and checked against this very chunk list. */
+  isComplete(file: ContextFile): boolean {
+    return this.#complete.has(gridKeyOf(file))
+  }
+
+  /** The file in progress; one object for all contexts that share it. */
+  async partial(file: ContextFile): Promise<PartialFile> {
+    const key = gridKeyOf(file)
+    const known = this.#partial.get(key)
+    if (known !== undefined) return await known
+    const loading = PartialFile.load(this.#components, file)
+    this.#partial.set(key, loading)
+    loading.catch(() => this.#partial.delete(key))
+    return await loading
+  }
+
+  /** Takes in a complete file whose hashes were computed from it. `copy` is moved or removed. */
+  async adopt(file: ContextFile, copy: string): Promise<void> {
+    const { paths } = this.#components
+    if (await hasSize(paths.blob(file), file.size)) await rm(copy)
+    else await rename(copy, paths.blob(file))
+    await syncFolder(paths.of('blobs'))
+    await this.#markComplete(file)
+  }
+
+  /** Seals a file whose chunks are all held. Throws `context-invalid` or `disk-full`. */
+  async seal(file: ContextFile): Promise<void> {
+    if (this.isComplete(file)) return
+    if (file.size === 0) await this.#makeEmpty(file)
+    else await (await this.partial(file)).seal()
+    await this.#markComplete(file)
+    this.#partial.delete(gridKeyOf(file))
+  }
+
+  /** Whether a blob with the file's hash is here and has the file's chunks; it is read once to find out. */
+  async reuse(file: ContextFile, signal?: AbortSignal): Promise<boolean> {
+    if (this.isComplete(file)) return true
+    if (!(await hasSize(this.#components.paths.blob(file), file.size))) return false
+    if (!(await this.#blobMatches(file, signal))) return false
+    await this.#markComplete(file)
+    return true
+  }
+
+  /** The bytes of a chunk that is held, as they are on disk; undefined when they are not there any more. */
+  async read(file: ContextFile, indexInFile: number): Promise<Uint8Array | undefined> {
+    if (!this.isComplete(file)) {
+      const partial = await this.partial(file)
+      return partial.held.has(indexInFile) ? await partial.read(indexInFile) : undefined
+    }
+    const { offset, length } = fileChunks(file).chunk(indexInFile)
+    const blob = await open(this.#components.paths.blob(file), 'r').catch(() => undefined)
+    if (blob === undefined) return undefined
+    try {
+      return await readAt(blob, offset, length)
+    } finally {
+      await blob.close()
+    }
+  }
+
+  /** Puts the blob at `target` as a hard link, or as a copy where the file system has none. */
+  async place(file: ContextFile, target: string): Promise<void> {
+    const blob = this.#components.paths.blob(file)
+    try {
+      await link(blob, target)
+    } catch (error) {
+      if (!['EPERM', 'ENOTSUP', 'EXDEV', 'EMLINK', 'ENOSYS'].includes(codeOf(error)))
+        throw asDiskError(error, target)
+      await copyFile(blob, target, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL).catch(
+        (cause: unknown) => {
+          throw asDiskError(cause, target)
+        },
+      )
+      await syncFile(target)
+    }
+  }
+
+  /** Removes a file in whatever state it is. Nothing may use it any more. */
+  async remove(file: ContextFile): Promise<void> {
+    const { paths } = this.#components
+    const key = gridKeyOf(file)
+    await this.#partial.get(key)?.then((partial) => partial.close())
+    this.#partial.delete(key)
+    this.#complete.delete(key)
+    for (const path of [paths.grid(file), paths.journal(file), paths.part(file)])
+      await rm(path, { force: true })
+    const prefix = `${key.slice(0, key.indexOf('-'))}-`
+    if (![...this.#complete].some((other) => other.startsWith(prefix)))
+      await rm(paths.blob(file), { force: true })
+  }
+
+  async #blobMatches(file: ContextFile, signal: AbortSignal | undefined): Promise<boolean> {
+    const map = fileChunks(file)
+    const blob = await open(this.#components.paths.blob(file), 'r')
+    try {
+      for (let index = 0; index < map.count; index += 1) {
+        signal?.throwIfAborted()
+        const chunk = map.chunk(index)
+        const bytes = await readAt(blob, chunk.offset, chunk.length)
+        if (!bytesEqual(await sha256(bytes), chunk.sha256)) return false
+      }
+      return true
+    } finally {
+      await blob.close()
+    }
+  }
+
+  async #makeEmpty(file: ContextFile): Promise<void> {
+    await writeFile(this.#components.paths.blob(file), '', { mode: FILE_MODE })
+  }
+
+  /** The mark comes after the blob is durable: a mark without its blob would be a false claim. */
+  async #markComplete(file: ContextFile): Promise<void> {
+    const path = this.#components.paths.grid(file)
+    try {
+      await writeFile(path, '', { mode: FILE_MODE })
+      await syncFolder(dirname(path))
+    } catch (error) {
+      throw asDiskError(error, path)
+    }
+    this.#complete.add(gridKeyOf(file))
+  }
+}
+
+async function hasSize(path: string, size: number): Promise<boolean> {
+  const stats = await stat(path).catch(() => undefined)
+  return stats?.size === size
+}
+
+function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? ''
+}

@@ -1,0 +1,138 @@
+import { Bitfield } from './bitfield.ts'
+import type { BlobStore } from './blob-store.ts'
+import { type Chunk, ChunkMap } from './chunk-map.ts'
+import { bytesEqual, sha256 } from './disk.ts'
+import { type ContextFile, type Manifest, bytesOf } from './manifest.ts'
+import { gridKeyOf } from './store-paths.ts'
+
+/** A context whose manifest is here, and those of its chunks that are. */
+export class HeldContext {
+  readonly contextId: string
+  readonly manifest: Manifest
+  readonly manifestBytes: Uint8Array
+  readonly map: ChunkMap
+  /** Chunks that are verified and on disk, by their number in the context. */
+  readonly held: Bitfield
+  /** Bytes of all files. */
+  readonly bytesTotal: number
+  /** Whether the folder is in place. */
+  isStored = false
+  #heldBytes = 0
+  readonly #blobs: BlobStore
+  #listeners = new Set<(chunk: number) => void>()
+  #stops: (() => void)[] = []
+
+  constructor(blobs: BlobStore, contextId: string, manifest: Manifest, manifestBytes: Uint8Array) {
+    this.#blobs = blobs
+    this.contextId = contextId
+    this.manifest = manifest
+    this.manifestBytes = manifestBytes
+    this.map = new ChunkMap(manifest)
+    this.held = new Bitfield(this.map.count)
+    this.bytesTotal = bytesOf(manifest)
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes
+  }
+
+  /** Finds out which chunks are here, and keeps up with files in progress from then on. */
+  async load(): Promise<void> {
+    for (const [number, file] of this.manifest.files.entries()) {
+      if (this.#blobs.isComplete(file)) this.#holdFile(number)
+      else if (file.size > 0) await this.#follow(number, file)
+    }
+  }
+
+  /** What the files are kept under, for telling which files contexts share. */
+  gridKeys(): string[] {
+    return this.manifest.files.map(gridKeyOf)
+  }
+
+  /** Stops keeping up. */
+  close(): void {
+    for (const stop of this.#stops) stop()
+    this.#stops = []
+    this.#listeners.clear()
+  }
+
+  /** Calls `listener` for every chunk that becomes held; returns how to stop that. */
+  onHeld(listener: (chunk: number) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Takes over files that another context has complete, without reading more than those. */
+  async reuse(signal?: AbortSignal): Promise<void> {
+    for (const [number, file] of this.manifest.files.entries()) {
+      if (await this.#blobs.reuse(file, signal)) this.#holdFile(number)
+    }
+  }
+
+  /**
+   * Chunks to fetch: those not held, each content only once although files may occur twice.
+   */
+  missing(): number[] {
+    const seen = new Set<string>()
+    return this.manifest.files.flatMap((file, number) => {
+      const key = gridKeyOf(file)
+      if (seen.has(key)) return []
+      seen.add(key)
+      const { first, count } = this.map.ofFile(number)
+      return Array.from({ length: count }, (_value, index) => first + index).filter(
+        (chunk) => !this.held.has(chunk),
+      )
+    })
+  }
+
+  /** Checks and stores a chunk. False when it was here already. Throws `chunk-corrupt`, `disk-full`. */
+  async write(index: number, bytes: Uint8Array): Promise<boolean> {
+    if (this.held.has(index)) return false
+    const { file, chunk } = this.#locate(index)
+    const partial = await this.#blobs.partial(file)
+    const isNew = await partial.write(chunk.indexInFile, bytes)
+    // The whole-file hash of one file is taken while the next is still arriving. Who completes the
+    // context waits for it, and is told of its errors.
+    if (partial.held.isFull) void this.#blobs.seal(file).catch(() => {})
+    return isNew
+  }
+
+  /** A held chunk's bytes, checked; undefined when it is not held, or the disk does not have it right any more. */
+  async read(index: number): Promise<Uint8Array | undefined> {
+    if (!this.held.has(index)) return undefined
+    const { file, chunk } = this.#locate(index)
+    const bytes = await this.#blobs.read(file, chunk.indexInFile)
+    if (bytes === undefined || !bytesEqual(await sha256(bytes), chunk.sha256)) return undefined
+    return bytes
+  }
+
+  /** Completes every file. Throws `context-invalid`, `disk-full`. */
+  async seal(): Promise<void> {
+    for (const file of this.manifest.files) await this.#blobs.seal(file)
+  }
+
+  #locate(index: number): { file: ContextFile; chunk: Chunk } {
+    const chunk = this.map.chunk(index)
+    const file = this.manifest.files[chunk.file]
+    if (file === undefined) throw new RangeError(`file ${chunk.file}`)
+    return { file, chunk }
+  }
+
+  async #follow(number: number, file: ContextFile): Promise<void> {
+    const partial = await this.#blobs.partial(file)
+    const { first } = this.map.ofFile(number)
+    for (const indexInFile of partial.held) this.#hold(first + indexInFile)
+    this.#stops.push(partial.onHeld((indexInFile) => this.#hold(first + indexInFile)))
+  }
+
+  #holdFile(number: number): void {
+    const { first, count } = this.map.ofFile(number)
+    for (let chunk = first; chunk < first + count; chunk += 1) this.#hold(chunk)
+  }
+
+  #hold(chunk: number): void {
+    if (!this.held.add(chunk)) return
+    this.#heldBytes += this.map.chunk(chunk).length
+    for (const listener of this.#listeners) listener(chunk)
+  }
+}

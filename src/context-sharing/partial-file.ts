@@ -1,0 +1,286 @@
+import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { HearthError } from '../base/errors.ts'
+import { Bitfield } from './bitfield.ts'
+import { ChunkJournal, type JournalContent, type JournalIdentity, readJournal } from './chunk-journal.ts'
+import { type ChunkMap, fileChunks } from './chunk-map.ts'
+import {
+  FILE_MODE,
+  type WritableAt,
+  asDiskError,
+  bytesEqual,
+  readAt,
+  sha256,
+  sha256OfFile,
+  syncFolder,
+  toHex,
+  writeAt,
+} from './disk.ts'
+import type { ContextFile } from './manifest.ts'
+import { type StorePaths, gridKeyOf } from './store-paths.ts'
+
+/** Bytes written between two syncs. Measured: a sync per 64 MiB costs nothing, one per MiB a third. */
+const SYNC_BYTES = 64 * 1024 * 1024
+
+export interface PartialFileComponents {
+  paths: StorePaths
+  /** Names this run of the operating system; '' where it cannot be known. */
+  bootId: string
+  /** Wraps the data file's writes; tests make it run out of room. */
+  writable?: ((file: FileHandle) => WritableAt) | undefined
+}
+
+interface OpenFiles {
+  data: FileHandle
+  journal: ChunkJournal
+}
+
+/**
+ * A file of which some chunks are on disk. A chunk is held once its hash was checked, its bytes are
+ * written and the journal says so: that order makes every claim true after a crash. When the last chunk
+ * is held, the file is sealed: hashed as a whole and moved to the blobs.
+ */
+export class PartialFile {
+  readonly file: ContextFile
+  readonly held: Bitfield
+  readonly #map: ChunkMap
+  readonly #components: PartialFileComponents
+  readonly #identity: JournalIdentity
+  /** What the journal said when it was read; undefined when it is to be made anew with `held`. */
+  #resumable: JournalContent | undefined
+  #open: Promise<OpenFiles> | undefined
+  #turn: Promise<unknown> = Promise.resolve()
+  #unsyncedBytes = 0
+  #sealing: Promise<void> | undefined
+  #isSealed = false
+  /** Writes under way by chunk, so that two copies of a chunk that arrive together are written once. */
+  readonly #writing = new Map<number, Promise<boolean>>()
+  #listeners = new Set<(indexInFile: number) => void>()
+
+  private constructor(components: PartialFileComponents, file: ContextFile, identity: JournalIdentity) {
+    this.#components = components
+    this.file = file
+    this.#map = fileChunks(file)
+    this.held = new Bitfield(this.#map.count)
+    this.#identity = identity
+  }
+
+  /** Finds out what is on disk, hashing again what the journal cannot vouch for. */
+  static async load(components: PartialFileComponents, file: ContextFile): Promise<PartialFile> {
+    const identity = { bootId: components.bootId, gridKey: gridKeyOf(file) }
+    const partial = new PartialFile(components, file, identity)
+    const content = await readJournal(components.paths.journal(file), identity)
+    if (content !== undefined) await partial.#recover(content)
+    return partial
+  }
+
+  /** Calls `listener` for every chunk that becomes held; returns how to stop that. */
+  onHeld(listener: (indexInFile: number) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /**
+   * Checks and stores one chunk; once this resolves it survives the death of the process.
+   * False when it was held already. Throws `chunk-corrupt` or `disk-full`; then nothing is claimed.
+   */
+  async write(indexInFile: number, bytes: Uint8Array): Promise<boolean> {
+    const chunk = this.#map.chunk(indexInFile)
+    if (bytes.byteLength !== chunk.length || !bytesEqual(await sha256(bytes), chunk.sha256)) {
+      throw new HearthError(
+        'chunk-corrupt',
+        `chunk ${indexInFile} of ${this.file.path} is not what its manifest says`,
+        { data: { path: this.file.path, chunk: indexInFile } },
+      )
+    }
+    if (this.held.has(indexInFile)) return false
+    const underWay = this.#writing.get(indexInFile)
+    if (underWay !== undefined) return await underWay.then(() => false)
+    const writing = this.#writeVerified(indexInFile, chunk.offset, bytes)
+    this.#writing.set(indexInFile, writing)
+    return await writing.finally(() => this.#writing.delete(indexInFile))
+  }
+
+  /** The bytes of a held chunk, as they are on disk; the caller checks their hash. */
+  async read(indexInFile: number): Promise<Uint8Array> {
+    const { offset, length } = this.#map.chunk(indexInFile)
+    const file = await this.#openForReading()
+    try {
+      return await readAt(file, offset, length)
+    } finally {
+      await file.close()
+    }
+  }
+
+  /**
+   * Makes a blob of a file whose chunks are all held. Throws `context-invalid` when the whole does not
+   * have the hash that the manifest names although its chunks do: the manifest contradicts itself.
+   */
+  async seal(): Promise<void> {
+    this.#sealing ??= this.#inTurn(() => this.#seal()).catch((error: unknown) => {
+      this.#sealing = undefined
+      throw error
+    })
+    await this.#sealing
+  }
+
+  /** Waits for writes under way and lets go of the files. Writing again opens them again. */
+  async close(): Promise<void> {
+    await this.#sealing?.catch(() => {})
+    await this.#inTurn(async () => {
+      const opened = this.#open
+      this.#open = undefined
+      this.#resumable = undefined
+      if (opened === undefined || this.#isSealed) return
+      const { data, journal } = await opened
+      await closeBoth(data, journal, async () => await sync(data, journal))
+    })
+  }
+
+  async #recover(content: JournalContent): Promise<void> {
+    const data = await open(this.#components.paths.part(this.file), 'r').catch(() => undefined)
+    if (data === undefined) return
+    try {
+      if ((await data.stat()).size !== this.file.size) return
+      for (const chunk of content.durable) this.#recovered(chunk)
+      for (const chunk of content.written) {
+        if (content.sameBoot || (await this.#isOnDisk(data, chunk))) this.#recovered(chunk)
+      }
+      if (content.sameBoot) this.#resumable = content
+    } finally {
+      await data.close()
+    }
+  }
+
+  #recovered(chunk: number): void {
+    if (chunk < this.#map.count) this.held.add(chunk)
+  }
+
+  async #isOnDisk(data: FileHandle, indexInFile: number): Promise<boolean> {
+    if (indexInFile >= this.#map.count) return false
+    const chunk = this.#map.chunk(indexInFile)
+    return bytesEqual(await sha256(await readAt(data, chunk.offset, chunk.length)), chunk.sha256)
+  }
+
+  #openFiles(): Promise<OpenFiles> {
+    this.#open ??= this.#openBoth().catch((error: unknown) => {
+      this.#open = undefined
+      throw asDiskError(error, this.#components.paths.part(this.file))
+    })
+    return this.#open
+  }
+
+  /** Chunks recovered from an older boot are synced before a new journal calls them durable. */
+  async #openBoth(): Promise<OpenFiles> {
+    const { paths } = this.#components
+    const data = await openSparse(paths.part(this.file), this.file.size)
+    try {
+      const content = this.#resumable
+      if (content === undefined) await data.datasync()
+      const journal =
+        content === undefined
+          ? await ChunkJournal.create(paths.journal(this.file), this.#identity, this.held)
+          : await ChunkJournal.resume(paths.journal(this.file), this.#identity, content)
+      return { data, journal }
+    } catch (error) {
+      await data.close()
+      throw error
+    }
+  }
+
+  async #writeVerified(indexInFile: number, offset: number, bytes: Uint8Array): Promise<boolean> {
+    const { data, journal } = await this.#openFiles()
+    try {
+      await writeAt(this.#components.writable?.(data) ?? data, offset, bytes)
+    } catch (error) {
+      throw asDiskError(error, this.#components.paths.part(this.file))
+    }
+    await this.#inTurn(() => this.#claim(journal, data, indexInFile, bytes.byteLength))
+    return true
+  }
+
+  async #claim(journal: ChunkJournal, data: FileHandle, indexInFile: number, bytes: number): Promise<void> {
+    await journal.written(indexInFile)
+    this.held.add(indexInFile)
+    for (const listener of this.#listeners) listener(indexInFile)
+    this.#unsyncedBytes += bytes
+    if (this.#unsyncedBytes >= SYNC_BYTES && !this.held.isFull) {
+      await sync(data, journal)
+      this.#unsyncedBytes = 0
+    }
+  }
+
+  async #seal(): Promise<void> {
+    if (!this.held.isFull) {
+      throw new RangeError(`${this.file.path} has ${this.held.count} of ${this.held.size} chunks`)
+    }
+    const { paths } = this.#components
+    const { data, journal } = await this.#openFiles()
+    await closeBoth(data, journal, async () => await data.datasync())
+    this.#open = undefined
+    await this.#requireWholeHash()
+    await rename(paths.part(this.file), paths.blob(this.file))
+    this.#isSealed = true
+    await syncFolder(dirname(paths.blob(this.file)))
+    await rm(paths.journal(this.file), { force: true })
+  }
+
+  async #requireWholeHash(): Promise<void> {
+    const { paths } = this.#components
+    const actual = await sha256OfFile(paths.part(this.file))
+    if (bytesEqual(actual, this.file.sha256)) return
+    await rm(paths.journal(this.file), { force: true })
+    await rm(paths.part(this.file), { force: true })
+    for (const chunk of this.held) this.held.delete(chunk)
+    throw new HearthError(
+      'context-invalid',
+      `the manifest contradicts itself: ${this.file.path} hashes to ${toHex(actual)}, not to ${toHex(this.file.sha256)}, although every chunk is right. Nobody can serve this context; import its folder again`,
+    )
+  }
+
+  /** The file moves when it is sealed; whoever comes at that moment looks in the other place. */
+  async #openForReading(): Promise<FileHandle> {
+    const { paths } = this.#components
+    try {
+      return await open(this.#isSealed ? paths.blob(this.file) : paths.part(this.file), 'r')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      return await open(paths.blob(this.file), 'r')
+    }
+  }
+
+  /** Runs `work` after all earlier ones have settled, whether they failed or not. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#turn.then(work, work)
+    this.#turn = run.catch(() => {})
+    return run
+  }
+}
+
+/** A file of `size` bytes that takes room only where it is written. */
+async function openSparse(path: string, size: number): Promise<FileHandle> {
+  const handle = await open(path, 'r+').catch(async (error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return await open(path, 'w+', FILE_MODE)
+  })
+  if ((await handle.stat()).size !== size) await handle.truncate(size)
+  return handle
+}
+
+async function sync(data: FileHandle, journal: ChunkJournal): Promise<void> {
+  await data.datasync()
+  await journal.durable()
+}
+
+async function closeBoth(
+  data: FileHandle,
+  journal: ChunkJournal,
+  before = async (): Promise<void> => {},
+): Promise<void> {
+  try {
+    await before()
+  } finally {
+    await data.close()
+    await journal.close()
+  }
+}

@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { FOLDER_MODE, toHex } from './disk.ts'
+import type { ContextFile } from './manifest.ts'
+
+const FOLDERS = ['blobs', 'grids', 'parts', 'manifests', 'folders', 'incoming'] as const
+
+/**
+ * Where everything lies below the store's folder:
+ *
+ *   blobs/SHA256             each file's content once, complete and verified
+ *   grids/SHA256-GRID        empty: "that blob was hashed chunk by chunk, and has this chunk list"
+ *   parts/SHA256-GRID        a file in progress, sparse, and its journal (.journal)
+ *   manifests/CONTEXT-ID     an encoded manifest
+ *   folders/CONTEXT-ID/PATH  a stored context: hard links to blobs under the files' own paths
+ *   names.json               local labels
+ *   incoming/                copies being imported; emptied when the store is opened
+ */
+export class StorePaths {
+  readonly root: string
+
+  constructor(root: string) {
+    this.root = root
+  }
+
+  async make(): Promise<void> {
+    for (const folder of FOLDERS) await mkdir(join(this.root, folder), { recursive: true, mode: FOLDER_MODE })
+  }
+
+  of(folder: (typeof FOLDERS)[number]): string {
+    return join(this.root, folder)
+  }
+
+  blob(file: ContextFile): string {
+    return join(this.root, 'blobs', toHex(file.sha256))
+  }
+
+  grid(file: ContextFile): string {
+    return join(this.root, 'grids', gridKeyOf(file))
+  }
+
+  part(file: ContextFile): string {
+    return join(this.root, 'parts', gridKeyOf(file))
+  }
+
+  journal(file: ContextFile): string {
+    return `${this.part(file)}.journal`
+  }
+
+  manifest(contextId: string): string {
+    return join(this.root, 'manifests', contextId)
+  }
+
+  contextFolder(contextId: string): string {
+    return join(this.root, 'folders', contextId)
+  }
+
+  get names(): string {
+    return join(this.root, 'names.json')
+  }
+}
+
+/**
+ * Names a file together with its chunk list. The chunk list is part of it because a manifest from a
+ * stranger may pair a well-known file hash with other chunks: their bytes must not mix.
+ */
+export function gridKeyOf(file: ContextFile): string {
+  const grid = createHash('sha256').update(file.segments.join()).update('\n').update(file.chunks).digest()
+  return `${toHex(file.sha256)}-${toHex(grid.subarray(0, 16))}`
+}
