@@ -1,0 +1,77 @@
+import type { Cancel, Clock } from '../base/clock.ts'
+import { sleep } from '../base/clock.ts'
+import { messageOf } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import { randomBetween } from '../base/random.ts'
+import type { Random } from '../base/random.ts'
+import type { Members } from './members.ts'
+
+export interface DeparturesComponents {
+  members: Members
+  clock: Clock
+  random: Random
+  log: Logger
+  /** Called when a member is gone: it hung up, and does not answer a dial. */
+  onGone: (peer: string) => void
+}
+
+export interface DeparturesOptions {
+  /** A lost member is dialled again after a while between these two, ms, so that not all dial at once. */
+  redialMinMs: number
+  redialMaxMs: number
+  dialDeadlineMs: number
+  /** Lost members checked at the same time; of more, the adverts are left to expire. */
+  checksAtOnce: number
+}
+
+export const DEPARTURES_OPTIONS: Readonly<DeparturesOptions> = Object.freeze({
+  redialMinMs: 100,
+  redialMaxMs: 600,
+  dialDeadlineMs: 3_000,
+  checksAtOnce: 64,
+})
+
+/**
+ * Tells a peer that is gone from a connection that was merely dropped, with one dial. Without it, what
+ * a dead peer said would stand until it expires, and kad-dht would ask it for ever.
+ */
+export class Departures {
+  readonly #components: DeparturesComponents
+  readonly #options: DeparturesOptions
+  readonly #checking = new Set<string>()
+  #cancel: Cancel = () => {}
+  #stopped = new AbortController()
+
+  constructor(components: DeparturesComponents, options: DeparturesOptions = DEPARTURES_OPTIONS) {
+    this.#components = components
+    this.#options = options
+  }
+
+  start(): void {
+    this.#stopped = new AbortController()
+    this.#cancel = this.#components.members.onLeave((peer) => void this.#check(peer))
+  }
+
+  stop(): void {
+    this.#cancel()
+    this.#stopped.abort(new Error('stopped'))
+  }
+
+  async #check(peer: string): Promise<void> {
+    const { members, clock, random, log, onGone } = this.#components
+    const { signal } = this.#stopped
+    if (this.#checking.has(peer) || this.#checking.size >= this.#options.checksAtOnce) return
+    this.#checking.add(peer)
+    try {
+      await sleep(clock, randomBetween(random, this.#options.redialMinMs, this.#options.redialMaxMs), signal)
+      if (members.list().includes(peer)) return
+      await members.meet({ peer, addresses: [] }, { deadlineMs: this.#options.dialDeadlineMs, signal })
+    } catch (error) {
+      if (signal.aborted || members.list().includes(peer)) return
+      log.info({ peer, error: messageOf(error) }, 'member is gone')
+      onGone(peer)
+    } finally {
+      this.#checking.delete(peer)
+    }
+  }
+}
