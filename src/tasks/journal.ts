@@ -15,6 +15,9 @@ const LINE_ERRORS_KEPT = 1000
 /** What a job is, fixed when it is made. */
 export interface JobRecord {
   jobId: string
+  /** The context as the submitter named it: a name, or a CID. */
+  context: string
+  /** The CID it stands for; '' until that is known. */
   contextId: string
   inputPath: string
   inputSha256: string
@@ -50,7 +53,7 @@ export interface JournalCounts {
 }
 
 const SCHEMA = `
-  CREATE TABLE job (version INTEGER, jobId TEXT, contextId TEXT, inputPath TEXT, inputSha256 TEXT, outputPath TEXT, createdAtMs INTEGER);
+  CREATE TABLE job (version INTEGER, jobId TEXT, context TEXT, contextId TEXT, inputPath TEXT, inputSha256 TEXT, outputPath TEXT, createdAtMs INTEGER);
   CREATE TABLE request (n INTEGER PRIMARY KEY, line INTEGER, customId TEXT UNIQUE, url TEXT, body TEXT, epoch INTEGER NOT NULL DEFAULT 0);
   CREATE TABLE result (n INTEGER PRIMARY KEY, epoch INTEGER, peer TEXT, ok INTEGER, statusCode INTEGER, body TEXT,
     promptTokens INTEGER, completionTokens INTEGER, committedAtMs INTEGER);
@@ -64,7 +67,8 @@ const SCHEMA = `
  * (exactly once) together. `synchronous=FULL`: what `commit` returned survives a power cut.
  */
 export class Journal {
-  readonly job: JobRecord
+  #job: JobRecord
+  #counts: JournalCounts
   #db: DatabaseSync
   #lease: StatementSync
   #commit: StatementSync
@@ -99,9 +103,10 @@ export class Journal {
     try {
       db.exec('BEGIN')
       db.exec(SCHEMA)
-      db.prepare('INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?)').run(
+      db.prepare('INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?)').run(
         JOURNAL_VERSION,
         job.jobId,
+        job.context,
         job.contextId,
         job.inputPath,
         job.inputSha256,
@@ -119,7 +124,8 @@ export class Journal {
   }
 
   private constructor(db: DatabaseSync, job: JobRecord) {
-    this.job = job
+    this.#job = job
+    this.#counts = countRows(db)
     this.#db = db
     this.#lease = db.prepare('UPDATE request SET epoch = ? WHERE n = ?')
     this.#commit = db.prepare(`
@@ -127,6 +133,16 @@ export class Journal {
       WHERE request.n = ? AND request.epoch = ? ON CONFLICT (n) DO NOTHING`)
     this.#has = db.prepare('SELECT 1 FROM result WHERE n = ?')
     this.#read = db.prepare('SELECT url, body FROM request WHERE n = ?')
+  }
+
+  get job(): JobRecord {
+    return this.#job
+  }
+
+  /** Fixes which context the job runs on, once and for all: a name may come to mean another. */
+  bindContext(contextId: string): void {
+    this.#db.prepare('UPDATE job SET contextId = ?').run(contextId)
+    this.#job = { ...this.#job, contextId }
   }
 
   /**
@@ -140,6 +156,8 @@ export class Journal {
       for (const { n, epoch } of leases) this.#lease.run(epoch, n)
       const committed = results.map((entry) => this.#commitOne(entry, wallMs))
       this.#db.exec('COMMIT')
+      for (const [index, { result }] of results.entries())
+        if (committed[index] === 'committed') this.#count(result)
       return committed
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
@@ -164,6 +182,13 @@ export class Journal {
     )
     if (Number(done.changes) === 1) return 'committed'
     return this.#has.get(n) === undefined ? 'stale' : 'duplicate'
+  }
+
+  #count({ outcome, promptTokens, completionTokens }: TaskResult): void {
+    this.#counts.committed += 1
+    if (outcome !== 'ok') this.#counts.failed += 1
+    this.#counts.promptTokens += promptTokens
+    this.#counts.completionTokens += completionTokens
   }
 
   /** What a peer needs to run a request. */
@@ -196,14 +221,9 @@ export class Journal {
       .map((row) => [Number(row['n']), Number(row['epoch'])])
   }
 
+  /** What is settled so far; kept up to date by `commit`, so that asking costs nothing. */
   counts(): JournalCounts {
-    const row = this.#db
-      .prepare(
-        `SELECT (SELECT count(*) FROM request) AS requests, count(*) AS committed, coalesce(sum(1 - ok), 0) AS failed,
-         coalesce(sum(promptTokens), 0) AS promptTokens, coalesce(sum(completionTokens), 0) AS completionTokens FROM result`,
-      )
-      .get() as unknown as JournalCounts
-    return { ...row }
+    return { ...this.#counts }
   }
 
   /** How many results each peer gave. */
@@ -260,6 +280,16 @@ function readJob(db: DatabaseSync, path: string): JobRecord | undefined {
     db.close()
     throw asHearthError(error, path)
   }
+}
+
+function countRows(db: DatabaseSync): JournalCounts {
+  const row = db
+    .prepare(
+      `SELECT (SELECT count(*) FROM request) AS requests, count(*) AS committed, coalesce(sum(1 - ok), 0) AS failed,
+       coalesce(sum(promptTokens), 0) AS promptTokens, coalesce(sum(completionTokens), 0) AS completionTokens FROM result`,
+    )
+    .get() as unknown as JournalCounts
+  return { ...row }
 }
 
 async function insertRequests(

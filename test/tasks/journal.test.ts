@@ -17,6 +17,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }))
 
 const record: JobRecord = {
   jobId: 'job',
+  context: 'facts',
   contextId: 'context',
   inputPath: 'in.jsonl',
   inputSha256: 'aa',
@@ -80,6 +81,15 @@ describe('a journal', () => {
       [0, 1],
       [2, 3],
     ])
+    again.close()
+  })
+
+  test('remembers the context that its name was bound to', async () => {
+    const journal = await create('a')
+    journal.bindContext('bafy')
+    journal.close()
+    const again = Journal.open(join(folder, 'journal.sqlite'))!
+    expect(again.job).toMatchObject({ context: 'facts', contextId: 'bafy' })
     again.close()
   })
 

@@ -1,0 +1,97 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { Server } from 'node:http'
+import { serve } from '@hono/node-server'
+import { Hono, type MiddlewareHandler } from 'hono'
+import { z } from 'zod'
+import { isHearthError, messageOf } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import { randomHex } from '../base/system-random.ts'
+import type { ControlAccess } from '../node/data-folder.ts'
+import type { Peer } from '../node/peer.ts'
+
+export interface ControlServerComponents {
+  peer: Peer
+  log: Logger
+}
+
+const importBody = z.strictObject({ folder: z.string().min(1), name: z.string().min(1).max(64).optional() })
+const pauseBody = z.strictObject({ accepts: z.boolean() })
+
+/**
+ * What programs on this machine may ask of the running peer, over HTTP on loopback. Every request
+ * carries the key from control.json (0600); browsers are refused by their Origin and by Host, so that
+ * no web page can reach it.
+ */
+export class ControlServer {
+  readonly #components: ControlServerComponents
+  readonly #key = randomHex(32)
+  #server: Server | undefined
+
+  constructor(components: ControlServerComponents) {
+    this.#components = components
+  }
+
+  /** Listens on a loopback port of the system's choice; resolves with how to reach it. */
+  start(): Promise<ControlAccess> {
+    const app = this.#routes()
+    return new Promise((resolve, reject) => {
+      const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, ({ port }) =>
+        resolve({ port, key: this.#key }),
+      ) as Server
+      server.once('error', reject)
+      this.#server = server
+    })
+  }
+
+  async stop(): Promise<void> {
+    const server = this.#server
+    this.#server = undefined
+    if (server === undefined) return
+    server.closeAllConnections()
+    await new Promise<void>((resolve) => server.close(() => resolve()))
+  }
+
+  #routes(): Hono {
+    const { peer, log } = this.#components
+    const app = new Hono()
+    app.use(this.#guard())
+    app.get('/v0/status', (c) => c.json(peer.status()))
+    app.get('/v0/peers', async (c) => c.json(await peer.peers()))
+    app.get('/v0/contexts', (c) => c.json(peer.status().contexts))
+    app.post('/v0/contexts', async (c) => {
+      const { folder, name } = importBody.parse(await c.req.json())
+      return c.json(await peer.addContext(folder, name))
+    })
+    app.post('/v0/serving', async (c) => {
+      const { accepts } = pauseBody.parse(await c.req.json())
+      peer.setAccepting(accepts, 'paused')
+      return c.json(peer.status().tasks)
+    })
+    app.notFound((c) =>
+      c.json({ error: { code: 'usage', message: `no ${c.req.method} ${c.req.path} here` } }, 404),
+    )
+    app.onError((error, c) => {
+      if (isHearthError(error))
+        return c.json({ error: { code: error.code, message: error.message, data: error.data } }, 422)
+      if (error instanceof z.ZodError)
+        return c.json({ error: { code: 'usage', message: z.prettifyError(error) } }, 400)
+      log.error({ error: messageOf(error), path: c.req.path }, 'a control request failed')
+      return c.json({ error: { code: 'internal', message: messageOf(error) } }, 500)
+    })
+    return app
+  }
+
+  #guard(): MiddlewareHandler {
+    const expected = Buffer.from(`Bearer ${this.#key}`)
+    return async (c, next) => {
+      const host = c.req.header('host')?.replace(/:\d+$/, '')
+      const given = Buffer.from(c.req.header('authorization') ?? '')
+      const isOurs = given.byteLength === expected.byteLength && timingSafeEqual(given, expected)
+      if (!isOurs || c.req.header('origin') !== undefined || (host !== '127.0.0.1' && host !== 'localhost')) {
+        return c.json({ error: { code: 'usage', message: 'the key of control.json is needed' } }, 401)
+      }
+      await next()
+      return undefined
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import { resolve } from 'node:path'
+import { askPeer } from '../api/control-client.ts'
+import { isHearthError } from '../base/errors.ts'
+import { ContextStore, type ContextEntry, type ImportResult } from '../context-sharing/context-store.ts'
+import type { ContextStatus } from '../node/peer-status.ts'
+import type { CommandContext, CommonOptions } from './command-context.ts'
+import { EXIT } from './exit-codes.ts'
+import { contextLines } from './status.ts'
+import { formatBytes } from './terminal.ts'
+
+export interface ContextAddOptions extends CommonOptions {
+  name?: string
+}
+
+/** `hearth context add DIR`: imports a model folder, in the running peer or straight into the store. */
+export async function contextAddCommand(
+  folder: string,
+  options: ContextAddOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { terminal, signal } = context
+  const path = resolve(folder)
+  const result = await inPeerOrStore(
+    context,
+    (access) => askPeer<ImportResult>(access, '/v0/contexts', { folder: path, ...naming(options) }, signal),
+    (store) => store.import(path, { ...naming(options), signal }),
+  )
+  if (terminal.isJson)
+    terminal.print(JSON.stringify({ event: 'context-added', ...result, name: options.name ?? null }))
+  else {
+    terminal.print(result.contextId)
+    terminal.note(
+      `${result.files} files, ${formatBytes(result.bytes)}${options.name === undefined ? '' : `, named "${options.name}"`}`,
+    )
+    if (result.leftOut.length > 0) terminal.note(`left out: ${result.leftOut.join(', ')}`)
+  }
+  return EXIT.ok
+}
+
+/** `hearth context ls`: the contexts on this machine. */
+export async function contextListCommand(context: CommandContext): Promise<number> {
+  const { terminal, signal } = context
+  const contexts = await inPeerOrStore(
+    context,
+    (access) => askPeer<ContextStatus[]>(access, '/v0/contexts', undefined, signal),
+    (store) => Promise.resolve(store.list().map(statusOf)),
+  )
+  if (terminal.isJson) terminal.print(JSON.stringify(contexts))
+  else for (const line of contextLines(contexts)) terminal.print(line)
+  return EXIT.ok
+}
+
+function naming({ name }: ContextAddOptions): { name?: string } {
+  return name === undefined ? {} : { name }
+}
+
+/** Asks the peer that runs on the data folder; when none does, works on the store itself, under its lock. */
+async function inPeerOrStore<T>(
+  { data, log }: CommandContext,
+  ask: (access: { port: number; key: string }) => Promise<T>,
+  work: (store: ContextStore) => Promise<T>,
+): Promise<T> {
+  const access = data.control()
+  if (access !== undefined) {
+    try {
+      return await ask(access)
+    } catch (error) {
+      if (!isHearthError(error, 'peer-unreachable')) throw error
+    }
+  }
+  const unlock = data.lock()
+  const store = new ContextStore({ log }, { folder: data.contextsPath })
+  try {
+    await store.open()
+    return await work(store)
+  } finally {
+    await store.close()
+    unlock()
+  }
+}
+
+function statusOf(entry: ContextEntry): ContextStatus {
+  return {
+    contextId: entry.contextId,
+    names: entry.names,
+    tier: entry.tier.kind === 'stored' ? 'stored' : 'partial',
+    share: entry.tier.kind === 'partial' ? entry.tier.share : 1,
+    bytes: entry.bytes,
+    fetchedFrom: [],
+    engine: undefined,
+    slots: undefined,
+  }
+}

@@ -1,0 +1,101 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { Command, Option } from 'commander'
+import { runCommand, type CommonOptions } from './command-context.ts'
+import type { ContextAddOptions } from './context.ts'
+import type { DemoOptions } from './demo.ts'
+import { EXIT } from './exit-codes.ts'
+import type { SubmitCommandOptions } from './submit.ts'
+import type { UpCommandOptions } from './up.ts'
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
+
+const gather = (value: string, values: string[]): string[] => [...values, value]
+
+/** A subcommand with the options that all have. Commands are imported when they run: --help stays quick. */
+function command(parent: Command, usage: string, description: string): Command {
+  return parent
+    .command(usage)
+    .description(description)
+    .option('--data <dir>', "the peer's data folder (default: $HEARTH_DATA, or hearth in $XDG_DATA_HOME)")
+    .option('--json', 'print NDJSON events for programs')
+    .option('-v, --verbose', 'log what happens, to stderr')
+}
+
+const program = new Command('hearth')
+  .description('Runs large batches of LLM prompts on spare GPUs, peer to peer.')
+  .version(version)
+  .configureHelp({ showGlobalOptions: true })
+  .showHelpAfterError('(add --help for what it takes)')
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage))
+
+command(program, 'up', 'run a peer on this machine')
+  .option('--listen <multiaddr>', 'where to listen; may be repeated (default: this machine only)', gather, [])
+  .option('--lan', 'listen on every network of this machine, and find peers there')
+  .option('--bootstrap <multiaddr>', 'a peer of the swarm to join; may be repeated', gather, [])
+  .option('--swarm <id>', 'the swarm to join (default: the bootstrap peer’s, or a new one)')
+  .addOption(new Option('--engine <name>', 'the engine to run contexts with').default('auto'))
+  .option('--slots <n>', 'requests run at once per context')
+  .option('--threads <n>', 'threads per loaded context')
+  .action((options: UpCommandOptions) =>
+    runCommand(options, async (context) => (await import('./up.ts')).upCommand(options, context)),
+  )
+
+command(program, 'submit <file>', 'run a job file (OpenAI batch JSONL) on the swarm')
+  .requiredOption('--context <name|cid>', 'the context to run it on')
+  .requiredOption('-o, --output <file>', 'where the results go')
+  .option(
+    '--bootstrap <multiaddr>',
+    'a peer of the swarm; may be repeated (default: the peer of this machine)',
+    gather,
+    [],
+  )
+  .option('--swarm <id>', 'the swarm (default: the bootstrap peer’s)')
+  .option('--wait <seconds>', 'give up when nothing could run for this long', '60')
+  .action((file: string, options: SubmitCommandOptions) =>
+    runCommand(options, async (context) =>
+      (await import('./submit.ts')).submitCommand(file, options, context),
+    ),
+  )
+
+command(program, 'status', 'what the peer of this machine has and does, and why when it does nothing').action(
+  (options: CommonOptions) =>
+    runCommand(options, async (context) => (await import('./status.ts')).statusCommand(context)),
+)
+
+command(program, 'peers', 'the other peers of the swarm').action((options: CommonOptions) =>
+  runCommand(options, async (context) => (await import('./status.ts')).peersCommand(context)),
+)
+
+command(program, 'pause', 'take no work, and stop what runs').action((options: CommonOptions) =>
+  runCommand(options, async (context) => (await import('./status.ts')).servingCommand(false, context)),
+)
+
+command(program, 'resume', 'take work again').action((options: CommonOptions) =>
+  runCommand(options, async (context) => (await import('./status.ts')).servingCommand(true, context)),
+)
+
+const contexts = program.command('context').description('models on this machine')
+
+command(contexts, 'add <folder>', 'import a model folder; prints its CID')
+  .option('--name <name>', 'what to call it')
+  .action((folder: string, options: ContextAddOptions) =>
+    runCommand(options, async (context) =>
+      (await import('./context.ts')).contextAddCommand(folder, options, context),
+    ),
+  )
+
+command(contexts, 'ls', 'list the contexts of this machine').action((options: CommonOptions) =>
+  runCommand(options, async (context) => (await import('./context.ts')).contextListCommand(context)),
+)
+
+command(program, 'demo', 'a job on four peers, one killed on the way and one joining late')
+  .option('--requests <n>', 'how many claims of the shipped file to run', '3000')
+  .option('--keep', 'keep the folder it worked in')
+  .action((options: DemoOptions) =>
+    runCommand(options, async (context) => (await import('./demo.ts')).demoCommand(options, context)),
+  )
+
+await program.parseAsync()

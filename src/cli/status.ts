@@ -1,0 +1,90 @@
+import { askPeer } from '../api/control-client.ts'
+import { HearthError } from '../base/errors.ts'
+import type { ControlAccess } from '../node/data-folder.ts'
+import type { ContextStatus, PeerStatus, PeerSummary } from '../node/peer-status.ts'
+import type { CommandContext } from './command-context.ts'
+import { EXIT } from './exit-codes.ts'
+import { columns, formatBytes, formatDuration, shortPeer, type Terminal } from './terminal.ts'
+
+/** `hearth status`: what the peer of this data folder is, has and does, and why when it does nothing. */
+export async function statusCommand({ terminal, data, signal }: CommandContext): Promise<number> {
+  const status = await askPeer<PeerStatus>(requireControl(data.control()), '/v0/status', undefined, signal)
+  if (terminal.isJson) terminal.print(JSON.stringify(status))
+  else printStatus(status, terminal)
+  return EXIT.ok
+}
+
+/** `hearth peers`: the other peers of the swarm, and what they offer. */
+export async function peersCommand({ terminal, data, signal }: CommandContext): Promise<number> {
+  const peers = await askPeer<PeerSummary[]>(requireControl(data.control()), '/v0/peers', undefined, signal)
+  if (terminal.isJson) terminal.print(JSON.stringify(peers))
+  else printPeers(peers, terminal)
+  return EXIT.ok
+}
+
+/** `hearth pause` and `hearth resume`: whether this peer takes work. */
+export async function servingCommand(
+  accepts: boolean,
+  { terminal, data, signal }: CommandContext,
+): Promise<number> {
+  const tasks = await askPeer<PeerStatus['tasks']>(
+    requireControl(data.control()),
+    '/v0/serving',
+    { accepts },
+    signal,
+  )
+  if (terminal.isJson) terminal.print(JSON.stringify(tasks))
+  else
+    terminal.print(
+      tasks.accepts ? 'this peer takes work' : 'paused: this peer takes no work until "hearth resume"',
+    )
+  return EXIT.ok
+}
+
+/** How to reach the running peer. Throws `peer-unreachable` when none was ever started here. */
+export function requireControl(access: ControlAccess | undefined): ControlAccess {
+  if (access !== undefined) return access
+  throw new HearthError('peer-unreachable', 'no peer runs on this data folder; start one with "hearth up"')
+}
+
+function printStatus(status: PeerStatus, terminal: Terminal): void {
+  const { tasks } = status
+  terminal.print(`peer      ${status.peerId}`)
+  terminal.print(`swarm     ${status.swarm}`)
+  for (const address of status.addresses) terminal.print(`listens   ${address}`)
+  terminal.print(`up for    ${formatDuration(status.uptimeMs)}, connected to ${status.connectedPeers} peers`)
+  terminal.print(
+    status.idle === undefined
+      ? `working   ${tasks.running} requests in hand for ${tasks.sessions.length} jobs, ${tasks.completed} done`
+      : `idle      ${status.idle.words}; ${tasks.completed} requests done so far`,
+  )
+  for (const line of contextLines(status.contexts)) terminal.print(line)
+}
+
+/** Contexts as a table. */
+export function contextLines(contexts: readonly ContextStatus[]): string[] {
+  if (contexts.length === 0) return ['no contexts; "hearth context add DIR --name NAME" imports one']
+  const rows = contexts.map((context) => [
+    context.names.join(',') || '-',
+    context.tier === 'partial' ? `partial ${Math.floor(context.share * 100)} %` : context.tier,
+    formatBytes(context.bytes),
+    context.contextId,
+  ])
+  return columns([['NAME', 'TIER', 'SIZE', 'CID'], ...rows])
+}
+
+function printPeers(peers: readonly PeerSummary[], terminal: Terminal): void {
+  if (peers.length === 0) {
+    terminal.print('no other peer is connected; others join with the line that "hearth up" printed')
+    return
+  }
+  const rows = peers.map((peer) => [
+    shortPeer(peer.peerId),
+    peer.accepts ? 'takes work' : (peer.reason ?? 'takes no work'),
+    `${peer.slots} slots`,
+    peer.device,
+    peer.contexts.map(({ name, tier }) => `${name} (${tier})`).join(', ') || '-',
+  ])
+  for (const line of columns([['PEER', 'STATE', 'SLOTS', 'DEVICE', 'CONTEXTS'], ...rows]))
+    terminal.print(line)
+}

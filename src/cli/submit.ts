@@ -1,0 +1,174 @@
+import { every } from '../base/clock.ts'
+import { HearthError } from '../base/errors.ts'
+import { submitJob, type JobSummary, type SubmitListener } from '../node/submit-job.ts'
+import type { PeerStatus } from '../node/peer-status.ts'
+import type { JobProgress } from '../tasks/job-progress.ts'
+import type { JournalCounts } from '../tasks/journal.ts'
+import { askPeer } from '../api/control-client.ts'
+import type { CommandContext, CommonOptions } from './command-context.ts'
+import { EXIT } from './exit-codes.ts'
+import { progressBlock, progressEvent, progressLine, type ProgressView } from './progress.ts'
+import { formatDuration, paint, shortPeer } from './terminal.ts'
+
+export interface SubmitCommandOptions extends CommonOptions {
+  context: string
+  output: string
+  bootstrap: string[]
+  swarm?: string
+  wait: string
+}
+
+const REDRAW_MS = 200
+const JSON_EVERY_MS = 250
+const PIPE_EVERY_MS = 5_000
+
+/** `hearth submit FILE`: runs a job file on the swarm and writes its output file. */
+export async function submitCommand(
+  file: string,
+  options: SubmitCommandOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { terminal } = context
+  const swarm = await whereIsTheSwarm(options, context)
+  const giveUpMs = secondsOption('--wait', options.wait) * 1000
+  const progress = new ProgressPrinter(context)
+  try {
+    const summary = await submitJob(
+      context,
+      {
+        inputPath: file,
+        outputPath: options.output,
+        context: options.context,
+        data: context.data,
+        ...swarm,
+        giveUpMs,
+        signal: context.signal,
+      },
+      progress,
+    )
+    progress.stop()
+    printSummary(summary, context)
+    return summary.counts.failed > 0 ? EXIT.failedLines : EXIT.ok
+  } catch (error) {
+    progress.stop()
+    if (context.signal.aborted) {
+      terminal.note(`interrupted; the same command goes on from here${progress.committedWords()}`)
+    }
+    throw error
+  }
+}
+
+/** The bootstrap addresses given, or those of the peer that runs on this machine's data folder. */
+async function whereIsTheSwarm(
+  options: SubmitCommandOptions,
+  { data, signal }: CommandContext,
+): Promise<{ bootstrap: string[]; swarm?: string | undefined }> {
+  if (options.bootstrap.length > 0) return { bootstrap: options.bootstrap, swarm: options.swarm }
+  const access = data.control()
+  if (access !== undefined) {
+    try {
+      const status = await askPeer<PeerStatus>(access, '/v0/status', undefined, signal)
+      return { bootstrap: status.addresses, swarm: status.swarm }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!(error instanceof HearthError) || error.code !== 'peer-unreachable') throw error
+    }
+  }
+  throw new HearthError(
+    'no-peers',
+    'where is the swarm? Give --bootstrap ADDR (an address that "hearth up" printed), or start a peer here with "hearth up"',
+  )
+}
+
+function secondsOption(name: string, text: string): number {
+  const seconds = Number(text)
+  if (Number.isFinite(seconds) && seconds > 0) return seconds
+  throw new HearthError('usage', `${name} takes a number of seconds, not "${text}"`)
+}
+
+/** Says how far the job is: a block on a terminal, a line per 5 s in a pipe, events with --json. */
+class ProgressPrinter implements SubmitListener {
+  readonly #context: CommandContext
+  #cancel: () => void = () => {}
+  #read: (() => ProgressView) | undefined
+  #committed = 0
+
+  constructor(context: CommandContext) {
+    this.#context = context
+  }
+
+  onJournal(counts: JournalCounts, job: { jobId: string; isResumed: boolean }): void {
+    const { terminal } = this.#context
+    terminal.event({
+      event: 'job',
+      jobId: job.jobId,
+      resumed: job.isResumed,
+      requests: counts.requests,
+      committed: counts.committed,
+    })
+    if (job.isResumed)
+      terminal.note(`resuming: ${counts.committed} of ${counts.requests} requests are already committed`)
+  }
+
+  onRunning(running: { progress(): JobProgress; counts(): JournalCounts }): void {
+    const { clock, terminal } = this.#context
+    const startedAtMs = clock.nowMs()
+    const tokensBefore = running.counts().completionTokens
+    this.#read = () => {
+      const counts = running.counts()
+      this.#committed = counts.committed
+      const elapsedSeconds = Math.max(0.001, (clock.nowMs() - startedAtMs) / 1000)
+      return {
+        counts,
+        progress: running.progress(),
+        tokensPerSecond: (counts.completionTokens - tokensBefore) / elapsedSeconds,
+      }
+    }
+    const everyMs = terminal.isJson ? JSON_EVERY_MS : terminal.isInteractive ? REDRAW_MS : PIPE_EVERY_MS
+    this.#cancel = every(clock, everyMs, () => this.#print())
+  }
+
+  stop(): void {
+    this.#cancel()
+    this.#context.terminal.redraw([])
+  }
+
+  committedWords(): string {
+    return this.#committed === 0 ? '' : ` (${this.#committed} results are safe)`
+  }
+
+  #print(): void {
+    const view = this.#read?.()
+    if (view === undefined) return
+    const { terminal } = this.#context
+    if (terminal.isJson) terminal.event(progressEvent(view))
+    else if (terminal.isInteractive) terminal.redraw(progressBlock(view, process.stderr.columns))
+    else terminal.note(progressLine(view))
+  }
+}
+
+function printSummary(summary: JobSummary, { terminal }: CommandContext): void {
+  const { counts, resultsByPeer, outputPath, wallMs } = summary
+  terminal.event({
+    event: 'job-summary',
+    jobId: summary.jobId,
+    contextId: summary.contextId,
+    requests: counts.requests,
+    committed: counts.committed,
+    failed: counts.failed,
+    promptTokens: counts.promptTokens,
+    completionTokens: counts.completionTokens,
+    peers: resultsByPeer,
+    wallMs: Math.round(wallMs),
+    output: outputPath,
+  })
+  const tokens = Math.round((counts.completionTokens * 1000) / Math.max(1, wallMs))
+  terminal.note(
+    `${paint('green', 'done')} ${counts.committed} of ${counts.requests} requests in ${formatDuration(wallMs)}, ${tokens} tokens/s`,
+  )
+  for (const { peer, results } of resultsByPeer) {
+    terminal.note(`  ${peer === '' ? 'given up' : shortPeer(peer)}  ${results}`)
+  }
+  if (counts.failed > 0) terminal.note(paint('red', `${counts.failed} requests failed; their lines say why`))
+  terminal.note(`results: ${outputPath}`)
+}

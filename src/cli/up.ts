@@ -1,0 +1,86 @@
+import { ControlServer } from '../api/control-server.ts'
+import { HearthError } from '../base/errors.ts'
+import type { Cancel } from '../base/clock.ts'
+import { Peer } from '../node/peer.ts'
+import type { EngineName } from '../inference/engine.ts'
+import type { CommandContext, CommonOptions } from './command-context.ts'
+import { EXIT } from './exit-codes.ts'
+import { paint } from './terminal.ts'
+
+export interface UpCommandOptions extends CommonOptions {
+  listen: string[]
+  lan?: boolean
+  bootstrap: string[]
+  swarm?: string
+  engine?: EngineName
+  slots?: string
+  threads?: string
+  fakeTokenMs?: string
+}
+
+/** `hearth up`: runs a peer until it is told to stop. */
+export async function upCommand(options: UpCommandOptions, context: CommandContext): Promise<number> {
+  const { data, signal, terminal } = context
+  const unlock = data.lock()
+  const peer = await Peer.createServing(context, {
+    data,
+    listen: listenOn(options, data.memory().port),
+    bootstrap: options.bootstrap,
+    swarm: options.swarm,
+    engine: {
+      engine: options.engine,
+      slots: wholeNumber('--slots', options.slots),
+      threads: wholeNumber('--threads', options.threads),
+    },
+  })
+  const control = new ControlServer({ peer, log: context.log })
+  try {
+    await peer.start()
+    data.publishControl(await control.start())
+    announce(peer, options, context)
+    await aborted(signal)
+    terminal.note('stopping')
+    return EXIT.ok
+  } finally {
+    await control.stop()
+    await peer.stop()
+    unlock()
+  }
+}
+
+/** Loopback unless told otherwise; --lan opens the peer to the network it is on, on the port it had last. */
+function listenOn(options: UpCommandOptions, lastPort: number | undefined): string[] {
+  if (options.listen.length > 0) return options.listen
+  return [`/ip4/${options.lan === true ? '0.0.0.0' : '127.0.0.1'}/tcp/${lastPort ?? 0}`]
+}
+
+function wholeNumber(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const value = Number(text)
+  if (Number.isInteger(value) && value > 0) return value
+  throw new HearthError('usage', `${name} takes a whole number from 1, not "${text}"`)
+}
+
+function announce(peer: Peer, options: UpCommandOptions, { terminal, data }: CommandContext): void {
+  const { addresses, swarm } = peer
+  terminal.event({ event: 'ready', peerId: peer.peerId, addresses, swarm })
+  terminal.note(`${paint('green', 'hearth is up')}  peer ${peer.peerId}`)
+  terminal.note(`  data    ${data.path}`)
+  for (const address of addresses) terminal.note(`  listens ${address}`)
+  const others = addresses.find((address) => !address.includes('/127.0.0.1/')) ?? addresses[0]
+  if (others !== undefined) {
+    terminal.note('  others join with')
+    terminal.note(`    ${paint('bold', `hearth up --bootstrap ${others} --swarm ${swarm}`)}`)
+  }
+  if (options.listen.length === 0 && options.lan !== true) {
+    terminal.note('  only this machine can reach it; "hearth up --lan" opens it to the local network')
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done: Cancel = () => resolve()
+    if (signal.aborted) done()
+    else signal.addEventListener('abort', done, { once: true })
+  })
+}

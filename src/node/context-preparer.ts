@@ -1,0 +1,86 @@
+import type { ContextSharing, FetchProgress } from '../context-sharing/context-sharing.ts'
+import type { ContextStore } from '../context-sharing/context-store.ts'
+import type { EngineResult } from '../inference/engine.ts'
+import type { ContextLease, WarmContexts } from '../inference/warm-contexts.ts'
+import type { PrepareOptions, RunResult, WarmContext } from '../tasks/worker.ts'
+
+export interface ContextPreparerComponents {
+  store: ContextStore
+  sharing: ContextSharing
+  warm: WarmContexts
+  /** Called when a context's tier or its loading has changed. */
+  onChange(): void
+}
+
+/** Takes a context from wherever it is to warm: fetched from peers, verified, loaded in an engine host. */
+export class ContextPreparer {
+  readonly #components: ContextPreparerComponents
+  readonly #fetchedFrom = new Map<string, Map<string, number>>()
+
+  constructor(components: ContextPreparerComponents) {
+    this.#components = components
+  }
+
+  /** The `prepare` of a Worker. Throws why the context cannot be had or run. */
+  async prepare(contextId: string, options: PrepareOptions): Promise<WarmContext> {
+    const { store, warm } = this.#components
+    if (store.tier(contextId).kind !== 'stored') await this.#fetch(contextId, options)
+    options.onProgress('loading', 'loading the model')
+    const acquiring = warm.acquire(contextId, store.folder(contextId), { signal: options.signal })
+    this.#components.onChange()
+    const lease = await acquiring
+    this.#components.onChange()
+    return warmContext(lease)
+  }
+
+  /** Verified bytes of a context by the peer they came from, most first. */
+  fetchedFrom(contextId: string): { peer: string; bytes: number }[] {
+    const sources = [...(this.#fetchedFrom.get(contextId) ?? [])]
+    return sources.map(([peer, bytes]) => ({ peer, bytes })).sort((a, b) => b.bytes - a.bytes)
+  }
+
+  async #fetch(contextId: string, options: PrepareOptions): Promise<void> {
+    options.onProgress('fetching', 'looking for holders')
+    const result = await this.#components.sharing.fetch(contextId, {
+      signal: options.signal,
+      onProgress: (progress) => options.onProgress('fetching', wordsOf(progress)),
+    })
+    const sources = this.#fetchedFrom.get(contextId) ?? new Map<string, number>()
+    for (const { peer, bytes } of result.sources) sources.set(peer, (sources.get(peer) ?? 0) + bytes)
+    this.#fetchedFrom.set(contextId, sources)
+  }
+}
+
+function wordsOf({ bytesDone, bytesTotal, sources }: FetchProgress): string {
+  const percent = bytesTotal === 0 ? 100 : Math.floor((100 * bytesDone) / bytesTotal)
+  return `${percent} % from ${sources.length} ${sources.length === 1 ? 'peer' : 'peers'}`
+}
+
+function warmContext({ host, facts }: ContextLease): WarmContext {
+  return {
+    slots: facts.slots,
+    async run({ url, body }, { signal }): Promise<RunResult> {
+      return runResult(await host.run({ url, body: JSON.parse(body) as unknown }, { signal }))
+    },
+  }
+}
+
+/** Errors of the request itself are the line's result; errors of this host send the request elsewhere. */
+function runResult(result: EngineResult): RunResult {
+  if (result.ok) {
+    return {
+      outcome: 'ok',
+      statusCode: result.statusCode,
+      body: JSON.stringify(result.body),
+      ...result.usage,
+    }
+  }
+  const outcome = result.statusCode < 500 ? 'bad-request' : 'retry'
+  return {
+    outcome,
+    statusCode: result.statusCode,
+    body: JSON.stringify(result.error),
+    promptTokens: 0,
+    completionTokens: 0,
+  }
+}

@@ -1,0 +1,45 @@
+import type { Refusal } from '../tasks/candidate-book.ts'
+import type { WorkerStatus } from '../tasks/worker.ts'
+
+/** Where a context is on this peer; `warm` is loaded, `loading` is about to be. */
+export interface ContextStatus {
+  contextId: string
+  names: string[]
+  tier: 'partial' | 'stored' | 'loading' | 'warm'
+  /** Part of the bytes that are here, in [0, 1]. */
+  share: number
+  bytes: number
+  /** Verified bytes of this context that came from each peer since this peer started. */
+  fetchedFrom: { peer: string; bytes: number }[]
+  engine: string | undefined
+  slots: number | undefined
+}
+
+/** A peer as its owner sees it: `hearth status`. */
+export interface PeerStatus {
+  peerId: string
+  swarm: string
+  version: string
+  addresses: string[]
+  uptimeMs: number
+  /** Whether this peer is in the DHT, and how many peers it knows there. */
+  joined: boolean
+  routingTableSize: number
+  /** Peers of the swarm that it is connected to. */
+  connectedPeers: number
+  contexts: ContextStatus[]
+  tasks: WorkerStatus
+  /** Why it has no work; undefined while it has some. */
+  idle: Refusal | undefined
+}
+
+/** Another peer as this one knows it: `hearth peers`. */
+export interface PeerSummary {
+  peerId: string
+  agent: string
+  contexts: { name: string; contextId: string; tier: string }[]
+  device: string
+  slots: number
+  accepts: boolean
+  reason: string | undefined
+}

@@ -1,0 +1,323 @@
+import { cpus, totalmem } from 'node:os'
+import type { Clock } from '../base/clock.ts'
+import type { Logger } from '../base/logger.ts'
+import type { Network } from '../base/network.ts'
+import type { Random } from '../base/random.ts'
+import { randomHex } from '../base/system-random.ts'
+import { ContextSharing } from '../context-sharing/context-sharing.ts'
+import { ContextStore, type ImportResult } from '../context-sharing/context-store.ts'
+import type { AdvertBody } from '../dht/advert.ts'
+import type { EngineName } from '../inference/engine.ts'
+import { EngineHost } from '../inference/engine-host.ts'
+import { WarmContexts } from '../inference/warm-contexts.ts'
+import { Worker } from '../tasks/worker.ts'
+import { ContextPreparer } from './context-preparer.ts'
+import { ContextTiers } from './context-tiers.ts'
+import type { DataFolder } from './data-folder.ts'
+import { loadOrCreateIdentity, type Identity } from './identity.ts'
+import { discoverSwarm } from './libp2p-discover.ts'
+import type { PeerStatus, PeerSummary } from './peer-status.ts'
+import { SwarmLink } from './swarm-link.ts'
+import type { SwarmView } from './swarm-view.ts'
+import { VERSION } from './version.ts'
+
+export interface PeerComponents {
+  clock: Clock
+  random: Random
+  log: Logger
+}
+
+export interface ServingPeerOptions {
+  data: DataFolder
+  listen: readonly string[]
+  bootstrap: readonly string[]
+  /** The swarm to be in; by default the data folder's, the bootstrap peer's, or a new one. */
+  swarm?: string | undefined
+  engine: { engine?: EngineName | undefined; slots?: number | undefined; threads?: number | undefined }
+}
+
+export interface SubmitterOptions {
+  identity: Identity
+  bootstrap: readonly string[]
+  swarm?: string | undefined
+}
+
+/** Contexts loaded at once. */
+const WARM_CONTEXTS_MAX = 4
+/** How long a bootstrap peer may take to say which swarm it is of, ms. */
+const DISCOVER_MS = 10_000
+/** How long joining may take before a job says that nobody is there, ms. */
+const JOIN_MS = 15_000
+const SWARM_ID_BYTES = 16
+
+/** What a serving peer has beside its link to the swarm. */
+interface Serving {
+  data: DataFolder
+  store: ContextStore
+  sharing: ContextSharing
+  warm: WarmContexts
+  preparer: ContextPreparer
+  worker: Worker
+  tiers: ContextTiers
+}
+
+/** One running node of a swarm: the composition root. Reads from top to bottom as what a peer is made of. */
+export class Peer {
+  readonly swarm: string
+  readonly #components: PeerComponents
+  readonly #link: SwarmLink
+  readonly #serving: Serving | undefined
+  #closers = new AsyncDisposableStack()
+  #startedAtMs = 0
+
+  /** A peer that works for others: it has a data folder, contexts and engines. */
+  static async createServing(components: PeerComponents, options: ServingPeerOptions): Promise<Peer> {
+    const { data, listen, bootstrap } = options
+    data.create()
+    const memory = data.memory()
+    const swarm = await chooseSwarm(components, options.swarm, bootstrap, memory.swarm)
+    data.remember({ swarm })
+    const identity = await loadOrCreateIdentity(data.identityPath)
+    let describe: () => AdvertBody = () => submitterAdvert()
+    const link = await SwarmLink.create(
+      {
+        ...components,
+        identity,
+        describe: () => describe(),
+        save: (peers) => Promise.resolve(data.remember({ peers: [...peers] })),
+      },
+      { swarm, listen, bootstrap, remembered: memory.peers ?? [], agentVersion: VERSION },
+    )
+    const serving = createServing(components, link, data, options)
+    describe = () => servingAdvert(serving)
+    return new Peer(components, swarm, link, serving)
+  }
+
+  /** A peer that only submits: it listens nowhere and keeps nothing for others. */
+  static async createSubmitter(components: PeerComponents, options: SubmitterOptions): Promise<Peer> {
+    const { identity, bootstrap } = options
+    const swarm = await chooseSwarm(components, options.swarm, bootstrap, undefined)
+    const link = await SwarmLink.create(
+      { ...components, identity, describe: submitterAdvert, save: () => Promise.resolve() },
+      { swarm, listen: [], bootstrap, remembered: [], dhtMode: 'client', mdns: false, agentVersion: VERSION },
+    )
+    return new Peer(components, swarm, link, undefined)
+  }
+
+  private constructor(
+    components: PeerComponents,
+    swarm: string,
+    link: SwarmLink,
+    serving: Serving | undefined,
+  ) {
+    this.#components = components
+    this.swarm = swarm
+    this.#link = link
+    this.#serving = serving
+  }
+
+  get peerId(): string {
+    return this.#link.network.self
+  }
+
+  get addresses(): string[] {
+    return this.#link.addresses
+  }
+
+  get network(): Network {
+    return this.#link.network
+  }
+
+  get swarmView(): SwarmView {
+    return this.#link.view
+  }
+
+  /** Serves from now on; joining goes on in the background. Unwinds what it began when a part fails. */
+  async start(): Promise<void> {
+    const closers = new AsyncDisposableStack()
+    this.#closers = closers
+    this.#startedAtMs = this.#components.clock.nowMs()
+    try {
+      if (this.#serving !== undefined) await this.#startServing(this.#serving, closers)
+      await this.#link.start()
+      closers.defer(() => this.#link.stop())
+      this.#serving?.tiers.changed()
+      this.#rememberPort()
+    } catch (error) {
+      await closers.disposeAsync()
+      throw error
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#closers.disposeAsync()
+  }
+
+  /** Resolves once the DHT can be used. Throws `no-peers` when nobody answers in time. */
+  async joined(signal?: AbortSignal): Promise<void> {
+    await this.#link.join.untilJoined({ deadlineMs: JOIN_MS, signal })
+  }
+
+  /** Imports a model folder as a context, advertised from now on. Throws `context-invalid` or `disk-full`. */
+  async addContext(folder: string, name: string | undefined): Promise<ImportResult> {
+    return await this.#require().store.import(folder, name === undefined ? {} : { name })
+  }
+
+  /** Whether this peer takes work; `reason` is the code that others see. */
+  setAccepting(accepts: boolean, reason: string): void {
+    this.#require().worker.setAccepting(accepts, reason)
+    this.#link.adverts.changed()
+  }
+
+  status(): PeerStatus {
+    const { worker, tiers } = this.#require()
+    const { joined, routingTableSize } = this.#link.join.state
+    const connectedPeers = this.#link.members.list().length
+    const tasks = worker.status()
+    return {
+      peerId: this.peerId,
+      swarm: this.swarm,
+      version: VERSION,
+      addresses: this.addresses,
+      uptimeMs: Math.round(this.#components.clock.nowMs() - this.#startedAtMs),
+      joined,
+      routingTableSize,
+      connectedPeers,
+      contexts: tiers.list(),
+      tasks,
+      idle: whyIdle(tasks, connectedPeers),
+    }
+  }
+
+  /** The other members, asked for their adverts where those known are old. */
+  async peers(): Promise<PeerSummary[]> {
+    const adverts = await this.#link.view.members(new AbortController().signal)
+    return adverts.map((advert) => ({
+      peerId: advert.peer,
+      agent: advert.agent,
+      contexts: advert.contexts.map(({ name, contextId, tier }) => ({ name, contextId, tier })),
+      device: advert.device.name,
+      slots: advert.slots,
+      accepts: advert.serving.accepts,
+      reason: advert.serving.reason,
+    }))
+  }
+
+  async #startServing(serving: Serving, closers: AsyncDisposableStack): Promise<void> {
+    const { store, sharing, warm, worker, tiers } = serving
+    await store.open()
+    closers.defer(() => store.close())
+    closers.defer(() => warm.stop())
+    await sharing.start()
+    closers.defer(() => sharing.stop())
+    await worker.start()
+    closers.defer(() => worker.stop())
+    tiers.start(() => this.#link.adverts.changed())
+    closers.defer(() => tiers.stop())
+  }
+
+  #rememberPort(): void {
+    const port = Number(/\/tcp\/(\d+)/.exec(this.addresses[0] ?? '')?.[1])
+    if (port > 0) this.#serving?.data.remember({ port })
+  }
+
+  #require(): Serving {
+    if (this.#serving === undefined) throw new TypeError('a submitter has no contexts')
+    return this.#serving
+  }
+}
+
+function createServing(
+  { clock, random, log }: PeerComponents,
+  link: SwarmLink,
+  data: DataFolder,
+  { engine }: ServingPeerOptions,
+): Serving {
+  const { network } = link
+  const store = new ContextStore({ log }, { folder: data.contextsPath })
+  const findHolders = (contextId: string, { signal }: { signal: AbortSignal }): Promise<string[]> =>
+    link.view.holders(contextId, signal)
+  const sharing = new ContextSharing({ network, store, findHolders, clock, random, log })
+  const { engine: name, slots, threads } = engine
+  const warm = new WarmContexts(
+    { makeHost: (options) => new EngineHost({ clock, log }, options) },
+    {
+      contextsMax: WARM_CONTEXTS_MAX,
+      host: { ...(name === undefined ? {} : { engine: name }), slots, threads },
+    },
+  )
+  const preparer: ContextPreparer = new ContextPreparer({
+    store,
+    sharing,
+    warm,
+    onChange: () => tiers.changed(),
+  })
+  const worker = new Worker({
+    network,
+    clock,
+    log,
+    prepare: (contextId, options) => preparer.prepare(contextId, options),
+  })
+  const tiers: ContextTiers = new ContextTiers({ store, warm, preparer, routing: link.routing, log })
+  return { data, store, sharing, warm, preparer, worker, tiers }
+}
+
+/** The swarm asked for, else that of the data folder, else the bootstrap peer's, else one of our own. */
+async function chooseSwarm(
+  { clock, log }: PeerComponents,
+  asked: string | undefined,
+  bootstrap: readonly string[],
+  remembered: string | undefined,
+): Promise<string> {
+  if (asked !== undefined) return asked
+  if (remembered !== undefined) return remembered
+  for (const [index, address] of bootstrap.entries()) {
+    try {
+      return await discoverSwarm(address, { clock, deadlineMs: DISCOVER_MS })
+    } catch (error) {
+      if (index === bootstrap.length - 1) throw error
+      log.info({ address }, 'a bootstrap peer did not say which swarm it is of; asking the next')
+    }
+  }
+  return randomHex(SWARM_ID_BYTES)
+}
+
+function servingAdvert({ worker, tiers, warm }: Serving): AdvertBody {
+  const { accepts, reason } = worker.status()
+  const slots = warm.list().reduce((sum, { facts }) => sum + (facts?.slots ?? 0), 0)
+  return {
+    agent: `hearth/${VERSION}`,
+    contexts: tiers.advertised(),
+    device: thisDevice(),
+    slots,
+    serving: accepts ? { accepts } : { accepts, reason },
+  }
+}
+
+function submitterAdvert(): AdvertBody {
+  return {
+    agent: `hearth/${VERSION}`,
+    contexts: [],
+    device: thisDevice(),
+    slots: 0,
+    serving: { accepts: false, reason: 'submit-only' },
+  }
+}
+
+function thisDevice(): AdvertBody['device'] {
+  const cores = cpus()
+  return {
+    kind: 'cpu',
+    name: (cores[0]?.model ?? 'CPU').slice(0, 128),
+    threads: cores.length,
+    memoryBytes: totalmem(),
+  }
+}
+
+/** Why a peer has no work, in the order an owner would check. */
+function whyIdle(tasks: PeerStatus['tasks'], connectedPeers: number): PeerStatus['idle'] {
+  if (tasks.running > 0 || tasks.sessions.length > 0) return undefined
+  if (!tasks.accepts) return { code: tasks.reason, words: `it takes no work: ${tasks.reason}` }
+  if (connectedPeers === 0) return { code: 'no-peers', words: 'no other peer is connected' }
+  return { code: 'no-job', words: 'no peer has a job for it now' }
+}

@@ -1,0 +1,110 @@
+import { HearthError } from '../base/errors.ts'
+import type { AdvertBoard } from '../dht/advert-board.ts'
+import type { Advert } from '../dht/advert.ts'
+import type { ContentRouting } from '../dht/content-routing.ts'
+import type { Members } from '../dht/members.ts'
+import type { Candidate } from '../tasks/candidate-book.ts'
+import type { CandidateSource } from '../tasks/coordinator.ts'
+
+export interface SwarmViewComponents {
+  board: AdvertBoard
+  routing: ContentRouting
+  members: Members
+}
+
+/** An advert this old is asked for again before a job relies on it, ms. */
+const ADVERT_AGE_MS_MAX = 20_000
+const ADVERT_DEADLINE_MS = 3_000
+const LOOKUP_DEADLINE_MS = 3_000
+/** Providers taken of one look-up: the first ones, then stop. */
+const PROVIDERS_MAX = 32
+
+/** Who is in the swarm and holds what: the DHT gives hints, adverts say what is claimed. */
+export class SwarmView implements CandidateSource {
+  readonly #components: SwarmViewComponents
+
+  constructor(components: SwarmViewComponents) {
+    this.#components = components
+  }
+
+  async find(contextId: string, { signal }: { signal: AbortSignal }): Promise<Candidate[]> {
+    const peers = new Set(this.#components.members.list())
+    const providers = await Promise.all([
+      this.#providers(contextId, 'warm', signal),
+      this.#providers(contextId, 'stored', signal),
+    ])
+    for (const peer of providers.flat()) peers.add(peer)
+    const adverts = await Promise.all([...peers].map((peer) => this.#advertOf(peer, signal)))
+    return adverts.flatMap((advert) => (advert === undefined ? [] : [candidateOf(advert, contextId)]))
+  }
+
+  watch(contextId: string, listener: (candidate: Candidate) => void): () => void {
+    return this.#components.board.onChange((advert) => listener(candidateOf(advert, contextId)))
+  }
+
+  /** Peers that hold the context, or a part of it. */
+  async holders(contextId: string, signal: AbortSignal): Promise<string[]> {
+    const candidates = await this.find(contextId, { signal })
+    return candidates.filter(({ tier }) => tier !== 'absent').map(({ peer }) => peer)
+  }
+
+  /**
+   * The CID that a name stands for in the swarm. Throws `context-unknown` with what is on offer, and
+   * `context-ambiguous` when peers mean different contexts by it.
+   */
+  async resolve(name: string, signal: AbortSignal): Promise<string> {
+    const { board } = this.#components
+    await this.members(signal)
+    const offered = board.known().flatMap((advert) => advert.contexts)
+    const ids = new Set(offered.filter((context) => context.name === name).map(({ contextId }) => contextId))
+    const [first, ...others] = ids
+    if (first !== undefined && others.length === 0) return first
+    if (first !== undefined) {
+      throw new HearthError(
+        'context-ambiguous',
+        `"${name}" stands for ${ids.size} contexts; give one of these instead: ${[...ids].join(', ')}`,
+      )
+    }
+    const names = [...new Set(offered.map((context) => context.name))].sort()
+    const offer = names.length === 0 ? 'no peer offers any' : `on offer: ${names.join(', ')}`
+    throw new HearthError(
+      'context-unknown',
+      `no peer holds a context named "${name}" (${board.known().length} peers asked; ${offer})`,
+    )
+  }
+
+  /** The adverts of all connected members, asked for where those known are old. */
+  async members(signal: AbortSignal): Promise<Advert[]> {
+    const adverts = await Promise.all(
+      this.#components.members.list().map((peer) => this.#advertOf(peer, signal)),
+    )
+    return adverts.filter((advert) => advert !== undefined)
+  }
+
+  async #providers(contextId: string, tier: 'stored' | 'warm', signal: AbortSignal): Promise<string[]> {
+    const found: string[] = []
+    const options = { signal, max: PROVIDERS_MAX, deadlineMs: LOOKUP_DEADLINE_MS }
+    try {
+      for await (const peer of this.#components.routing.find(contextId, tier, options)) found.push(peer)
+    } catch {
+      // A look-up that fails is a hint that is missing: connected members are asked in any case.
+    }
+    return found
+  }
+
+  async #advertOf(peer: string, signal: AbortSignal): Promise<Advert | undefined> {
+    const { board, members } = this.#components
+    if (peer === members.self) return undefined
+    try {
+      return await board.get(peer, { maxAgeMs: ADVERT_AGE_MS_MAX, deadlineMs: ADVERT_DEADLINE_MS, signal })
+    } catch {
+      return undefined
+    }
+  }
+}
+
+function candidateOf(advert: Advert, contextId: string): Candidate {
+  const held = advert.contexts.find((context) => context.contextId === contextId)
+  const { accepts, reason } = advert.serving
+  return { peer: advert.peer, tier: held?.tier ?? 'absent', accepts, reason }
+}
