@@ -44,9 +44,9 @@ const SAMPLING_FIELDS = {
   n: only(1),
   stream: only(false),
   // Of no effect on the answer.
-  user: z.unknown(),
-  metadata: z.unknown(),
-  store: z.unknown(),
+  user: z.unknown().optional(),
+  metadata: z.unknown().optional(),
+  store: z.unknown().optional(),
   service_tier: z.unknown(),
   safety_identifier: z.unknown(),
   prompt_cache_key: z.unknown(),
