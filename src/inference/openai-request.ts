@@ -47,9 +47,9 @@ const SAMPLING_FIELDS = {
   user: z.unknown().optional(),
   metadata: z.unknown().optional(),
   store: z.unknown().optional(),
-  service_tier: z.unknown(),
-  safety_identifier: z.unknown(),
-  prompt_cache_key: z.unknown(),
+  service_tier: z.unknown().optional(),
+  safety_identifier: z.unknown().optional(),
+  prompt_cache_key: z.unknown().optional(),
 }
 
 const TEXT_PART = z.strictObject({ type: z.literal('text'), text: z.string() })
