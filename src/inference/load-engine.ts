@@ -1,4 +1,3 @@
-import { HearthError } from '../base/errors.ts'
 import type { LoadEngine } from './engine.ts'
 
 /** Loads the engine that the options name. Each engine's code, and its native library, is imported only then. */
@@ -7,5 +6,6 @@ export const loadEngine: LoadEngine = async (folder, options, components) => {
     const { loadFakeEngine } = await import('./engines/fake-engine.ts')
     return await loadFakeEngine(folder, options, components)
   }
-  throw new HearthError('model-unsupported', `no engine named ${options.engine}`)
+  const { loadOrtEngine } = await import('./engines/ort-engine.ts')
+  return await loadOrtEngine(folder, options, components)
 }

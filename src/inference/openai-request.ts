@@ -22,6 +22,9 @@ const only = (...values: (string | number | boolean)[]): z.ZodOptional<z.ZodNull
 const COUNT = z.int().min(1)
 const TOKEN_ID = z.int().min(0)
 
+/** Of no effect on the answer. */
+const IGNORED = z.unknown().optional()
+
 const SAMPLING_FIELDS = {
   model: z.string().optional(),
   max_tokens: maybe(COUNT),
@@ -43,13 +46,12 @@ const SAMPLING_FIELDS = {
   frequency_penalty: maybe(z.number().min(-2).max(2)),
   n: only(1),
   stream: only(false),
-  // Of no effect on the answer.
-  user: z.unknown().optional(),
-  metadata: z.unknown().optional(),
-  store: z.unknown().optional(),
-  service_tier: z.unknown().optional(),
-  safety_identifier: z.unknown().optional(),
-  prompt_cache_key: z.unknown().optional(),
+  user: IGNORED,
+  metadata: IGNORED,
+  store: IGNORED,
+  service_tier: IGNORED,
+  safety_identifier: IGNORED,
+  prompt_cache_key: IGNORED,
 }
 
 const TEXT_PART = z.strictObject({ type: z.literal('text'), text: z.string() })

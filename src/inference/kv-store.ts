@@ -1,0 +1,116 @@
+// The keys and values of all slots, in the layout that a step of the model takes as its past.
+
+export interface KvShape {
+  layers: number
+  keyValueHeads: number
+  headSize: number
+}
+
+export const KV_PARTS = ['key', 'value'] as const
+
+export type KvPart = (typeof KV_PARTS)[number]
+
+/** Where a step's output has the keys or values of one layer: [rows, heads, tokens, headSize]. */
+export interface KvRows {
+  data: Float32Array
+  /** Tokens of each head, new ones among them. */
+  tokens: number
+}
+
+export class KvStore {
+  readonly shape: KvShape
+  readonly slots: number
+  #capacity = 0
+  /** One array for each layer and part: [slots, heads, capacity, headSize]. */
+  #arrays: Float32Array[]
+
+  constructor(shape: KvShape, slots: number) {
+    this.shape = shape
+    this.slots = slots
+    this.#arrays = Array.from({ length: shape.layers * KV_PARTS.length }, () => new Float32Array(0))
+  }
+
+  /** Tokens that a slot holds. */
+  get capacity(): number {
+    return this.#capacity
+  }
+
+  /** fp32 bytes of one token. */
+  static tokenBytes({ layers, keyValueHeads, headSize }: KvShape): number {
+    return layers * KV_PARTS.length * keyValueHeads * headSize * 4
+  }
+
+  /** Changes the capacity of every slot; what fits stays, for the first `slotsUsed`. */
+  resize(capacity: number, slotsUsed: number): void {
+    if (capacity === this.#capacity) return
+    const { keyValueHeads, headSize } = this.shape
+    const [before, after] = [this.#capacity * headSize, capacity * headSize]
+    const kept = Math.min(before, after)
+    this.#arrays = this.#arrays.map((old) => {
+      const array = new Float32Array(this.slots * keyValueHeads * after)
+      for (let head = 0; head < slotsUsed * keyValueHeads; head += 1) {
+        array.set(old.subarray(head * before, head * before + kept), head * after)
+      }
+      return array
+    })
+    this.#capacity = capacity
+  }
+
+  /** `span` slots from `slot` on, as they lie in memory: [span, heads, capacity, headSize]. */
+  view(layer: number, part: KvPart, slot: number, span: number): Float32Array {
+    const size = this.#slotSize
+    return this.#array(layer, part).subarray(slot * size, (slot + span) * size)
+  }
+
+  /** The first `count` tokens of a slot, packed: [1, heads, count, headSize]. */
+  copyTokens(layer: number, part: KvPart, slot: number, count: number): Float32Array {
+    const { keyValueHeads, headSize } = this.shape
+    const packed = new Float32Array(keyValueHeads * count * headSize)
+    const array = this.#array(layer, part)
+    for (let head = 0; head < keyValueHeads; head += 1) {
+      const from = this.#offset(slot, head, 0)
+      packed.set(array.subarray(from, from + count * headSize), head * count * headSize)
+    }
+    return packed
+  }
+
+  /** Stores `count` tokens of `row`, found at token `from` of the rows, at token `to` of the slot. */
+  write(
+    layer: number,
+    part: KvPart,
+    rows: KvRows,
+    place: { row: number; from: number; slot: number; to: number; count: number },
+  ): void {
+    const { keyValueHeads, headSize } = this.shape
+    const array = this.#array(layer, part)
+    const length = place.count * headSize
+    for (let head = 0; head < keyValueHeads; head += 1) {
+      const source = ((place.row * keyValueHeads + head) * rows.tokens + place.from) * headSize
+      const target = this.#offset(place.slot, head, place.to)
+      // A loop: for so few elements, making a view costs more than copying them.
+      if (place.count === 1) {
+        for (let index = 0; index < length; index += 1) {
+          array[target + index] = rows.data[source + index] as number
+        }
+      } else array.set(rows.data.subarray(source, source + length), target)
+    }
+  }
+
+  /** Copies one slot over another. */
+  move(from: number, to: number): void {
+    const size = this.#slotSize
+    for (const array of this.#arrays) array.copyWithin(to * size, from * size, (from + 1) * size)
+  }
+
+  get #slotSize(): number {
+    return this.shape.keyValueHeads * this.#capacity * this.shape.headSize
+  }
+
+  #offset(slot: number, head: number, token: number): number {
+    return ((slot * this.shape.keyValueHeads + head) * this.#capacity + token) * this.shape.headSize
+  }
+
+  #array(layer: number, part: KvPart): Float32Array {
+    return this.#arrays[layer * KV_PARTS.length + KV_PARTS.indexOf(part)] as Float32Array
+  }
+}

@@ -1,0 +1,56 @@
+import { createRequire } from 'node:module'
+import { InferenceSession, type Tensor } from 'onnxruntime-node'
+import { HearthError, messageOf } from '../base/errors.ts'
+
+export const ORT_VERSION: string = (
+  createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string }
+).version
+
+export type Feeds = Record<string, Tensor>
+
+export interface SessionSource {
+  /** A model's file, or its bytes. */
+  model: string | Uint8Array
+  /** Where external weights are, when the model comes as bytes. */
+  weightsFolder?: string
+}
+
+export interface SessionOptions {
+  threads: number
+  /** Runs from weights as they are mapped: ready at once, slower at large batches. */
+  skipsPrepacking?: boolean
+}
+
+/** Opens a session on the processor. Throws `model-unsupported` with onnxruntime's reason. */
+export async function openSession(
+  { model, weightsFolder }: SessionSource,
+  { threads, skipsPrepacking = false }: SessionOptions,
+): Promise<InferenceSession> {
+  const session = {
+    // A thread that spins while it waits takes the core from whoever has work.
+    'intra_op.allow_spinning': '0',
+    ...(skipsPrepacking ? { disable_prepacking: '1' } : {}),
+    ...(weightsFolder === undefined ? {} : { model_external_initializers_file_folder_path: weightsFolder }),
+  }
+  const options: InferenceSession.SessionOptions = {
+    executionProviders: ['cpu'],
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+    extra: { session },
+  }
+  try {
+    return typeof model === 'string'
+      ? await InferenceSession.create(model, options)
+      : await InferenceSession.create(model, options)
+  } catch (error) {
+    throw new HearthError('model-unsupported', `onnxruntime: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+/** The float data of an output. Throws `engine-failed` when the model lacks it. */
+export function floatData(outputs: InferenceSession.ReturnType, name: string): Float32Array {
+  const tensor = outputs[name]
+  if (tensor?.data instanceof Float32Array) return tensor.data
+  throw new HearthError('engine-failed', `the model gave no float output ${name}`)
+}

@@ -1,0 +1,93 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { PresentGraph } from '../../src/inference/present-graph.ts'
+import { SlotModel } from '../../src/inference/slot-model.ts'
+import type { StepGraph } from '../../src/inference/step-graph.ts'
+import type { LlamaAttention } from '../../src/inference/onnx/llama-graph.ts'
+import goldens from '../fixtures/random-llama-goldens.json' with { type: 'json' }
+import { continueGreedily, readModelFile, writeSmallModel } from '../support/small-models.ts'
+
+const paths = new Map<string, string>()
+
+beforeAll(() => {
+  for (const { name, shape, seed, attention } of goldens) {
+    paths.set(name, writeSmallModel({ shape, seed, attention: attention as LlamaAttention }))
+  }
+})
+
+const GRAPHS = {
+  'ort-present': (path: string) => PresentGraph.open(path, readModelFile(path), { threads: 1 }),
+}
+
+interface Options {
+  slots?: number
+  prefillTokensMax?: number
+  storeBytesMax?: number
+}
+
+function modelOn(graph: StepGraph, options: Options = {}): SlotModel {
+  const facts = {
+    slots: options.slots ?? 8,
+    engine: 'ort-present' as const,
+    numericClass: 'test',
+    contextLengthMax: 256,
+    vocabularySize: graph.vocabularySize,
+  }
+  return new SlotModel(graph, facts, { prefillTokensMax: 128, storeBytesMax: 1e9, ...options })
+}
+
+describe.each(Object.keys(GRAPHS) as (keyof typeof GRAPHS)[])('%s', (engine) => {
+  describe.each(goldens)('on a $name model', ({ name, cases }) => {
+    let graph: StepGraph
+    beforeAll(async () => {
+      graph = await GRAPHS[engine](paths.get(name) as string)
+    })
+    afterAll(() => graph.close())
+
+    const runAll = async (options: Options) => {
+      const model = modelOn(graph, options)
+      return await Promise.all(
+        cases.map(({ promptTokenIds, outputTokenIds }) =>
+          continueGreedily(model, promptTokenIds, outputTokenIds.length),
+        ),
+      )
+    }
+
+    test('all together give the tokens that transformers.js gives one by one', async () => {
+      const results = await runAll({})
+      expect(results.map(({ tokens }) => tokens)).toEqual(cases.map(({ outputTokenIds }) => outputTokenIds))
+    })
+
+    test('the logits are bit-equal alone, in any batch, with moves and long prompts in parts', async () => {
+      const alone = await runAll({ slots: 1 })
+      for (const options of [
+        { slots: 2 },
+        { slots: 7 },
+        { slots: 10, prefillTokensMax: 1_000 },
+        { slots: 3, storeBytesMax: 1 },
+      ]) {
+        expect(await runAll(options)).toEqual(alone)
+      }
+    })
+
+    test('a prompt in parts gives the same tokens', async () => {
+      const results = await runAll({ slots: 4, prefillTokensMax: 7 })
+      expect(results.map(({ tokens }) => tokens)).toEqual(cases.map(({ outputTokenIds }) => outputTokenIds))
+    })
+
+    test('a cancelled sequence leaves the others as they are', async () => {
+      const model = modelOn(graph, { slots: 2 })
+      const cancel = new AbortController()
+      const [first, second] = cases.slice(-2).map(({ promptTokenIds }) => promptTokenIds) as [
+        number[],
+        number[],
+      ]
+      const doomed = expect(continueGreedily(model, first, 150, cancel.signal)).rejects.toThrow('unwanted')
+      const kept = continueGreedily(model, second, 24)
+      const waiting = continueGreedily(model, first, 24)
+      setTimeout(() => cancel.abort(new Error('unwanted')), 5)
+      await doomed
+      expect((await kept).tokens).toEqual(cases.at(-1)?.outputTokenIds)
+      expect((await waiting).tokens).toEqual(cases.at(-2)?.outputTokenIds)
+    })
+  })
+})

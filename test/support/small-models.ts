@@ -1,0 +1,61 @@
+// Small random models, written where a test can load them, and the engines on them.
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { FileSource } from '../../src/inference/onnx/protobuf.ts'
+import { readModel, type OnnxModel } from '../../src/inference/onnx/onnx-reader.ts'
+import { buildLlamaGraph, type LlamaAttention } from '../../src/inference/onnx/llama-graph.ts'
+import { randomWeights, type LlamaShape } from '../../src/inference/onnx/llama-weights.ts'
+import { writeModel } from '../../src/inference/onnx/onnx-writer.ts'
+import { greatest } from '../../src/inference/sampling.ts'
+import type { TokenModel, TokenSequence } from '../../src/inference/token-model.ts'
+
+export interface SmallModel {
+  shape: LlamaShape
+  seed: number
+  attention: LlamaAttention
+  externalData?: boolean
+}
+
+/** Writes onnx/model.onnx under a new folder of the system's temporary one; returns its path. */
+export function writeSmallModel({ shape, seed, attention, externalData = false }: SmallModel): string {
+  const folder = join(mkdtempSync(join(tmpdir(), 'hearth-model-')), 'onnx')
+  mkdirSync(folder)
+  const path = join(folder, 'model.onnx')
+  writeModel(buildLlamaGraph(shape, randomWeights(seed), attention), path, { externalData })
+  writeFileSync(join(folder, 'shape.json'), JSON.stringify(shape))
+  return path
+}
+
+export function readModelFile(path: string): OnnxModel {
+  using source = new FileSource(path)
+  return readModel(source)
+}
+
+export interface Greedy {
+  tokens: number[]
+  /** The logits of every step. */
+  logits: Float32Array[]
+}
+
+/** The likeliest continuation of `tokensMax` tokens. */
+export async function continueGreedily(
+  model: TokenModel,
+  promptTokens: readonly number[],
+  tokensMax: number,
+  signal?: AbortSignal,
+): Promise<Greedy> {
+  const result: Greedy = { tokens: [], logits: [] }
+  const sequence: TokenSequence = {
+    promptTokens,
+    tokensMax,
+    next(logits) {
+      const token = greatest(logits)
+      result.tokens.push(token)
+      result.logits.push(logits.slice())
+      return result.tokens.length < tokensMax ? token : undefined
+    },
+  }
+  await model.run(sequence, signal)
+  return result
+}
