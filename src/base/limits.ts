@@ -17,8 +17,10 @@ export const STREAM_WINDOW_BYTES_INITIAL: number = MIB
 export const STREAM_WINDOW_BYTES_MAX: number = 4 * MIB
 /** yamux read buffer, bytes. */
 export const STREAM_READ_BUFFER_BYTES_MAX: number = 16 * MIB
-/** Bytes one stream may have queued for sending before `send` waits. */
-export const STREAM_UNSENT_BYTES_MAX: number = 32 * MIB
+/** Bytes one stream may have queued for sending; with more, `send` waits for room. */
+export const STREAM_UNSENT_BYTES_HIGH: number = 256 * KIB
+/** Bytes queued for sending at which libp2p gives the stream up: never reached, since `send` waits. */
+export const STREAM_UNSENT_BYTES_MAX: number = 4 * MIB
 
 /** Connections of one peer. */
 export const CONNECTIONS_MAX = 64
@@ -113,6 +115,9 @@ if (STREAM_WINDOW_BYTES_MAX >= STREAM_READ_BUFFER_BYTES_MAX)
   throw new RangeError('a paused stream would be reset')
 if (STREAM_UNREAD_BYTES_HIGH + STREAM_WINDOW_BYTES_MAX > STREAM_READ_BUFFER_BYTES_MAX) {
   throw new RangeError('a slow reader would be reset')
+}
+if (STREAM_UNSENT_BYTES_HIGH + 2 * FRAME_BYTES_MAX > STREAM_UNSENT_BYTES_MAX) {
+  throw new RangeError('a sender that waits for room would be reset')
 }
 if (REQUEST_LINE_BYTES_MAX >= FRAME_BYTES_MAX) throw new RangeError('a request must fit in one frame')
 if (FETCH_MEMORY_BYTES_MAX > 64 * MIB) throw new RangeError('fetches would hold too much memory')

@@ -1,14 +1,17 @@
 import type { Stream } from '@libp2p/interface'
 import type { ZodType } from 'zod'
 import type { Clock } from './clock.ts'
-import { HearthError } from './errors.ts'
+import { withDeadline } from './deadline.ts'
+import { HearthError, isHearthError } from './errors.ts'
 import { BULK_SLICE_BYTES, STREAM_UNREAD_BYTES_HIGH, STREAM_UNSENT_BYTES_MAX } from './limits.ts'
 import { decodeMessage, encodeMessage, readLengthPrefix } from './message-codec.ts'
 import { ReadQueue } from './read-queue.ts'
+import { hasRoom, isOver, untilRoom } from './stream-room.ts'
 
 export interface WaitOptions {
-  /** How long this one wait may take, ms; then the stream is aborted and `deadline-passed` thrown. */
+  /** How long the whole call may take, ms; then the stream is aborted and `deadline-passed` thrown. */
   deadlineMs: number
+  /** Aborting it while the call waits aborts the stream as well, since half a message may be out. */
   signal?: AbortSignal | undefined
 }
 
@@ -22,7 +25,7 @@ export interface MessageStreamComponents {
  *
  * It exists because the stream of libp2p 3 loses data silently when used as documented
  * (docs/decisions/0003-one-stream-adapter.md); test/base/message-stream.test.ts has a case for each trap:
- * `send` waits for the `drain` event itself, since `onDrain()` resolves for ever after its first time;
+ * `send` waits for room itself, since `onDrain()` resolves for ever after its first time;
  * reading takes `message` events and pauses the stream, since its iterator never holds a sender back;
  * it pauses in a microtask, since a pause from inside the event that `resume()` dispatches is undone;
  * and an end of stream is `undefined` between messages but `stream-closed` inside one, since a killed
@@ -37,6 +40,10 @@ export class MessageStream {
   #remoteEnded = false
   #closedBy: Error | undefined
   #wakeReader: (() => void) | undefined
+  #isReading = false
+  /** The last write under way: the next one waits for it, so that messages keep their order. */
+  #lastWrite: Promise<void> | undefined
+  #writesUnderWay = 0
   #closeListeners: ((error: Error | undefined) => void)[] = []
 
   constructor(components: MessageStreamComponents, stream: Stream, peer: string) {
@@ -44,16 +51,11 @@ export class MessageStream {
     this.#clock = components.clock
     this.#stream = stream
     stream.maxWriteBufferLength = STREAM_UNSENT_BYTES_MAX
-    stream.addEventListener('message', (event) => {
-      for (const bytes of event.data instanceof Uint8Array ? [event.data] : event.data)
-        this.#queue.push(bytes)
-      this.#holdSenderBack()
-      this.#wakeReader?.()
-    })
+    stream.addEventListener('message', (event) => this.#onBytes(event.data))
     stream.addEventListener('remoteCloseWrite', () => this.#onRemoteEnd())
     stream.addEventListener('close', (event) => this.#onClose(event.error))
     if (stream.remoteWriteStatus === 'closed') this.#remoteEnded = true
-    if (isOver(stream)) this.#onClose(undefined)
+    if (isOver(stream)) this.#closedBy = endingOf(stream)
   }
 
   /** Whether nothing can be sent or received any more. */
@@ -68,51 +70,52 @@ export class MessageStream {
   }
 
   /**
-   * Sends one message; resolves when the stream can take the next one, not when the peer has it.
-   * Throws `frame-too-large`, `stream-closed` or `deadline-passed`.
+   * Sends one message, after all that was sent before; resolves when the stream can take the next one,
+   * not when the peer has it. Throws `frame-too-large`, `stream-closed` or `deadline-passed`.
    */
   async send(message: unknown, options: WaitOptions): Promise<void> {
-    await this.#write(encodeMessage(message), options)
+    await this.#write([encodeMessage(message)], options)
   }
 
-  /** Sends raw bytes beside the messages, in slices; a message before them must announce their length. */
+  /** Sends raw bytes beside the messages, in slices that nothing comes between; a message before them must announce their length. */
   async sendBytes(bytes: Uint8Array, options: WaitOptions): Promise<void> {
-    for (let from = 0; from < bytes.byteLength; from += BULK_SLICE_BYTES) {
-      await this.#write(bytes.subarray(from, from + BULK_SLICE_BYTES), options)
-    }
+    await this.#write(slicesOf(bytes), options)
   }
 
   /**
    * The next message, checked by `schema`; undefined when the peer ended its side between messages.
-   * Throws `message-invalid`, `frame-too-large`, `stream-closed` (an end inside a message) or
-   * `deadline-passed`; each of them ends the stream.
+   * One read at a time. Throws `message-invalid`, `frame-too-large`, `stream-closed` (an end inside a
+   * message) or `deadline-passed`; each of them ends the stream.
    */
   async receive<T>(schema: ZodType<T>, options: WaitOptions): Promise<T | undefined> {
-    try {
-      const prefix = await this.#receivePrefix(options)
-      if (prefix === undefined) return undefined
-      this.#queue.take(prefix.prefixBytes)
-      const body = await this.#receiveExactly(prefix.length, options)
-      return decodeMessage(body, schema, `peer ${this.peer}`)
-    } catch (error) {
-      this.abort(error as Error)
-      throw error
-    }
+    return await this.#read(async () => {
+      const body = this.#takeBody() ?? (await this.#untilBody(options))
+      return body === undefined ? undefined : decodeMessage(body, schema, `peer ${this.peer}`)
+    }, options)
   }
 
   /** Exactly `length` raw bytes. Throws `stream-closed` when the stream ends first, or `deadline-passed`. */
   async receiveBytes(length: number, options: WaitOptions): Promise<Uint8Array> {
-    try {
-      return await this.#receiveExactly(length, options)
-    } catch (error) {
-      this.abort(error as Error)
-      throw error
-    }
+    return await this.#read(async () => {
+      if (this.#queue.byteLength < length) {
+        await this.#within(options, 'the bytes announced', (signal) => this.#untilQueued(length, signal))
+      }
+      return this.#take(length)
+    }, options)
   }
 
   /** Ends our side after what was sent; the peer may still send. */
   async close(options: WaitOptions): Promise<void> {
-    await this.#within(options, 'the stream to close', (signal) => this.#stream.close({ signal }))
+    if (this.isClosed) return
+    await this.#within(options, 'the stream to close', async (signal) => {
+      await this.#lastWrite
+      try {
+        await this.#stream.close({ signal })
+      } catch (cause) {
+        if (signal.aborted) throw signal.reason
+        throw this.#closedError('it ended before all was sent', cause)
+      }
+    })
   }
 
   /** Ends both sides at once; what is unsent or unread is lost. */
@@ -120,78 +123,129 @@ export class MessageStream {
     if (!isOver(this.#stream)) this.#stream.abort(error)
   }
 
-  async #write(bytes: Uint8Array, options: WaitOptions): Promise<void> {
+  /** Writes `parts` in order and with nothing between them, waiting for room after each. */
+  async #write(parts: Iterable<Uint8Array>, options: WaitOptions): Promise<void> {
     options.signal?.throwIfAborted()
-    this.#throwIfUnwritable()
-    try {
-      if (this.#stream.send(bytes)) return
-    } catch (cause) {
-      throw this.#closedError('the stream cannot take any more', cause)
-    }
-    await this.#within(options, 'room to send', (signal) => this.#drained(signal))
-  }
-
-  /** One wait for room: the `drain` event, or the end of the stream. Not `onDrain()`: it works only once. */
-  #drained(signal: AbortSignal): Promise<void> {
-    const stream = this.#stream
-    return new Promise((resolve, reject) => {
-      const settle = (finish: () => void): void => {
-        stream.removeEventListener('drain', onDrain)
-        stream.removeEventListener('close', onClose)
-        signal.removeEventListener('abort', onAbort)
-        finish()
-      }
-      const onDrain = (): void => settle(resolve)
-      const onClose = (): void => settle(() => reject(this.#closedError('it ended while sending')))
-      const onAbort = (): void => settle(() => reject(signal.reason as Error))
-      stream.addEventListener('drain', onDrain)
-      stream.addEventListener('close', onClose)
-      signal.addEventListener('abort', onAbort)
+    const left = parts[Symbol.iterator]()
+    const before = this.#lastWrite
+    if (before === undefined && this.#offer(left)) return
+    const write = this.#within(options, 'room to send', async (signal) => {
+      if (before !== undefined) await before
+      else await untilRoom(this.#stream, signal)
+      while (!this.#offer(left)) await untilRoom(this.#stream, signal)
     })
+    this.#lastWrite = this.#settled(write)
+    await write
   }
 
-  async #receivePrefix(options: WaitOptions): Promise<{ length: number; prefixBytes: number } | undefined> {
+  /** Resolves when `write` is over, however it went, and forgets it when it was the last. */
+  async #settled(write: Promise<void>): Promise<void> {
+    this.#writesUnderWay += 1
+    try {
+      await write
+    } catch {
+      // Whoever called for the write is told; the next write finds out for itself.
+    }
+    this.#writesUnderWay -= 1
+    if (this.#writesUnderWay === 0) this.#lastWrite = undefined
+  }
+
+  /** Gives parts to the stream until none are left, which is true, or it has no more room. */
+  #offer(left: Iterator<Uint8Array>): boolean {
     for (;;) {
-      const prefix = readLengthPrefix(this.#queue.peek(4))
-      if (prefix !== undefined) return prefix
-      if (!(await this.#moreBytes(options))) {
-        if (this.#queue.byteLength === 0 && this.#closedBy === undefined) return undefined
-        throw this.#closedError('it ended inside a message')
+      const part = left.next()
+      if (part.done === true) return true
+      if (this.#stream.writeStatus !== 'writable') throw this.#closedError('our side of it has ended')
+      try {
+        this.#stream.send(part.value)
+      } catch (cause) {
+        throw this.#closedError('it cannot take any more', cause)
       }
+      if (!hasRoom(this.#stream)) return false
     }
   }
 
-  async #receiveExactly(length: number, options: WaitOptions): Promise<Uint8Array> {
-    while (this.#queue.byteLength < length) {
-      if (!(await this.#moreBytes(options))) {
-        throw this.#closedError(`it ended ${length - this.#queue.byteLength} bytes early`)
-      }
+  async #read<T>(take: () => Promise<T>, options: WaitOptions): Promise<T> {
+    options.signal?.throwIfAborted()
+    if (this.#isReading)
+      throw new HearthError('internal', `two reads at once of a stream with peer ${this.peer}`)
+    this.#isReading = true
+    try {
+      return await take()
+    } catch (error) {
+      this.abort(error as Error)
+      throw error
+    } finally {
+      this.#isReading = false
     }
+  }
+
+  /** The body of the next message, when all of it is here. Throws `frame-too-large`. */
+  #takeBody(): Uint8Array | undefined {
+    const prefix = readLengthPrefix(this.#queue.peek(4))
+    if (prefix === undefined || this.#queue.byteLength < prefix.prefixBytes + prefix.length) return undefined
+    this.#queue.take(prefix.prefixBytes)
+    return this.#take(prefix.length)
+  }
+
+  #take(length: number): Uint8Array {
     const bytes = this.#queue.take(length)
     this.#letSenderGoOn()
     return bytes
   }
 
+  async #untilBody(options: WaitOptions): Promise<Uint8Array | undefined> {
+    return await this.#within(options, 'the next message', async (signal) => {
+      for (;;) {
+        if (!(await this.#moreBytes(signal))) {
+          if (this.#queue.byteLength === 0 && this.#closedBy === undefined) return undefined
+          throw this.#closedError('it ended inside a message')
+        }
+        const body = this.#takeBody()
+        if (body !== undefined) return body
+      }
+    })
+  }
+
+  async #untilQueued(length: number, signal: AbortSignal): Promise<void> {
+    while (this.#queue.byteLength < length) {
+      if (await this.#moreBytes(signal)) continue
+      throw this.#closedError(`it ended ${length - this.#queue.byteLength} bytes early`)
+    }
+  }
+
   /** Waits until the queue has grown: true, or false when nothing more can come. */
-  async #moreBytes(options: WaitOptions): Promise<boolean> {
-    options.signal?.throwIfAborted()
+  async #moreBytes(signal: AbortSignal): Promise<boolean> {
     const before = this.#queue.byteLength
     this.#letSenderGoOn(true)
-    if (this.#queue.byteLength > before) return true
-    if (this.#nothingMore()) return false
-    await this.#within(options, 'the next bytes', (signal) => {
-      return new Promise<void>((resolve, reject) => {
-        signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-        this.#wakeReader = resolve
-      })
-    }).finally(() => {
-      this.#wakeReader = undefined
+    while (this.#queue.byteLength === before) {
+      if (this.#nothingMore()) return false
+      signal.throwIfAborted()
+      await this.#untilWoken(signal)
+    }
+    return true
+  }
+
+  #untilWoken(signal: AbortSignal): Promise<void> {
+    return new Promise<void>((resolve) => {
+      const wake = (): void => {
+        signal.removeEventListener('abort', wake)
+        this.#wakeReader = undefined
+        resolve()
+      }
+      signal.addEventListener('abort', wake, { once: true })
+      this.#wakeReader = wake
     })
-    return this.#queue.byteLength > before || !this.#nothingMore()
   }
 
   #nothingMore(): boolean {
     return (this.#remoteEnded || isOver(this.#stream)) && this.#stream.readBufferLength === 0
+  }
+
+  #onBytes(data: Uint8Array | Iterable<Uint8Array>): void {
+    for (const bytes of data instanceof Uint8Array ? [data] : data) this.#queue.push(bytes)
+    this.#holdSenderBack()
+    this.#wakeReader?.()
   }
 
   #holdSenderBack(): void {
@@ -202,9 +256,16 @@ export class MessageStream {
     })
   }
 
+  /** What the stream held back is delivered within this call. */
   #letSenderGoOn(needsBytes = false): void {
     if (this.#stream.readStatus !== 'paused') return
-    if (needsBytes || this.#queue.byteLength < STREAM_UNREAD_BYTES_HIGH / 2) this.#stream.resume()
+    if (!needsBytes && this.#queue.byteLength >= STREAM_UNREAD_BYTES_HIGH / 2) return
+    try {
+      this.#stream.resume()
+    } catch (error) {
+      // After the end there is nobody to tell that we read on; what was held back has been delivered.
+      if (!isOver(this.#stream)) throw error
+    }
   }
 
   #onRemoteEnd(): void {
@@ -220,12 +281,11 @@ export class MessageStream {
     for (const listener of listeners) listener(error)
   }
 
-  #throwIfUnwritable(): void {
-    if (this.#stream.writeStatus !== 'writable') throw this.#closedError('it is already closed')
-  }
-
   #closedError(what: string, cause: unknown = this.#closedBy): HearthError {
-    return new HearthError('stream-closed', `the stream with peer ${this.peer}: ${what}`, { cause })
+    return new HearthError('stream-closed', `the stream with peer ${this.peer}: ${what}`, {
+      data: { peer: this.peer },
+      cause,
+    })
   }
 
   async #within<T>(
@@ -233,32 +293,30 @@ export class MessageStream {
     what: string,
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const stop = new AbortController()
-    const onOuterAbort = (): void => stop.abort(options.signal?.reason)
-    options.signal?.addEventListener('abort', onOuterAbort, { once: true })
-    const cancel = this.#clock.schedule(options.deadlineMs, () =>
-      stop.abort(
-        new HearthError(
-          'deadline-passed',
-          `peer ${this.peer} kept us waiting ${options.deadlineMs} ms for ${what}`,
-          {
-            data: { peer: this.peer, ms: options.deadlineMs },
-          },
-        ),
-      ),
-    )
     try {
-      return await work(stop.signal)
+      return await withDeadline(
+        {
+          clock: this.#clock,
+          ms: options.deadlineMs,
+          whose: `peer ${this.peer}, ${what}`,
+          signal: options.signal,
+        },
+        work,
+      )
     } catch (error) {
-      if (stop.signal.aborted) this.abort(error as Error)
-      throw error
-    } finally {
-      cancel()
-      options.signal?.removeEventListener('abort', onOuterAbort)
+      this.abort(error as Error)
+      if (isHearthError(error) || options.signal?.aborted === true) throw error
+      throw this.#closedError('it failed', error)
     }
   }
 }
 
-function isOver(stream: Stream): boolean {
-  return stream.status === 'closed' || stream.status === 'aborted' || stream.status === 'reset'
+function* slicesOf(bytes: Uint8Array): Iterable<Uint8Array> {
+  for (let from = 0; from < bytes.byteLength; from += BULK_SLICE_BYTES)
+    yield bytes.subarray(from, from + BULK_SLICE_BYTES)
+}
+
+/** Why a stream that was over before it was wrapped ended; undefined for a clean end. */
+function endingOf(stream: Stream): Error | undefined {
+  return stream.status === 'closed' ? undefined : new Error(`the stream was ${stream.status}`)
 }
