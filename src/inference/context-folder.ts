@@ -95,13 +95,11 @@ export interface ContextFiles {
 
 /** Reads and checks them. Throws `context-invalid`, naming the file and what is wrong with it. */
 export async function readContextFiles(folder: string): Promise<ContextFiles> {
-  const [config, generationConfig, tokenizer, tokenizerConfig, template] = await Promise.all([
-    readJson(folder, 'config.json', CONFIG),
-    readJson(folder, 'generation_config.json', GENERATION_CONFIG, {}),
-    readJson(folder, 'tokenizer.json', TOKENIZER),
-    readJson(folder, 'tokenizer_config.json', TOKENIZER_CONFIG, {}),
-    readOptional(folder, 'chat_template.jinja'),
-  ])
+  const config = await readJson(folder, 'config.json', CONFIG)
+  const generationConfig = await readJson(folder, 'generation_config.json', GENERATION_CONFIG, {})
+  const tokenizer = await readJson(folder, 'tokenizer.json', TOKENIZER)
+  const tokenizerConfig = await readJson(folder, 'tokenizer_config.json', TOKENIZER_CONFIG, {})
+  const template = await readOptional(folder, 'chat_template.jinja')
   const chatTemplate = template ?? inlineTemplate(tokenizerConfig)
   return { config, generationConfig, tokenizer, tokenizerConfig, chatTemplate }
 }

@@ -1,9 +1,13 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import type { EngineRequest } from '../../src/inference/engine.ts'
 import { EngineHost, type EngineHostOptions } from '../../src/inference/engine-host.ts'
 
+const PARENT = join(import.meta.dirname, '../support/engine-host-parent.ts')
 const hosts: EngineHost[] = []
 
 function makeHost(options: Partial<EngineHostOptions> = {}): EngineHost {
@@ -149,6 +153,15 @@ test('a caller that gives up waiting for a load leaves it to the others', async 
   impatient.abort(new Error('too slow'))
   await expect(first).rejects.toThrow('too slow')
   expect(await second).toMatchObject({ engine: 'fake' })
+})
+
+test.each(['slow', '!hang'])('the process dies when its parent is killed (%s)', async (prompt) => {
+  const parent = spawn(process.execPath, [PARENT, prompt], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const [line] = (await once(parent.stdout, 'data')) as [Buffer]
+  const pid = Number(line.toString())
+  expect(isRunning(pid)).toBe(true)
+  parent.kill('SIGKILL')
+  await expect.poll(() => isRunning(pid), { timeout: 10_000 }).toBe(false)
 })
 
 test.each([{ slots: 0 }, { threads: 1.5 }, { contextLengthMax: -1 }])(
