@@ -1,5 +1,6 @@
 import { cpus, totalmem } from 'node:os'
-import type { Clock } from '../base/clock.ts'
+import { every, type Clock } from '../base/clock.ts'
+import { isHearthError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
 import type { Random } from '../base/random.ts'
@@ -48,6 +49,7 @@ const WARM_CONTEXTS_MAX = 4
 const DISCOVER_MS = 10_000
 /** How long joining may take before a job says that nobody is there, ms. */
 const JOIN_MS = 15_000
+const MISMATCH_LOOK_EVERY_MS = 100
 const SWARM_ID_BYTES = 16
 
 /** What a serving peer has beside its link to the swarm. */
@@ -153,9 +155,22 @@ export class Peer {
     await this.#closers.disposeAsync()
   }
 
-  /** Resolves once the DHT can be used. Throws `no-peers` when nobody answers in time. */
+  /**
+   * Resolves once the DHT can be used. Throws `no-peers` when nobody answers in time, and at once
+   * `swarm-mismatch` when the only address to join through leads to another swarm.
+   */
   async joined(signal?: AbortSignal): Promise<void> {
-    await this.#link.join.untilJoined({ deadlineMs: JOIN_MS, signal })
+    const { join } = this.#link
+    const stop = new AbortController()
+    const waiting = join.untilJoined({
+      deadlineMs: JOIN_MS,
+      signal: AbortSignal.any([stop.signal, ...(signal === undefined ? [] : [signal])]),
+    })
+    const cancelWatch = every(this.#components.clock, MISMATCH_LOOK_EVERY_MS, () => {
+      const { lastError } = join.state
+      if (this.#link.doorCount === 1 && isHearthError(lastError, 'swarm-mismatch')) stop.abort(lastError)
+    })
+    await waiting.finally(cancelWatch)
   }
 
   /** Imports a model folder as a context, advertised from now on. Throws `context-invalid` or `disk-full`. */
@@ -171,7 +186,7 @@ export class Peer {
 
   status(): PeerStatus {
     const { worker, tiers } = this.#require()
-    const { joined, routingTableSize } = this.#link.join.state
+    const { joined, routingTableSize, lastError } = this.#link.join.state
     const connectedPeers = this.#link.members.list().length
     const tasks = worker.status()
     return {
@@ -185,7 +200,7 @@ export class Peer {
       connectedPeers,
       contexts: tiers.list(),
       tasks,
-      idle: whyIdle(tasks, connectedPeers),
+      idle: whyIdle(tasks, connectedPeers, lastError),
     }
   }
 
@@ -315,9 +330,15 @@ function thisDevice(): AdvertBody['device'] {
 }
 
 /** Why a peer has no work, in the order an owner would check. */
-function whyIdle(tasks: PeerStatus['tasks'], connectedPeers: number): PeerStatus['idle'] {
+function whyIdle(
+  tasks: PeerStatus['tasks'],
+  connectedPeers: number,
+  joinError: Error | undefined,
+): PeerStatus['idle'] {
   if (tasks.running > 0 || tasks.sessions.length > 0) return undefined
   if (!tasks.accepts) return { code: tasks.reason, words: `it takes no work: ${tasks.reason}` }
+  if (connectedPeers === 0 && isHearthError(joinError))
+    return { code: joinError.code, words: joinError.message }
   if (connectedPeers === 0) return { code: 'no-peers', words: 'no other peer is connected' }
   return { code: 'no-job', words: 'no peer has a job for it now' }
 }

@@ -39,6 +39,7 @@ export class SwarmLink {
   readonly join: Join
   readonly adverts: AdvertExchange
   readonly #stack: Libp2pStack
+  readonly #options: SwarmLinkOptions
   readonly #newcomers: Newcomers | undefined
   readonly #departures: Departures
   #closers = new AsyncDisposableStack()
@@ -58,6 +59,7 @@ export class SwarmLink {
     const { clock, random, log, identity: key } = components
     const { members, network, kademlia } = stack
     this.#stack = stack
+    this.#options = options
     this.members = members
     this.network = network
     this.routing = new ContentRouting({ kademlia, self: members.self, clock, log })
@@ -80,6 +82,11 @@ export class SwarmLink {
       void kademlia.evict(peer).then(() => this.join.lookNow())
     }
     this.#departures = new Departures({ members, clock, random, log, onGone })
+  }
+
+  /** Addresses given to join through. */
+  get doorCount(): number {
+    return this.#options.bootstrap.length
   }
 
   /** Where others can dial this peer, each with its peer id. */
