@@ -5,10 +5,11 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { seededRandom } from '../../src/base/random.ts'
-import { openChat } from './chat.ts'
+import { openChat, type Message } from './chat.ts'
 import { REPLY_TOKENS_MAX } from './claims-job.ts'
 import { makeClaims, type Claim, type Split } from './claims.ts'
 import { GreedyModel } from './greedy.ts'
+import { SYSTEM_PROMPTS } from './templates.ts'
 import { parseVerdict } from './verdict.ts'
 
 interface Score {
@@ -26,14 +27,20 @@ const { values } = parseArgs({
   },
 })
 
+/** How many wrong replies of each part the report shows. */
+const MISTAKES_MAX = 10
+
 const EOS_TOKEN = '</s>'
 const chat = openChat(values.folder)
 const model = await GreedyModel.open(join(values.folder, 'onnx/model.onnx'))
 const [eosTokenId] = chat.encode(EOS_TOKEN)
 
-async function reply(claim: Claim): Promise<string> {
-  const prompt = chat.encodePrompt([{ role: 'user', content: claim.text }])
-  return chat.decode((await model.generate(prompt, { eosTokenId, tokensMax: REPLY_TOKENS_MAX })).tokenIds)
+async function reply(messages: readonly Message[]): Promise<string> {
+  const { tokenIds } = await model.generate(chat.encodePrompt(messages), {
+    eosTokenId,
+    tokensMax: REPLY_TOKENS_MAX,
+  })
+  return chat.decode(tokenIds)
 }
 
 function addScore(score: Score | undefined, claim: Claim, said: string): Score {
@@ -51,19 +58,18 @@ function reportScore({ claims, verdictsRight, repliesRight }: Score): object {
   return { claims, verdictRightPercent: percent(verdictsRight), replyRightPercent: percent(repliesRight) }
 }
 
-async function evaluate(split: Split): Promise<object> {
+/** Scores by kind on claims of `split`, each after the messages of `opening`. */
+async function evaluate(split: Split, opening: readonly Message[] = []): Promise<object> {
   const scores = new Map<string, Score>()
   const mistakes: object[] = []
   for (const claim of makeClaims(seededRandom(Number(values.seed)), split).take(Number(values.count))) {
-    const said = await reply(claim)
+    const said = await reply([...opening, { role: 'user', content: claim.text }])
     for (const group of ['all', claim.kind]) scores.set(group, addScore(scores.get(group), claim, said))
     if (said !== claim.reply) mistakes.push({ claim: claim.text, expected: claim.reply, said })
   }
   const kinds = [...scores].sort(([left], [right]) => (left < right ? -1 : 1))
-  return {
-    ...Object.fromEntries(kinds.map(([kind, score]) => [kind, reportScore(score)])),
-    mistakes: mistakes.slice(0, 20),
-  }
+  const byKind = Object.fromEntries(kinds.map(([kind, score]) => [kind, reportScore(score)]))
+  return { kinds: byKind, mistakes: mistakes.slice(0, MISTAKES_MAX) }
 }
 
 const report = {
@@ -74,6 +80,9 @@ const report = {
   seed: Number(values.seed),
   heldOutPhrasings: await evaluate('held-out'),
   seenPhrasings: await evaluate('training'),
+  heldOutPhrasingsAfterSystemMessage: await evaluate('held-out', [
+    { role: 'system', content: SYSTEM_PROMPTS[0] ?? '' },
+  ]),
 }
 await model.close()
 const text = `${JSON.stringify(report, null, 2)}\n`

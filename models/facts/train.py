@@ -205,7 +205,7 @@ def parse_options():
     parser.add_argument("--training", required=True, help="JSONL of training examples")
     parser.add_argument("--held-out", required=True, help="JSONL of examples to report on")
     parser.add_argument("--out", required=True, help="safetensors file to write")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--batch", type=int, default=192, help="examples a step")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--weight-decay", type=float, default=0.1)

@@ -24,7 +24,7 @@ node make-folder.ts
 node make-training-data.ts --split training --count 300000 --seed 1 --out build/training.jsonl
 node make-training-data.ts --split held-out --count 1000 --seed 2 --out build/held-out.jsonl
 "$python" train.py --config config.json --training build/training.jsonl --held-out build/held-out.jsonl \
-  --steps "${STEPS:-4000}" --seed "${SEED:-1}" --out build/weights.safetensors
+  --steps "${STEPS:-2500}" --seed "${SEED:-1}" --out build/weights.safetensors
 node export.ts
 node make-claims.ts --count 3000 --seed 2025 --out claims-3000.jsonl --labels claims-3000.labels.jsonl
 node evaluate.ts --out evaluation.json

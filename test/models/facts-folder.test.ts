@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
@@ -16,6 +17,18 @@ interface Golden {
   outputTokenIds: number[]
   finish: 'stop' | 'length'
   text: string
+}
+
+interface Score {
+  claims: number
+  verdictRightPercent: number
+  replyRightPercent: number
+}
+
+interface Evaluation {
+  modelSha256: string
+  heldOutPhrasings: { kinds: Record<string, Score> }
+  seenPhrasings: { kinds: Record<string, Score> }
 }
 
 const FOLDER = fileURLToPath(new URL('../../models/facts', import.meta.url))
@@ -92,6 +105,33 @@ test('a plain loop over the committed model says what transformers.js says', asy
     expect([reply.tokenIds, reply.finish]).toEqual([outputTokenIds, finish])
     expect(chat.decode(reply.tokenIds)).toBe(text)
   }
+})
+
+test('the evaluation is of the committed model, and the README shows it', () => {
+  const evaluation = readJson(`${FOLDER}/evaluation.json`) as Evaluation
+  const hash = createHash('sha256').update(readFileSync(`${FOLDER}/onnx/model.onnx`))
+  expect(evaluation.modelSha256).toBe(hash.digest('hex'))
+  const { heldOutPhrasings, seenPhrasings } = evaluation
+  const rows = Object.entries(heldOutPhrasings.kinds).map(([kind, heldOut]) => {
+    const { claims, verdictRightPercent, replyRightPercent } = heldOut
+    const cells = [
+      kind,
+      claims,
+      verdictRightPercent,
+      replyRightPercent,
+      seenPhrasings.kinds[kind]?.verdictRightPercent,
+    ]
+    return `| ${cells.join(' | ')} |`
+  })
+  expect(rows).toHaveLength(7)
+  const readme = readFileSync(`${FOLDER}/README.md`, 'utf8').replace(/ +/g, ' ').split('\n')
+  expect(rows.filter((row) => !readme.includes(row))).toEqual([])
+})
+
+test('verdicts on held-out phrasings are right 95 times in 100 or more, of every kind', () => {
+  const { heldOutPhrasings } = readJson(`${FOLDER}/evaluation.json`) as Evaluation
+  const scores = Object.values(heldOutPhrasings.kinds)
+  expect(Math.min(...scores.map(({ verdictRightPercent }) => verdictRightPercent))).toBeGreaterThanOrEqual(95)
 })
 
 test('the folder is small enough to commit', () => {
