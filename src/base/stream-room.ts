@@ -1,0 +1,47 @@
+import type { Stream } from '@libp2p/interface'
+import { HearthError } from './errors.ts'
+import { STREAM_UNSENT_BYTES_HIGH } from './limits.ts'
+
+/** Whether nothing can be sent or received any more. */
+export function isOver(stream: Stream): boolean {
+  return stream.status === 'closed' || stream.status === 'aborted' || stream.status === 'reset'
+}
+
+/** Whether another write would go out soon instead of piling up. */
+export function hasRoom(stream: Stream): boolean {
+  return !stream.writableNeedsDrain && stream.writeBufferLength <= STREAM_UNSENT_BYTES_HIGH
+}
+
+/**
+ * Resolves when `stream` has room. One `drain` event is not room: libp2p dispatches it for every window
+ * update, however small, so a writer that goes on at each would queue a whole write for every few bytes
+ * that leave. And `onDrain()` is no wait at all after its first time.
+ * Throws `stream-closed` when the stream ends first, or the signal's reason.
+ */
+export function untilRoom(stream: Stream, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (finish: () => void): void => {
+      stream.removeEventListener('drain', look)
+      stream.removeEventListener('idle', look)
+      stream.removeEventListener('close', onClose)
+      signal.removeEventListener('abort', onAbort)
+      finish()
+    }
+    // libp2p sends what is queued in a microtask after `drain`; this one comes after that.
+    const look = (): void => {
+      queueMicrotask(() => {
+        if (hasRoom(stream)) settle(resolve)
+      })
+    }
+    const onClose = (): void =>
+      settle(() => reject(new HearthError('stream-closed', 'the stream ended while sending')))
+    const onAbort = (): void => settle(() => reject(signal.reason as Error))
+    stream.addEventListener('drain', look)
+    stream.addEventListener('idle', look)
+    stream.addEventListener('close', onClose)
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (isOver(stream)) onClose()
+    else if (signal.aborted) onAbort()
+    else look()
+  })
+}
