@@ -26,7 +26,7 @@ export interface PeerView {
   phase: 'known' | 'connecting' | Phase
   /** What the peer said of its progress, as "fetching 41 %". */
   detail: string | undefined
-  /** Why it is not used now. */
+  /** Why it was not used when it was last tried; cleared once it is ready. */
   refusal: Refusal | undefined
   /** Requests it wants now. */
   credit: number
@@ -34,6 +34,8 @@ export interface PeerView {
   outstanding: Set<number>
   heardAtMs: number
   failures: number
+  /** Requests on which it failed since its last result. */
+  failuresInRow: number
   retryAtMs: number
   resultCount: number
 }
@@ -69,6 +71,10 @@ export class CandidateBook {
     return [...this.#linked.values()]
   }
 
+  get linkedCount(): number {
+    return this.#linked.size
+  }
+
   learn(candidate: Candidate): void {
     const view = this.#views.get(candidate.peer) ?? this.#add(candidate.peer)
     view.tier = candidate.tier
@@ -99,7 +105,7 @@ export class CandidateBook {
     if (view === undefined) return
     view.phase = phase
     view.detail = detail
-    if (phase === 'ready') view.failures = 0
+    if (phase === 'ready') view.refusal = undefined
   }
 
   lose(peer: string, reason: string, nowMs: number, random: Random): void {
@@ -114,6 +120,7 @@ export class CandidateBook {
     view.phase = 'known'
     view.detail = undefined
     view.credit = 0
+    view.failuresInRow = 0
     view.refusal = refusal
     view.failures += 1
     const { retryMs, retryMsMax } = this.#options
@@ -157,7 +164,6 @@ export class CandidateBook {
   #link(peer: string, phase: 'connecting' | 'queued', nowMs: number): void {
     const view = this.#views.get(peer) ?? this.#add(peer)
     view.phase = phase
-    view.refusal = undefined
     view.credit = 0
     view.heardAtMs = nowMs
     this.#linked.set(peer, view)
@@ -175,6 +181,7 @@ export class CandidateBook {
       outstanding: new Set(),
       heardAtMs: 0,
       failures: 0,
+      failuresInRow: 0,
       retryAtMs: 0,
       resultCount: 0,
     }

@@ -9,8 +9,11 @@ export interface CoordinatorOptions {
   peersMax: number
   /** A peer from which nothing is heard for this long is taken as lost. */
   silenceMs: number
-  /** Times that peers may fail on a request before it becomes an error line. */
+  /** A request becomes an error line when so many peers failed on it, or when it failed so often in all. */
+  failedPeersMax: number
   attemptsMax: number
+  /** A peer that fails on so many requests in a row is left alone for a while: the fault is its own. */
+  failuresInRowMax: number
   /** Times that a request may be lost with its peer before it becomes an error line. */
   lossesMax: number
   /** How many peers may work on one request at the tail of a job. */
@@ -34,7 +37,9 @@ export interface CoordinatorOptions {
 export const COORDINATOR_DEFAULTS: CoordinatorOptions = {
   peersMax: 32,
   silenceMs: 10_000,
-  attemptsMax: 3,
+  failedPeersMax: 3,
+  attemptsMax: 6,
+  failuresInRowMax: 4,
   lossesMax: 20,
   copiesMax: 2,
   copyAfterMs: 1_000,
@@ -89,7 +94,8 @@ export interface Coordinator {
   readonly leases: Map<number, Lease>
   /** The newest epoch of requests that were leased and are not settled. */
   readonly epochs: Map<number, number>
-  readonly attempts: Map<number, number>
+  /** The peers that failed on a request, once per time. */
+  readonly failures: Map<number, string[]>
   readonly losses: Map<number, number>
   readonly book: CandidateBook
   /** Peers with credit and nothing to spend it on, in the order they ran dry. */
@@ -120,7 +126,7 @@ export function createCoordinator(start: CoordinatorStart, options: CoordinatorO
     pending,
     leases: new Map(),
     epochs: new Map(start.epochs ?? []),
-    attempts: new Map(),
+    failures: new Map(),
     losses: new Map(),
     book: new CandidateBook(options),
     hungry: new Set(),
@@ -236,8 +242,11 @@ function onCredit(
 /** Spends a peer's credit: pending requests first, copies of slow ones when none is pending. */
 function feed(state: Coordinator, view: PeerView, nowMs: number, effects: CoordinatorEffect[]): void {
   const leases: LeaseKey[] = []
+  const isOnlyPeer = state.book.linkedCount === 1
+  const suits = (request: number): boolean =>
+    isOnlyPeer || state.failures.get(request)?.includes(view.peer) !== true
   while (view.credit > 0) {
-    const request = state.pending.take(nowMs)
+    const request = state.pending.take(nowMs, suits)
     if (request === undefined) break
     leases.push(lease(state, request, view, nowMs))
   }
@@ -303,7 +312,11 @@ function onResult(
     held.isCommitting = true
     const tookMs = nowMs - held.sentAtMs
     state.meanRequestMs = state.meanRequestMs === 0 ? tookMs : state.meanRequestMs * 0.95 + tookMs * 0.05
-    if (view !== undefined) view.resultCount += 1
+    if (view !== undefined) {
+      view.resultCount += 1
+      view.failuresInRow = 0
+      view.failures = 0
+    }
     effects.push({ kind: 'commit', peer, key })
   }
 }
@@ -335,13 +348,39 @@ function failedOn(
   effects: CoordinatorEffect[],
 ): void {
   held.peers.delete(peer)
-  const attempts = (state.attempts.get(held.request) ?? 0) + 1
-  state.attempts.set(held.request, attempts)
-  if (attempts >= state.options.attemptsMax) {
-    failLease(held, 'attempts-exhausted', `${attempts} peers failed on this request`, effects)
+  const failures = [...(state.failures.get(held.request) ?? []), peer]
+  state.failures.set(held.request, failures)
+  const { failedPeersMax, attemptsMax } = state.options
+  const peers = new Set(failures).size
+  if (peers >= failedPeersMax || failures.length >= attemptsMax) {
+    failLease(
+      held,
+      'attempts-exhausted',
+      `${peers} peers failed on this request, ${failures.length} times in all`,
+      effects,
+    )
   } else if (held.peers.size === 0) {
-    giveBack(state, held, nowMs + backOffMs(state.options, attempts, random), nowMs, effects)
+    giveBack(state, held, nowMs + backOffMs(state.options, failures.length, random), nowMs, effects)
   }
+  blame(state, peer, nowMs, random, effects)
+}
+
+/** A peer that fails on one request after the other is the cause, not the requests. */
+function blame(
+  state: Coordinator,
+  peer: string,
+  nowMs: number,
+  random: Random,
+  effects: CoordinatorEffect[],
+): void {
+  const view = state.book.get(peer)
+  if (view === undefined || view.phase === 'known') return
+  view.failuresInRow += 1
+  if (view.failuresInRow < state.options.failuresInRowMax) return
+  const words = `it failed on ${view.failuresInRow} requests in a row`
+  effects.push({ kind: 'close', peer, reason: words })
+  releasePeer(state, peer, nowMs, effects)
+  state.book.refuse(peer, { code: 'failing', words }, nowMs, random)
 }
 
 function failLease(held: Lease, code: string, message: string, effects: CoordinatorEffect[]): void {
@@ -386,7 +425,7 @@ function onCommitted(
   }
   state.leases.delete(key.n)
   state.epochs.delete(key.n)
-  state.attempts.delete(key.n)
+  state.failures.delete(key.n)
   state.losses.delete(key.n)
   state.unsettled -= 1
   state.settledCount += 1
@@ -401,6 +440,8 @@ function onLost(
   random: Random,
   effects: CoordinatorEffect[],
 ): void {
+  const view = state.book.get(peer)
+  if (view === undefined || view.phase === 'known') return
   releasePeer(state, peer, nowMs, effects)
   state.book.lose(peer, reason, nowMs, random)
   recruit(state, nowMs, effects)

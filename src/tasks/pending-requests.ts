@@ -32,9 +32,12 @@ export class PendingRequests {
     return this.#size
   }
 
-  /** The next request that may go out now; undefined when there is none. */
-  take(nowMs: number): number | undefined {
-    const retry = this.#takeRetry(nowMs)
+  /**
+   * The next request that may go out now; undefined when there is none. Of those that came back, only
+   * one that `suits` is taken: a peer that failed on a request should not get it again.
+   */
+  take(nowMs: number, suits: (request: number) => boolean = () => true): number | undefined {
+    const retry = this.#takeRetry(nowMs, suits)
     return retry ?? this.#takeFresh()
   }
 
@@ -60,12 +63,15 @@ export class PendingRequests {
     return true
   }
 
-  #takeRetry(nowMs: number): number | undefined {
-    const first = this.#retries[0]
-    if (first === undefined || first.notBeforeMs > nowMs) return undefined
-    this.#retries.shift()
-    this.#size -= 1
-    return first.request
+  #takeRetry(nowMs: number, suits: (request: number) => boolean): number | undefined {
+    for (const [index, { request, notBeforeMs }] of this.#retries.entries()) {
+      if (notBeforeMs > nowMs) return undefined
+      if (!suits(request)) continue
+      this.#retries.splice(index, 1)
+      this.#size -= 1
+      return request
+    }
+    return undefined
   }
 
   #takeFresh(): number | undefined {

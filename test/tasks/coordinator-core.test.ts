@@ -111,6 +111,57 @@ describe('a coordinator', () => {
     ])
   })
 
+  const failed = (peer: string, n: number, epoch: number): CoordinatorEvent => ({
+    kind: 'result',
+    peer,
+    key: { n, epoch },
+    outcome: 'retry',
+  })
+
+  test('gives a request that a peer failed on to another peer, not to the same again', () => {
+    const state = job(1)
+    play(state, [0, found('a', 'b')], ...ready('a'), ...ready('b'), [1, credit('a', 1)], [1, credit('b', 1)])
+    play(state, [2, failed('a', 0, 1)], [3, credit('a', 1)])
+    expect(play(state, [1_000, { kind: 'tick' }])).toEqual([
+      { kind: 'send', peer: 'b', leases: [{ n: 0, epoch: 2 }] },
+    ])
+  })
+
+  test('makes a request an error line once three peers have failed on it', () => {
+    const state = job(1)
+    const peers = ['a', 'b', 'c']
+    play(
+      state,
+      [0, found(...peers)],
+      ...peers.flatMap(ready),
+      ...peers.map((peer): [number, CoordinatorEvent] => [1, credit(peer, 1)]),
+    )
+    play(
+      state,
+      [2, failed('a', 0, 1)],
+      [1_000, { kind: 'tick' }],
+      [1_001, failed('b', 0, 2)],
+      [3_000, { kind: 'tick' }],
+    )
+    expect(play(state, [3_001, failed('c', 0, 3)])).toMatchObject([
+      { kind: 'acknowledge', peer: 'c' },
+      { kind: 'fail', key: { n: 0, epoch: 3 }, code: 'attempts-exhausted' },
+    ])
+  })
+
+  test('leaves a peer alone that fails on one request after the other: nobody else pays for it', () => {
+    const state = job(10)
+    play(state, [0, found('a', 'b')], ...ready('a'), ...ready('b'), [1, credit('a', 10)])
+    const effects = [0, 1, 2, 3].flatMap((n) => play(state, [2, failed('a', n, 1)]))
+    expect(effects.at(-1)).toMatchObject({
+      kind: 'close',
+      peer: 'a',
+      reason: 'it failed on 4 requests in a row',
+    })
+    expect(effects.filter((effect) => effect.kind === 'fail')).toEqual([])
+    expect(state.pending.size).toBe(10)
+  })
+
   test('takes a peer from which nothing is heard as lost', () => {
     const state = job(1)
     play(state, [0, found('a')], ...ready('a'), [1, credit('a', 1)])

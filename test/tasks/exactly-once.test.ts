@@ -21,7 +21,7 @@ describe('exactly once, whatever the order of events', () => {
       fc.property(worlds, (options) => {
         const world = new World({
           ...options,
-          coordinator: { giveUpMs: HOUR_MS, lossesMax: 1000, attemptsMax: 1000 },
+          coordinator: { giveUpMs: HOUR_MS, lossesMax: 1000 },
         })
         world.run(HOUR_MS)
         expect(world.finished).toBe(true)
