@@ -1,15 +1,18 @@
 import type { Clock } from '../base/clock.ts'
+import { HearthError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
 import type { Random } from '../base/random.ts'
 import type { ContextStore } from './context-store.ts'
+import { Downloader } from './downloader.ts'
+import type { FetchOptions, FetchResult, FindHolders } from './fetch.ts'
+import { UploadServer } from './upload-server.ts'
 
-/** Peers that may hold a context, wherever the answer comes from. May be called again to find more. */
-export type FindHolders = (contextId: string, options: { signal: AbortSignal }) => Promise<string[]>
+export type { FetchOptions, FetchProgress, FetchResult, FindHolders, SourceProgress } from './fetch.ts'
 
 export interface ContextSharingComponents {
   network: Network
-  /** Opened before `start()`, closed after `stop()`, by whoever made it. */
+  /** Opened before `start()`, closed after `stop()`, by whoever made it. Its `onTier` says what to advertise. */
   store: ContextStore
   findHolders: FindHolders
   clock: Clock
@@ -22,57 +25,50 @@ export interface ContextSharingOptions {
   unavailableAfterMs?: number
 }
 
-export interface SourceProgress {
-  peer: string
-  /** Verified bytes that came from this peer in this fetch. */
-  bytes: number
-  rateBytesPerSecond: number
-}
-
-export interface FetchProgress {
-  /** Verified bytes on disk, whatever they came from. */
-  bytesDone: number
-  bytesTotal: number
-  sources: SourceProgress[]
-}
-
-export interface FetchOptions {
-  signal?: AbortSignal
-  /** Called at most a few times a second, and once at the end. */
-  onProgress?: (progress: FetchProgress) => void
-}
-
-export interface FetchResult {
-  contextId: string
-  folder: string
-  bytesTotal: number
-  /** Bytes fetched from whom, most first. */
-  sources: SourceProgress[]
-  /** Bytes that were already on this disk (an earlier try, or a file shared with another context). */
-  bytesReused: number
-}
+export const CONTEXT_SHARING_OPTIONS: Readonly<Required<ContextSharingOptions>> = Object.freeze({
+  unavailableAfterMs: 60_000,
+})
 
 /** Contexts as content between peers: serves what the store holds, fetches what it does not. */
 export class ContextSharing {
   readonly #components: ContextSharingComponents
-  readonly #options: ContextSharingOptions
+  readonly #options: Required<ContextSharingOptions>
+  #running: { downloader: Downloader; server: UploadServer } | undefined
 
   constructor(components: ContextSharingComponents, options: ContextSharingOptions = {}) {
     this.#components = components
-    this.#options = options
+    this.#options = Object.freeze({ ...CONTEXT_SHARING_OPTIONS, ...options })
   }
 
   /** Registers the protocol `context/1`. */
-  async start(): Promise<void> {}
+  async start(): Promise<void> {
+    if (this.#running !== undefined) return
+    const downloader = new Downloader(this.#components, this.#options)
+    const server = new UploadServer({ ...this.#components, downloader })
+    await server.start()
+    this.#running = { downloader, server }
+  }
 
-  /** Ends fetches and uploads, and takes the protocol back. `start()` works again afterwards. */
-  async stop(): Promise<void> {}
+  /** Takes the protocol back and ends fetches; what came is kept. `start()` works again afterwards. */
+  async stop(): Promise<void> {
+    const running = this.#running
+    this.#running = undefined
+    await running?.server.stop()
+    await running?.downloader.stop()
+  }
 
   /**
-   * Makes the context `stored`, from whoever holds it. One fetch per context runs at a time; callers share it.
+   * Makes the context `stored`, from whoever holds it. One fetch per context runs at a time; callers
+   * share it, and it ends when the last of them aborts. What came stays for the next time.
    * Throws `context-unavailable`, `context-invalid`, `disk-full`, or the signal's reason.
    */
-  async fetch(_contextId: string, _options: FetchOptions = {}): Promise<FetchResult> {
-    throw new Error(`not yet ${this.#components.network.self} ${this.#options.unavailableAfterMs}`)
+  async fetch(contextId: string, options: FetchOptions = {}): Promise<FetchResult> {
+    if (this.#running === undefined) {
+      throw new HearthError(
+        'context-unavailable',
+        `context ${contextId} cannot be fetched: this peer is stopped`,
+      )
+    }
+    return await this.#running.downloader.fetch(contextId, options)
   }
 }

@@ -1,0 +1,230 @@
+import { type Clock, every } from '../base/clock.ts'
+import { HearthError, isHearthError } from '../base/errors.ts'
+import { CHUNK_BANS_MAX, FETCHES_MAX } from '../base/limits.ts'
+import type { Logger } from '../base/logger.ts'
+import type { Network } from '../base/network.ts'
+import type { Random } from '../base/random.ts'
+import type { ContextStore } from './context-store.ts'
+import { DownloadRun } from './download-run.ts'
+import type { FetchOptions, FetchProgress, FetchResult, FindHolders } from './fetch.ts'
+import type { HeldContext } from './held-context.ts'
+import { findManifest } from './manifest-search.ts'
+import type { FetchPriority } from './messages.ts'
+
+const PROGRESS_EVERY_MS = 250
+/** A peer that sent corrupt chunks is left alone for an hour, ms. */
+const BAN_MS = 3_600_000
+
+export interface DownloaderComponents {
+  network: Network
+  store: ContextStore
+  findHolders: FindHolders
+  clock: Clock
+  random: Random
+  log: Logger
+}
+
+export interface DownloaderOptions {
+  unavailableAfterMs: number
+}
+
+/** One fetch, and those that wait for it. */
+interface Fetch {
+  result: Promise<FetchResult>
+  controller: AbortController
+  waiters: number
+  listeners: Set<(progress: FetchProgress) => void>
+  run: DownloadRun | undefined
+}
+
+/** Fetches contexts: one fetch per context however many ask for it, and few contexts at a time. */
+export class Downloader {
+  readonly #components: DownloaderComponents
+  readonly #options: DownloaderOptions
+  readonly #fetches = new Map<string, Fetch>()
+  /** Until when a peer is banned, oldest first. */
+  readonly #bans = new Map<string, number>()
+  #running = 0
+  #queue: (() => void)[] = []
+
+  constructor(components: DownloaderComponents, options: DownloaderOptions) {
+    this.#components = components
+    this.#options = options
+  }
+
+  /** Makes the context stored. Throws as `ContextSharing.fetch` says. */
+  async fetch(contextId: string, options: FetchOptions = {}): Promise<FetchResult> {
+    options.signal?.throwIfAborted()
+    const fetch = this.#fetches.get(contextId) ?? this.#begin(contextId, options.priority ?? 'normal')
+    if (options.onProgress !== undefined) fetch.listeners.add(options.onProgress)
+    fetch.waiters += 1
+    try {
+      return await unlessAborted(fetch.result, options.signal)
+    } finally {
+      if (options.onProgress !== undefined) fetch.listeners.delete(options.onProgress)
+      fetch.waiters -= 1
+      if (fetch.waiters === 0) fetch.controller.abort(new HearthError('stream-closed', 'nobody waits for it'))
+    }
+  }
+
+  /** The fetch of a context under way, for what fetchers of it tell us. */
+  running(contextId: string): DownloadRun | undefined {
+    return this.#fetches.get(contextId)?.run
+  }
+
+  isFetching(contextId: string): boolean {
+    return this.#fetches.has(contextId)
+  }
+
+  /** Ends all fetches; what came is kept. Resolves when none is left. */
+  async stop(): Promise<void> {
+    const fetches = [...this.#fetches.values()]
+    for (const { controller } of fetches) {
+      controller.abort(new HearthError('context-unavailable', 'the fetch was ended: this peer is stopping'))
+    }
+    await Promise.allSettled(fetches.map(({ result }) => result))
+  }
+
+  #begin(contextId: string, priority: FetchPriority): Fetch {
+    const controller = new AbortController()
+    const { promise: result, resolve, reject } = Promise.withResolvers<FetchResult>()
+    const fetch: Fetch = { result, controller, waiters: 0, listeners: new Set(), run: undefined }
+    this.#fetches.set(contextId, fetch)
+    this.#fetch(contextId, fetch, priority)
+      .finally(() => this.#fetches.delete(contextId))
+      .then(resolve, reject)
+    result.catch(() => {})
+    return fetch
+  }
+
+  async #fetch(contextId: string, fetch: Fetch, priority: FetchPriority): Promise<FetchResult> {
+    const { store } = this.#components
+    const { signal } = fetch.controller
+    if (store.tier(contextId).kind === 'stored') return this.#result(contextId, undefined, undefined)
+    await this.#waitForTurn(signal)
+    try {
+      const { context, peers } = await this.#begun(contextId, signal)
+      const bytesReused = context.heldBytes
+      const run = this.#newRun(context, peers, priority)
+      fetch.run = run
+      await this.#download(run, context, fetch)
+      await this.#complete(contextId)
+      const result = this.#result(contextId, run, bytesReused)
+      this.#tellProgress(fetch, context)
+      this.#components.log.info(
+        { contextId, bytes: result.bytesTotal, bytesReused, sources: result.sources },
+        'context fetched',
+      )
+      return result
+    } finally {
+      fetch.run = undefined
+      this.#giveTurn()
+    }
+  }
+
+  /** The context in the store, its manifest fetched if need be. */
+  async #begun(contextId: string, signal: AbortSignal): Promise<{ context: HeldContext; peers: string[] }> {
+    const { store } = this.#components
+    const known = store.held(contextId)?.manifestBytes
+    const found =
+      known === undefined
+        ? await findManifest({ ...this.#components, isBanned: this.#isBanned, ban: this.#ban }, contextId, {
+            unavailableAfterMs: this.#options.unavailableAfterMs,
+            signal,
+          })
+        : { bytes: known, peers: [] }
+    return { context: await store.begin(contextId, found.bytes, signal), peers: found.peers }
+  }
+
+  #newRun(context: HeldContext, peers: string[], priority: FetchPriority): DownloadRun {
+    return new DownloadRun(
+      { ...this.#components, context, isBanned: this.#isBanned, ban: this.#ban },
+      { unavailableAfterMs: this.#options.unavailableAfterMs, priority, peers },
+    )
+  }
+
+  async #download(run: DownloadRun, context: HeldContext, fetch: Fetch): Promise<void> {
+    const stopTelling = every(this.#components.clock, PROGRESS_EVERY_MS, () =>
+      this.#tellProgress(fetch, context),
+    )
+    try {
+      if (context.missing().length > 0) await run.run(fetch.controller.signal)
+    } finally {
+      stopTelling()
+      await run.close()
+    }
+  }
+
+  /** A manifest that contradicts itself is no use to anybody: nothing of it is kept. */
+  async #complete(contextId: string): Promise<void> {
+    const { store } = this.#components
+    try {
+      await store.complete(contextId)
+    } catch (error) {
+      if (isHearthError(error, 'context-invalid')) await store.remove(contextId)
+      throw error
+    }
+  }
+
+  #result(contextId: string, run: DownloadRun | undefined, bytesReused: number | undefined): FetchResult {
+    const { store } = this.#components
+    const bytesTotal = store.entry(contextId)?.bytes ?? 0
+    return {
+      contextId,
+      folder: store.folder(contextId),
+      bytesTotal,
+      sources: run?.sources ?? [],
+      bytesReused: bytesReused ?? bytesTotal,
+    }
+  }
+
+  #tellProgress(fetch: Fetch, context: HeldContext): void {
+    const progress: FetchProgress = {
+      contextId: context.contextId,
+      bytesDone: context.heldBytes,
+      bytesTotal: context.bytesTotal,
+      sources: fetch.run?.sources ?? [],
+    }
+    for (const listener of fetch.listeners) listener(progress)
+  }
+
+  async #waitForTurn(signal: AbortSignal): Promise<void> {
+    if (this.#running >= FETCHES_MAX) {
+      const turn = Promise.withResolvers<void>()
+      this.#queue.push(turn.resolve)
+      await unlessAborted(turn.promise, signal).catch((error: unknown) => {
+        this.#queue = this.#queue.filter((other) => other !== turn.resolve)
+        throw error
+      })
+    }
+    this.#running += 1
+  }
+
+  #giveTurn(): void {
+    this.#running -= 1
+    this.#queue.shift()?.()
+  }
+
+  readonly #isBanned = (peer: string): boolean => (this.#bans.get(peer) ?? 0) > this.#components.clock.nowMs()
+
+  readonly #ban = (peer: string): void => {
+    this.#bans.delete(peer)
+    this.#bans.set(peer, this.#components.clock.nowMs() + BAN_MS)
+    const [oldest] = this.#bans.keys()
+    if (this.#bans.size > CHUNK_BANS_MAX && oldest !== undefined) this.#bans.delete(oldest)
+  }
+}
+
+/** `work`, or the signal's reason as soon as it is aborted; the work itself goes on. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work
+  signal.throwIfAborted()
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = (): void => aborted.reject(signal.reason as Error)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([work, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}

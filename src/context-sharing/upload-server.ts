@@ -1,0 +1,128 @@
+import type { Clock } from '../base/clock.ts'
+import { BUSY_ALTERNATIVES_MAX, UPLOADS_ACTIVE_MAX, UPLOAD_SESSIONS_MAX } from '../base/limits.ts'
+import type { Logger } from '../base/logger.ts'
+import type { MessageStream } from '../base/message-stream.ts'
+import type { Network } from '../base/network.ts'
+import type { ContextStore } from './context-store.ts'
+import type { Downloader } from './downloader.ts'
+import type { HeldContext } from './held-context.ts'
+import { CONTEXT_PROTOCOL, OPEN_DEADLINE_MS, SEND_DEADLINE_MS, fetcherMessageSchema } from './messages.ts'
+import { UploadSession } from './upload-session.ts'
+import { UploadSlots } from './upload-slots.ts'
+
+/** When all sessions are taken, a fetcher may come again after this, ms. */
+const SESSIONS_RETRY_MS = 5000
+
+export interface UploadServerComponents {
+  network: Network
+  store: ContextStore
+  downloader: Downloader
+  clock: Clock
+  log: Logger
+}
+
+/** Answers those who open contexts here: with what the store holds, however little that is. */
+export class UploadServer {
+  readonly #components: UploadServerComponents
+  readonly #slots: UploadSlots
+  /** Fetchers by context. */
+  readonly #sessions = new Map<string, Set<UploadSession>>()
+  #sessionCount = 0
+  #unhandle: (() => Promise<void>) | undefined
+
+  constructor(components: UploadServerComponents) {
+    this.#components = components
+    this.#slots = new UploadSlots(components.clock, UPLOADS_ACTIVE_MAX)
+  }
+
+  async start(): Promise<void> {
+    this.#unhandle = await this.#components.network.handle(CONTEXT_PROTOCOL, (stream, signal) =>
+      this.#serve(stream, signal),
+    )
+  }
+
+  async stop(): Promise<void> {
+    await this.#unhandle?.()
+    this.#unhandle = undefined
+  }
+
+  async #serve(stream: MessageStream, signal: AbortSignal): Promise<void> {
+    const message = await stream.receive(fetcherMessageSchema, { deadlineMs: OPEN_DEADLINE_MS, signal })
+    if (message === undefined) return
+    if (message.type !== 'open') {
+      return await this.#answer(stream, signal, { type: 'reject', code: 'out-of-turn', chunks: [] })
+    }
+    const context = this.#servable(message.contextId)
+    if (context === undefined) return await this.#answer(stream, signal, { type: 'absent' })
+    if (this.#sessionCount >= UPLOAD_SESSIONS_MAX) {
+      const alternatives = this.#others(context, stream.peer)
+      return await this.#answer(stream, signal, {
+        type: 'busy',
+        chunks: [],
+        retryMs: SESSIONS_RETRY_MS,
+        alternatives,
+      })
+    }
+    await this.#runSession(context, stream, signal)
+  }
+
+  /** A context of which something is here, or will be. */
+  #servable(contextId: string): HeldContext | undefined {
+    const { store, downloader } = this.#components
+    const context = store.held(contextId)
+    if (context === undefined) return undefined
+    return context.heldBytes > 0 || context.isStored || downloader.isFetching(contextId) ? context : undefined
+  }
+
+  async #runSession(context: HeldContext, stream: MessageStream, signal: AbortSignal): Promise<void> {
+    const { clock, log, downloader } = this.#components
+    const { contextId } = context
+    const session = new UploadSession(
+      {
+        clock,
+        log,
+        slots: this.#slots,
+        alternatives: () => this.#others(context, stream.peer),
+        onClaim: (chunks) => downloader.running(contextId)?.claimed(chunks),
+      },
+      context,
+      stream,
+      signal,
+    )
+    this.#add(contextId, session)
+    try {
+      // Who fetches it will have it, chunk by chunk.
+      downloader.running(contextId)?.heardOf(stream.peer)
+      await session.run()
+      if (!stream.isClosed) await stream.close({ deadlineMs: SEND_DEADLINE_MS, signal })
+    } finally {
+      this.#remove(contextId, session)
+    }
+  }
+
+  async #answer(stream: MessageStream, signal: AbortSignal, message: object): Promise<void> {
+    const wait = { deadlineMs: SEND_DEADLINE_MS, signal }
+    await stream.send(message, wait)
+    await stream.close(wait)
+  }
+
+  #others(context: HeldContext, peer: string): string[] {
+    const sessions = [...(this.#sessions.get(context.contextId) ?? [])]
+    const peers = new Set(sessions.map((session) => session.peer))
+    peers.delete(peer)
+    return [...peers].slice(0, BUSY_ALTERNATIVES_MAX)
+  }
+
+  #add(contextId: string, session: UploadSession): void {
+    const sessions = this.#sessions.get(contextId) ?? new Set()
+    this.#sessions.set(contextId, sessions.add(session))
+    this.#sessionCount += 1
+  }
+
+  #remove(contextId: string, session: UploadSession): void {
+    const sessions = this.#sessions.get(contextId)
+    sessions?.delete(session)
+    if (sessions?.size === 0) this.#sessions.delete(contextId)
+    this.#sessionCount -= 1
+  }
+}

@@ -1,0 +1,191 @@
+import { type Clock, every } from '../base/clock.ts'
+import { CHUNKS_REQUESTED_MAX } from '../base/limits.ts'
+import type { Logger } from '../base/logger.ts'
+import type { MessageStream } from '../base/message-stream.ts'
+import { chunksOf } from './bitfield.ts'
+import type { HeldContext } from './held-context.ts'
+import {
+  type FetcherMessage,
+  KEEP_ALIVE_MS,
+  type RejectCode,
+  SILENCE_MS_MAX,
+  fetcherMessageSchema,
+} from './messages.ts'
+import { Outgoing } from './outgoing.ts'
+import type { UploadSlots } from './upload-slots.ts'
+
+/** How long a request waits for a slot before the fetcher is told to ask elsewhere, ms. */
+const SLOT_WAIT_MS = 2000
+const BUSY_RETRY_MS = 1000
+
+export interface UploadSessionComponents {
+  clock: Clock
+  log: Logger
+  slots: UploadSlots
+  /** Other peers that have some of the context, for one that is turned away. */
+  alternatives: () => string[]
+  /** What the fetcher tells of itself. */
+  onClaim: (chunks: number[]) => void
+}
+
+/** Serves one context to one fetcher, over one stream, from what is on disk at each moment. */
+export class UploadSession {
+  readonly peer: string
+  readonly #components: UploadSessionComponents
+  readonly #context: HeldContext
+  readonly #stream: MessageStream
+  readonly #signal: AbortSignal
+  readonly #outgoing: Outgoing
+  /** Asked for and not sent, in order. */
+  readonly #requested = new Set<number>()
+  #isSending = false
+
+  constructor(
+    components: UploadSessionComponents,
+    context: HeldContext,
+    stream: MessageStream,
+    signal: AbortSignal,
+  ) {
+    this.peer = stream.peer
+    this.#components = components
+    this.#context = context
+    this.#stream = stream
+    this.#signal = signal
+    this.#outgoing = new Outgoing(stream, signal)
+  }
+
+  /** Serves until the fetcher ends the stream. Throws what MessageStream does. */
+  async run(): Promise<void> {
+    const { held } = this.#context
+    // Told of from here on: a chunk that comes between the bitfield and the first `have` is in one of them.
+    const stopTelling = this.#context.onHeld((chunk) => this.#outgoing.tell('have', [chunk]))
+    const stopKeepAlive = every(this.#components.clock, KEEP_ALIVE_MS, () => this.#outgoing.tell('have', []))
+    try {
+      await this.#outgoing.send({ type: 'holding', chunks: held.size, bitfield: held.toBytes() })
+      for (;;) {
+        const message = await this.#stream.receive(fetcherMessageSchema, {
+          deadlineMs: SILENCE_MS_MAX,
+          signal: this.#signal,
+        })
+        if (message === undefined || !(await this.#onMessage(message))) return
+      }
+    } finally {
+      stopTelling()
+      stopKeepAlive()
+      this.#requested.clear()
+    }
+  }
+
+  /** False when the session is over. */
+  async #onMessage(message: FetcherMessage): Promise<boolean> {
+    switch (message.type) {
+      case 'open':
+        return await this.#refuse('out-of-turn')
+      case 'manifest-request':
+        await this.#sendManifest()
+        break
+      case 'request':
+        return await this.#onRequest(message.chunks)
+      case 'cancel':
+        for (const chunk of message.chunks) this.#requested.delete(chunk)
+        break
+      case 'have':
+        break
+      case 'claim':
+        this.#components.onClaim([...chunksOf(message.ranges, this.#context.map.count)])
+        break
+      case 'corrupt':
+        await this.#onComplaint(message.chunk)
+        break
+    }
+    return true
+  }
+
+  async #sendManifest(): Promise<void> {
+    const bytes = this.#context.manifestBytes
+    await this.#outgoing.send({ type: 'manifest', bytes: bytes.byteLength }, bytes)
+  }
+
+  async #onRequest(chunks: readonly number[]): Promise<boolean> {
+    const missing = chunks.filter((chunk) => !this.#context.held.has(chunk))
+    if (missing.length > 0) await this.#reject('not-held', missing)
+    for (const chunk of chunks) if (this.#context.held.has(chunk)) this.#requested.add(chunk)
+    if (this.#requested.size > CHUNKS_REQUESTED_MAX) return await this.#refuse('too-many')
+    this.#startSending()
+    return true
+  }
+
+  #startSending(): void {
+    if (this.#isSending) return
+    this.#isSending = true
+    this.#sendRequested()
+      .catch((error: unknown) => this.#stream.abort(error as Error))
+      .finally(() => {
+        this.#isSending = false
+      })
+  }
+
+  async #sendRequested(): Promise<void> {
+    for (let chunk = this.#next(); chunk !== undefined; chunk = this.#next()) {
+      if (!(await this.#components.slots.acquire(SLOT_WAIT_MS))) return await this.#sendBusy()
+      try {
+        await this.#sendNext()
+      } finally {
+        this.#components.slots.release()
+      }
+    }
+  }
+
+  #next(): number | undefined {
+    const [chunk] = this.#requested
+    return chunk
+  }
+
+  /** Chosen after the wait for a slot: what was cancelled meanwhile is not sent. */
+  async #sendNext(): Promise<void> {
+    const chunk = this.#next()
+    if (chunk === undefined) return
+    this.#requested.delete(chunk)
+    const bytes = await this.#context.read(chunk)
+    if (bytes === undefined) return await this.#onUnreadable(chunk)
+    await this.#outgoing.send({ type: 'data', chunk, bytes: bytes.byteLength }, bytes)
+  }
+
+  async #sendBusy(): Promise<void> {
+    const chunks = [...this.#requested]
+    this.#requested.clear()
+    await this.#outgoing.send({
+      type: 'busy',
+      chunks,
+      retryMs: BUSY_RETRY_MS,
+      alternatives: this.#components.alternatives(),
+    })
+  }
+
+  /** Never sent: a peer that serves what it has not checked looks like a liar. */
+  async #onUnreadable(chunk: number): Promise<void> {
+    this.#components.log.error(
+      { contextId: this.#context.contextId, chunk },
+      'a stored chunk is damaged on disk: remove and fetch the context again',
+    )
+    await this.#reject('unreadable', [chunk])
+  }
+
+  async #onComplaint(chunk: number): Promise<void> {
+    if (chunk >= this.#context.map.count) return
+    const isSound = (await this.#context.read(chunk)) !== undefined
+    this.#components.log.warn(
+      { peer: this.peer, contextId: this.#context.contextId, chunk, isSound },
+      'a peer says that a chunk from here was corrupt',
+    )
+  }
+
+  async #reject(code: RejectCode, chunks: number[]): Promise<void> {
+    await this.#outgoing.send({ type: 'reject', code, chunks })
+  }
+
+  async #refuse(code: RejectCode): Promise<false> {
+    await this.#reject(code, [])
+    return false
+  }
+}
