@@ -15,6 +15,7 @@ export interface ModelConfig {
   num_key_value_heads?: number | null | undefined
   hidden_size?: number | undefined
   head_dim?: number | null | undefined
+  vocab_size?: number | undefined
   max_position_embeddings?: number | null | undefined
   eos_token_id?: TokenIds | null | undefined
 }
@@ -56,6 +57,7 @@ const CONFIG: z.ZodType<ModelConfig> = z.looseObject({
   num_key_value_heads: COUNT.nullish(),
   hidden_size: COUNT.optional(),
   head_dim: COUNT.nullish(),
+  vocab_size: COUNT.optional(),
   max_position_embeddings: COUNT.nullish(),
   eos_token_id: TOKEN_IDS.nullish(),
 })

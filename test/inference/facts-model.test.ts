@@ -22,7 +22,7 @@ function choiceOf(result: EngineResult): Choice {
   return (result.body['choices'] as Choice[])[0] as Choice
 }
 
-describe.each(['ort-present'] as const)('%s', (engine) => {
+describe.each(['ort-present', 'ort-delta'] as const)('%s', (engine) => {
   const host = new EngineHost({ clock: systemClock, log: silentLogger }, { folder: FACTS, engine, slots: 16 })
   beforeAll(() => host.start())
   afterAll(() => host.stop())

@@ -1,5 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { PresentGraph } from '../../src/inference/present-graph.ts'
+import { DeltaGraph } from '../../src/inference/delta-graph.ts'
+import { describeDecoder } from '../../src/inference/onnx/decoder.ts'
+import { readModel } from '../../src/inference/onnx/onnx-reader.ts'
+import { FileSource } from '../../src/inference/onnx/protobuf.ts'
 import { SlotModel } from '../../src/inference/slot-model.ts'
 import type { StepGraph } from '../../src/inference/step-graph.ts'
 import type { LlamaAttention } from '../../src/inference/onnx/llama-graph.ts'
@@ -15,7 +19,16 @@ beforeAll(() => {
 })
 
 const GRAPHS = {
-  'ort-present': (path: string) => PresentGraph.open(path, readModelFile(path), { threads: 1 }),
+  'ort-present': async (path: string) =>
+    PresentGraph.open(path, describeDecoder(readModelFile(path), undefined), { threads: 1 }),
+  'ort-delta': async (path: string) => {
+    using source = new FileSource(path)
+    const model = readModel(source)
+    return await DeltaGraph.open(
+      { path, model, source, decoder: describeDecoder(model, undefined) },
+      { threads: 1 },
+    )
+  },
 }
 
 interface Options {

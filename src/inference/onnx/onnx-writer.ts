@@ -3,12 +3,7 @@
 // are written, one tensor at a time, so a model may be larger than memory. Same graph, same bytes.
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { basename } from 'node:path'
-
-/** Bytes whose number is known before they are made. */
-export interface LazyBytes {
-  byteLength: number
-  read: () => Uint8Array
-}
+import { bytesOf, Message, type LazyBytes, type Part } from './protobuf-message.ts'
 
 /** onnx.TensorProto.DataType */
 export const ELEMENT_TYPES = {
@@ -33,14 +28,14 @@ const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = {
   float16: 2,
 }
 
-/** A whole number is an INT, a list of them INTS; a real number says that it is one. */
-export type Attribute = number | string | readonly number[] | { float: number }
+/** A whole number is an INT, a list of them INTS; a real number says that it is one. A graph is a branch of If. */
+export type Attribute = number | string | readonly number[] | { float: number } | { graph: OnnxGraph }
 
 export interface ValueInfo {
   name: string
   type: ElementType
-  /** A number for a fixed dimension, a name for a free one. */
-  dims: readonly (number | string)[]
+  /** A number for a fixed dimension, a name for a free one. Absent: the shape is not told. */
+  dims?: readonly (number | string)[]
 }
 
 export interface Initializer {
@@ -59,20 +54,48 @@ export interface GraphNode {
   domain: string
 }
 
+/** A message as it was in another model. */
+export interface EncodedMessage {
+  encoded: Uint8Array
+}
+
+/** A tensor whose elements are in a file that is there already. */
+export interface StoredTensor {
+  name: string
+  /** onnx.TensorProto.DataType */
+  typeNumber: number
+  dims: readonly number[]
+  place: ExternalPlace
+  byteLength: number
+}
+
+/** Where a tensor's bytes are in an external file: its name in the model's folder. */
+export interface ExternalPlace {
+  location: string
+  offset: number
+}
+
 export interface OnnxGraph {
   name: string
   inputs: ValueInfo[]
   outputs: ValueInfo[]
-  initializers: Initializer[]
-  nodes: GraphNode[]
+  initializers: (Initializer | StoredTensor | EncodedMessage)[]
+  nodes: (GraphNode | EncodedMessage)[]
+}
+
+export interface ModelVersions {
+  irVersion: number
+  operatorSets: readonly (readonly [domain: string, version: number])[]
 }
 
 /** IR 8 and opset 17 are the oldest with all that we use, so every runtime of today reads them. */
-const IR_VERSION = 8
-const OPERATOR_SETS: readonly [domain: string, version: number][] = [
-  ['', 17],
-  ['com.microsoft', 1],
-]
+const VERSIONS: ModelVersions = {
+  irVersion: 8,
+  operatorSets: [
+    ['', 17],
+    ['com.microsoft', 1],
+  ],
+}
 
 /** External tensors begin at pages, so that a runtime can map each of them. */
 const PAGE_BYTES = 4_096
@@ -80,68 +103,13 @@ const PAGE_BYTES = 4_096
 /** Smaller tensors stay in the graph file, as ONNX's own tools do: shape inference reads some of them. */
 const EXTERNAL_BYTES_MIN = 1_024
 
-const WIRE_VARINT = 0
-const WIRE_LENGTH = 2
-const WIRE_FIXED32 = 5
-
-type Part = Uint8Array | LazyBytes
-
-/** Unsigned LEB128; a negative number as its 64-bit two's complement, as protobuf writes int64. */
-function encodeVarint(value: number): Uint8Array {
-  if (!Number.isSafeInteger(value)) throw new RangeError(`not a whole number: ${value}`)
-  let rest = BigInt.asUintN(64, BigInt(value))
-  const bytes: number[] = []
-  for (; rest > 127n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128)
-  bytes.push(Number(rest))
-  return Uint8Array.from(bytes)
-}
-
-/** One protobuf message. The numbers are the field numbers of onnx.proto. */
-class Message {
-  readonly parts: Part[] = []
-  byteLength = 0
-
-  integer(field: number, value: number): this {
-    return this.#tag(field, WIRE_VARINT).#push(encodeVarint(value))
-  }
-
-  float(field: number, value: number): this {
-    const bytes = new Uint8Array(4)
-    new DataView(bytes.buffer).setFloat32(0, value, true)
-    return this.#tag(field, WIRE_FIXED32).#push(bytes)
-  }
-
-  text(field: number, value: string): this {
-    return this.bytes(field, Buffer.from(value, 'utf8'))
-  }
-
-  bytes(field: number, value: Part): this {
-    return this.#tag(field, WIRE_LENGTH).#push(encodeVarint(value.byteLength)).#push(value)
-  }
-
-  message(field: number, value: Message): this {
-    this.#tag(field, WIRE_LENGTH).#push(encodeVarint(value.byteLength))
-    for (const part of value.parts) this.#push(part)
-    return this
-  }
-
-  #tag(field: number, wire: number): this {
-    return this.#push(encodeVarint(field * 8 + wire))
-  }
-
-  #push(part: Part): this {
-    this.parts.push(part)
-    this.byteLength += part.byteLength
-    return this
-  }
-}
-
-/** AttributeProto: its type (FLOAT 1, INT 2, STRING 3, INTS 7) is field 20. */
+/** AttributeProto: its type (FLOAT 1, INT 2, STRING 3, GRAPH 5, INTS 7) is field 20. */
 function encodeAttribute(name: string, value: Attribute): Message {
   const message = new Message().text(1, name)
   if (typeof value === 'number') return message.integer(3, value).integer(20, 2)
   if (typeof value === 'string') return message.text(4, value).integer(20, 3)
   if ('float' in value) return message.float(2, value.float).integer(20, 1)
+  if ('graph' in value) return message.message(6, encodeGraph(value.graph, new Map())).integer(20, 5)
   for (const item of value) message.integer(8, item)
   return message.integer(20, 7)
 }
@@ -157,29 +125,39 @@ function encodeNode(node: GraphNode, index: number): Message {
 }
 
 function encodeValueInfo({ name, type, dims }: ValueInfo): Message {
+  const tensor = new Message().integer(1, ELEMENT_TYPES[type])
+  if (dims !== undefined) tensor.message(2, encodeShape(dims))
+  return new Message().text(1, name).message(2, new Message().message(1, tensor))
+}
+
+function encodeShape(dims: readonly (number | string)[]): Message {
   const shape = new Message()
   for (const dim of dims) {
     shape.message(1, typeof dim === 'string' ? new Message().text(2, dim) : new Message().integer(1, dim))
   }
-  const tensor = new Message().integer(1, ELEMENT_TYPES[type]).message(2, shape)
-  return new Message().text(1, name).message(2, new Message().message(1, tensor))
-}
-
-/** Where an initializer's bytes are in the external file. */
-interface ExternalPlace {
-  location: string
-  offset: number
+  return shape
 }
 
 function encodeInitializer(
   { name, type, dims, data }: Initializer,
   place: ExternalPlace | undefined,
 ): Message {
+  const typeNumber = ELEMENT_TYPES[type]
+  if (place !== undefined) {
+    return encodeStoredTensor({ name, typeNumber, dims, place, byteLength: data.byteLength })
+  }
+  return encodeTensorHead(name, typeNumber, dims).bytes(9, data)
+}
+
+function encodeTensorHead(name: string, typeNumber: number, dims: readonly number[]): Message {
   const message = new Message()
   for (const dim of dims) message.integer(1, dim)
-  message.integer(2, ELEMENT_TYPES[type]).text(8, name)
-  if (place === undefined) return message.bytes(9, data)
-  for (const [key, value] of Object.entries({ ...place, length: data.byteLength })) {
+  return message.integer(2, typeNumber).text(8, name)
+}
+
+function encodeStoredTensor({ name, typeNumber, dims, place, byteLength }: StoredTensor): Message {
+  const message = encodeTensorHead(name, typeNumber, dims)
+  for (const [key, value] of Object.entries({ ...place, length: byteLength })) {
     message.message(13, new Message().text(1, key).text(2, String(value)))
   }
   return message.integer(14, 1)
@@ -187,39 +165,39 @@ function encodeInitializer(
 
 function encodeGraph(graph: OnnxGraph, places: ReadonlyMap<string, ExternalPlace>): Message {
   const message = new Message()
-  for (const [index, node] of graph.nodes.entries()) message.message(1, encodeNode(node, index))
+  for (const [index, node] of graph.nodes.entries()) {
+    if ('encoded' in node) message.bytes(1, node.encoded)
+    else message.message(1, encodeNode(node, index))
+  }
   message.text(2, graph.name)
   for (const initializer of graph.initializers) {
-    message.message(5, encodeInitializer(initializer, places.get(initializer.name)))
+    if ('encoded' in initializer) message.bytes(5, initializer.encoded)
+    else if ('place' in initializer) message.message(5, encodeStoredTensor(initializer))
+    else message.message(5, encodeInitializer(initializer, places.get(initializer.name)))
   }
   for (const input of graph.inputs) message.message(11, encodeValueInfo(input))
   for (const output of graph.outputs) message.message(12, encodeValueInfo(output))
   return message
 }
 
-function encodeModelMessage(graph: OnnxGraph, places: ReadonlyMap<string, ExternalPlace>): Message {
+function encodeModelMessage(
+  graph: OnnxGraph,
+  places: ReadonlyMap<string, ExternalPlace>,
+  versions: ModelVersions = VERSIONS,
+): Message {
   const message = new Message()
-    .integer(1, IR_VERSION)
+    .integer(1, versions.irVersion)
     .text(2, 'hearth')
     .message(7, encodeGraph(graph, places))
-  for (const [domain, version] of OPERATOR_SETS) {
+  for (const [domain, version] of versions.operatorSets) {
     message.message(8, new Message().text(1, domain).integer(2, version))
   }
   return message
 }
 
-function bytesOf(part: Part): Uint8Array {
-  if (part instanceof Uint8Array) return part
-  const bytes = part.read()
-  if (bytes.byteLength !== part.byteLength) {
-    throw new RangeError(`${bytes.byteLength} bytes where ${part.byteLength} were announced`)
-  }
-  return bytes
-}
-
 /** The bytes of a model whose tensors are all inside it. For small graphs: it is all in memory. */
-export function encodeModel(graph: OnnxGraph): Uint8Array {
-  return Buffer.concat(encodeModelMessage(graph, new Map()).parts.map(bytesOf))
+export function encodeModel(graph: OnnxGraph, versions?: ModelVersions): Uint8Array {
+  return Buffer.concat(encodeModelMessage(graph, new Map(), versions).parts.map(bytesOf))
 }
 
 function writeAll(file: number, bytes: Uint8Array): void {
@@ -250,9 +228,14 @@ function placeExternally(initializers: readonly Initializer[], location: string)
   return places
 }
 
+/** The tensors whose elements are written with the graph. */
+function ownInitializers(graph: OnnxGraph): Initializer[] {
+  return graph.initializers.filter((initializer) => 'data' in initializer)
+}
+
 function* externalParts(graph: OnnxGraph, places: ReadonlyMap<string, ExternalPlace>): Generator<Part> {
   let end = 0
-  for (const { name, data } of graph.initializers) {
+  for (const { name, data } of ownInitializers(graph)) {
     const place = places.get(name)
     if (place === undefined) continue
     yield new Uint8Array(place.offset - end)
@@ -269,7 +252,7 @@ export interface WriteModelOptions {
 /** Writes `graph` to `path`, and to `PATH_data` beside it when the tensors are to be outside. */
 export function writeModel(graph: OnnxGraph, path: string, options: WriteModelOptions = {}): void {
   const external = options.externalData === true
-  const places = external ? placeExternally(graph.initializers, `${basename(path)}_data`) : new Map()
+  const places = external ? placeExternally(ownInitializers(graph), `${basename(path)}_data`) : new Map()
   if (external) writeParts(`${path}_data`, externalParts(graph, places))
   writeParts(path, encodeModelMessage(graph, places).parts)
 }
@@ -282,8 +265,11 @@ interface NodeOptions {
 /** Collects a graph node by node. Values are named by strings, as in ONNX. */
 export class GraphBuilder {
   readonly graph: OnnxGraph
+  readonly #prefix: string
 
-  constructor(name: string) {
+  /** `prefix` begins every name that is not given: for graphs that share names with others. */
+  constructor(name: string, prefix = '') {
+    this.#prefix = prefix
     this.graph = { name, inputs: [], outputs: [], initializers: [], nodes: [] }
   }
 
@@ -292,8 +278,9 @@ export class GraphBuilder {
     return name
   }
 
-  output(name: string, type: ElementType, dims: readonly (number | string)[]): string {
-    this.graph.outputs.push({ name, type, dims })
+  /** Without dims, the shape is not told. */
+  output(name: string, type: ElementType, dims?: readonly (number | string)[]): string {
+    this.graph.outputs.push(dims === undefined ? { name, type } : { name, type, dims })
     return name
   }
 
@@ -310,7 +297,7 @@ export class GraphBuilder {
 
   /** Adds a node with one output, and returns that output's name. */
   node(operator: string, inputs: readonly string[], options: NodeOptions = {}): string {
-    const output = `value_${this.graph.nodes.length}`
+    const output = `${this.#prefix}value_${this.graph.nodes.length}`
     this.namedNode(operator, inputs, [output], options)
     return output
   }
@@ -339,6 +326,11 @@ export class GraphBuilder {
   }
 
   #constant(type: ElementType, dims: readonly number[], elements: ArrayBufferView): string {
-    return this.tensor(`constant_${this.graph.initializers.length}`, type, dims, () => elements)
+    return this.tensor(
+      `${this.#prefix}constant_${this.graph.initializers.length}`,
+      type,
+      dims,
+      () => elements,
+    )
   }
 }

@@ -1,0 +1,88 @@
+// Runs the delta form of a model (onnx/delta-rewrite.ts).
+import { basename, dirname } from 'node:path'
+import { Tensor, type InferenceSession } from 'onnxruntime-node'
+import type { KvPart, KvRows, KvShape, KvStore } from './kv-store.ts'
+import { floatData, openSession, type Feeds, type SessionOptions } from './onnx-session.ts'
+import type { AttentionKind, Decoder } from './onnx/decoder.ts'
+import { DELTA_INPUTS } from './onnx/delta-attention.ts'
+import { LOGITS_OUTPUT, rewriteToDelta, type DeltaModel } from './onnx/delta-rewrite.ts'
+import type { OnnxModel } from './onnx/onnx-reader.ts'
+import type { ByteSource } from './onnx/protobuf.ts'
+import { integers, maskOf, pastFeeds, pastTokensOf, tokenFeeds, widthOf } from './step-feeds.ts'
+import type { StepGraph, StepInput, StepOutput } from './step-graph.ts'
+
+export interface DeltaSource {
+  path: string
+  model: OnnxModel
+  source: ByteSource
+  decoder: Decoder
+}
+
+export class DeltaGraph implements StepGraph {
+  readonly kvShape: KvShape
+  readonly vocabularySize: number
+  readonly #session: InferenceSession
+  readonly #delta: Omit<DeltaModel, 'bytes'>
+  readonly #attention: AttentionKind
+
+  private constructor(session: InferenceSession, delta: DeltaModel, decoder: Decoder) {
+    this.#session = session
+    this.#delta = { inputs: delta.inputs, newKeys: delta.newKeys, newValues: delta.newValues }
+    this.#attention = decoder.attention
+    this.kvShape = decoder.kvShape
+    this.vocabularySize = decoder.vocabularySize
+  }
+
+  /** Throws `model-unsupported` when the model has no delta form. */
+  static async open(
+    { path, model, source, decoder }: DeltaSource,
+    options: SessionOptions,
+  ): Promise<DeltaGraph> {
+    const delta = rewriteToDelta(model, decoder, source, basename(path))
+    const session = await openSession({ model: delta.bytes, weightsFolder: dirname(path) }, options)
+    return new DeltaGraph(session, delta, decoder)
+  }
+
+  async run(input: StepInput, store: KvStore): Promise<StepOutput> {
+    const outputs = await this.#session.run(this.#feeds(input, store))
+    const logits = floatData(outputs, LOGITS_OUTPUT)
+    const { vocabularySize } = this
+    const width = widthOf(input)
+    return {
+      logits: (row) => logits.subarray(row * vocabularySize, (row + 1) * vocabularySize),
+      keyValues: (layer, part): KvRows => ({
+        data: floatData(outputs, this.#nameOf(layer, part)),
+        tokens: width,
+      }),
+      newFrom: () => 0,
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#session.release()
+  }
+
+  #nameOf(layer: number, part: KvPart): string {
+    const names = part === 'key' ? this.#delta.newKeys : this.#delta.newValues
+    return names[layer] ?? ''
+  }
+
+  #feeds(input: StepInput, store: KvStore): Feeds {
+    const { rows, past, pastLengths } = input
+    const width = widthOf(input)
+    const feeds: Feeds = {
+      ...tokenFeeds(input, width),
+      [DELTA_INPUTS.pastLengths]: integers(pastLengths, [rows.length, 1]),
+      [DELTA_INPUTS.lastPositions]: integers(
+        rows.map((row) => row.length - 1),
+        [rows.length, 1, 1],
+      ),
+      [DELTA_INPUTS.isDecode]: new Tensor('bool', [past.kind === 'slots'], []),
+    }
+    if (this.#attention === 'plain') {
+      feeds['attention_mask'] = maskOf(input, pastTokensOf(past, store) + width, pastTokensOf(past, store))
+    }
+    const wanted = Object.entries(feeds).filter(([name]) => this.#delta.inputs.has(name))
+    return { ...Object.fromEntries(wanted), ...pastFeeds(input, store) }
+  }
+}

@@ -1,0 +1,175 @@
+// Rewrites a stock export into its delta form: the cache is read in place, and what leaves are the logits
+// of each row's last token and the new keys and values. onnxruntime copies every output to JavaScript, so
+// the stock form moves the whole cache at every token.
+import { DELTA_INPUTS, DeltaAttention, checkGroupedQuery } from './delta-attention.ts'
+import { FLOAT, FLOAT16, isGroupedQuery, unsupported, type Decoder } from './decoder.ts'
+import { GraphEdit } from './graph-edit.ts'
+import type { ModelNode, OnnxModel } from './onnx-reader.ts'
+import type { ByteSource } from './protobuf.ts'
+
+/** Operators with the forms that we write: Split and Unsqueeze with their sizes and axes as inputs. */
+const OPERATOR_SET_MIN = 13
+
+/** What a head may do to its logits. */
+const ELEMENTWISE = new Set(['Cast', 'Identity', 'Mul', 'Div', 'Add', 'Sub', 'Tanh'])
+
+/** What a head begins with; the states are the first input. */
+const HEAD_OPERATORS = new Set([
+  'MatMul',
+  'MatMulNBits',
+  'FusedMatMul',
+  'DynamicQuantizeMatMul',
+  'DynamicQuantizeLinear',
+])
+
+/** A quantized product, whose states were quantized by a node before it. */
+const QUANTIZED_PRODUCTS = new Set(['MatMulInteger', 'MatMulIntegerToFloat'])
+
+export const LOGITS_OUTPUT = 'hearth_logits'
+
+export interface DeltaModel {
+  bytes: Uint8Array
+  /** The inputs that it wants, besides the cache. */
+  inputs: ReadonlySet<string>
+  /** The outputs with the new keys and values of each layer. */
+  newKeys: readonly string[]
+  newValues: readonly string[]
+}
+
+/**
+ * `source` and `fileName` are the model's file: its weights stay there. Throws `model-unsupported` with
+ * the reason when the graph is not of a form that we know.
+ */
+export function rewriteToDelta(
+  model: OnnxModel,
+  decoder: Decoder,
+  source: ByteSource,
+  fileName: string,
+): DeltaModel {
+  checkModel(model)
+  const edit = new GraphEdit(model)
+  declareInputs(edit, model, decoder)
+  const news =
+    decoder.attention === 'grouped-query' ? replaceAttention(edit, model, decoder) : tapCaches(edit, decoder)
+  cutLogits(edit, model, decoder)
+  const { keyValueHeads, headSize } = decoder.kvShape
+  const newKeys = news.map(({ key }) => key)
+  const newValues = news.map(({ value }) => value)
+  for (const name of [...newKeys, ...newValues]) {
+    edit.builder.output(name, 'float', ['rows', keyValueHeads, 'sequence', headSize])
+  }
+  edit.prune()
+  const inputs = edit.usedValues()
+  if (decoder.attention === 'grouped-query' && inputs.has('attention_mask')) {
+    throw unsupported('it uses the attention mask outside its attention')
+  }
+  return { bytes: edit.encode(source, fileName), inputs, newKeys, newValues }
+}
+
+function checkModel(model: OnnxModel): void {
+  const version = new Map(model.operatorSets).get('') ?? new Map(model.operatorSets).get('ai.onnx') ?? 0
+  if (version < OPERATOR_SET_MIN) throw unsupported(`it is of operator set ${version}`)
+  if (model.nodes.some(({ hasSubgraph }) => hasSubgraph)) throw unsupported('it has branches or loops')
+}
+
+function declareInputs({ builder }: GraphEdit, { inputs }: OnnxModel, decoder: Decoder): void {
+  const { layers, keyValueHeads, headSize } = decoder.kvShape
+  builder.input(DELTA_INPUTS.tokens, 'int64', ['rows', 'sequence'])
+  builder.input(DELTA_INPUTS.positions, 'int64', ['rows', 'sequence'])
+  builder.input(DELTA_INPUTS.pastLengths, 'int64', ['rows', 1])
+  builder.input(DELTA_INPUTS.lastPositions, 'int64', ['rows', 1, 1])
+  builder.input(DELTA_INPUTS.isDecode, 'bool', [])
+  builder.input('attention_mask', 'int64', ['rows', 'total'])
+  // 0: all of them; we choose the last ourselves.
+  if (inputs.some(({ name }) => name === 'num_logits_to_keep')) {
+    builder.tensor('num_logits_to_keep', 'int64', [], () => BigInt64Array.of(0n))
+  }
+  const dims = ['past_rows', keyValueHeads, 'past', headSize]
+  for (let layer = 0; layer < layers; layer += 1) {
+    for (const part of ['key', 'value']) builder.input(`past_key_values.${layer}.${part}`, 'float', dims)
+  }
+}
+
+interface NewRows {
+  key: string
+  value: string
+}
+
+function replaceAttention(edit: GraphEdit, model: OnnxModel, decoder: Decoder): NewRows[] {
+  const nodes = model.nodes.filter(isGroupedQuery)
+  for (const node of nodes) checkGroupedQuery(node)
+  let attention: DeltaAttention | undefined
+  edit.prepend(() => {
+    attention = new DeltaAttention(edit.builder, decoder)
+  })
+  return Array.from({ length: decoder.kvShape.layers }, (_, layer) => {
+    const node = nodes.find(({ inputs }) => inputs[3] === `past_key_values.${layer}.key`)
+    if (node === undefined) throw unsupported(`layer ${layer} has no attention that we know`)
+    let news: NewRows | undefined
+    edit.replace(node, () => {
+      news = attention?.build(node, layer)
+    })
+    if (news === undefined) throw unsupported(`layer ${layer} could not be rewritten`)
+    return news
+  })
+}
+
+/** Plain attention appends new keys to the past with Concat: what is appended is what we want. */
+function tapCaches(edit: GraphEdit, { kvShape, cacheType }: Decoder): NewRows[] {
+  if (cacheType !== FLOAT) throw unsupported('its plain attention is not fp32')
+  const tap = (layer: number, part: string): string => {
+    const concat = edit.producerOf(`present.${layer}.${part}`)
+    const [past, appended] = concat?.inputs ?? []
+    const axis = concat?.attributes.get('axis')?.integer
+    const isAppend =
+      concat?.operator === 'Concat' && concat.inputs.length === 2 && (axis === 2 || axis === -2)
+    if (!isAppend || past !== `past_key_values.${layer}.${part}` || appended === undefined) {
+      throw unsupported(`layer ${layer} does not append to its cache in a way that we know`)
+    }
+    return appended
+  }
+  return Array.from({ length: kvShape.layers }, (_, layer) => ({
+    key: tap(layer, 'key'),
+    value: tap(layer, 'value'),
+  }))
+}
+
+/** Computes the head for each row's last token only: [rows, 1, vocabulary] instead of every position's. */
+function cutLogits(edit: GraphEdit, { outputs }: OnnxModel, { vocabularySize }: Decoder): void {
+  const { states, takers } = findHead(edit)
+  edit.intercept(states, takers, () =>
+    edit.builder.node('GatherND', [states, DELTA_INPUTS.lastPositions], { attributes: { batch_dims: 1 } }),
+  )
+  const isHalf = outputs.find(({ name }) => name === 'logits')?.type === FLOAT16
+  edit.append(() => {
+    const options = isHalf ? { attributes: { to: FLOAT } } : {}
+    edit.builder.namedNode(isHalf ? 'Cast' : 'Identity', ['logits'], [LOGITS_OUTPUT], options)
+  })
+  edit.builder.output(LOGITS_OUTPUT, 'float', ['rows', 1, vocabularySize])
+}
+
+/** The value that the head begins with, and the nodes that take it. */
+function findHead(edit: GraphEdit): { states: string; takers: Set<ModelNode> } {
+  const states = new Set<string>()
+  const takers = new Set<ModelNode>()
+  const seen = new Set<ModelNode>()
+  const visit = (value: string): void => {
+    const node = edit.producerOf(value)
+    if (edit.isConstant(value) || (node !== undefined && seen.has(node))) return
+    if (node === undefined) throw unsupported('its logits are made in a way that we do not know')
+    seen.add(node)
+    const [first = ''] = node.inputs
+    if (HEAD_OPERATORS.has(node.operator)) {
+      states.add(first)
+      takers.add(node)
+    } else if (QUANTIZED_PRODUCTS.has(node.operator)) visit(first)
+    else if (ELEMENTWISE.has(node.operator)) for (const input of node.inputs) visit(input)
+    else throw unsupported(`its logits come from ${node.operator}`)
+  }
+  visit('logits')
+  const [state, ...others] = states
+  if (state === undefined || others.length > 0 || takers.size === 0) {
+    throw unsupported('its logits are made in a way that we do not know')
+  }
+  return { states: state, takers }
+}
