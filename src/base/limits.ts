@@ -93,8 +93,8 @@ export const FETCHES_MAX = 2
 export const FETCH_CLAIMS_MAX = 4096
 /** Runs of chunks in one have, claim or cancel message. */
 export const CHUNK_RANGES_MAX = 256
-/** Peers that a busy message may name. */
-export const BUSY_ALTERNATIVES_MAX = 8
+/** Peers that one message of the context protocol may name. */
+export const PEERS_TOLD_MAX = 8
 /** Chunks read from disk and being sent at once, over all peers, and sessions served at once. */
 export const UPLOADS_ACTIVE_MAX = 8
 export const UPLOAD_SESSIONS_MAX = 64

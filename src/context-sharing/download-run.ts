@@ -100,9 +100,9 @@ export class DownloadRun {
     await Promise.all(this.#underWay)
   }
 
-  /** A peer that fetches the context itself, and so will have chunks of it. */
-  heardOf(peer: string): void {
-    this.#dispatch({ kind: 'holders-found', peers: this.#notOurselves([peer]), wasAsked: false })
+  /** Peers that fetch the context themselves, and so have chunks of it, or will. */
+  heardOf(peers: readonly string[]): void {
+    this.#dispatch({ kind: 'holders-found', peers: this.#notOurselves(peers), wasAsked: false })
   }
 
   /** Another peer has these chunks in flight. */
@@ -193,6 +193,7 @@ export class DownloadRun {
         bytes: (bytes) => this.#dispatch({ kind: 'bytes', peer, bytes }),
         chunk: (chunk, bytes) => this.#store(session, chunk, bytes),
         refused: (chunks) => this.#dispatch({ kind: 'chunks-refused', peer, chunks }),
+        peers: (peers) => this.heardOf(peers),
         busy: (chunks, retryMs, alternatives) =>
           this.#dispatch({
             kind: 'source-busy',
@@ -213,7 +214,7 @@ export class DownloadRun {
   #hearAlternatives(error: unknown): void {
     if (!isHearthError(error, 'limit-reached')) return
     const { alternatives } = error.data as { alternatives?: string[] }
-    this.#dispatch({ kind: 'holders-found', peers: this.#notOurselves(alternatives ?? []), wasAsked: false })
+    this.heardOf(alternatives ?? [])
   }
 
   async #store(session: SourceSession, chunk: number, bytes: Uint8Array): Promise<void> {

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import {
-  BUSY_ALTERNATIVES_MAX,
   CHUNKS_REQUESTED_MAX,
   CHUNK_BYTES,
   CHUNK_RANGES_MAX,
   CONTEXT_CHUNKS_MAX,
   MANIFEST_BYTES_MAX,
+  PEERS_TOLD_MAX,
 } from '../base/limits.ts'
 import type { ProtocolName } from '../base/network.ts'
 import { type ChunkRange, bitfieldBytes } from './bitfield.ts'
@@ -38,6 +38,8 @@ export type HolderMessage =
   /** Not now: these chunks, or all that were asked for. */
   | { type: 'busy'; chunks: number[]; retryMs: number; alternatives: string[] }
   | { type: 'reject'; code: RejectCode; chunks: number[] }
+  /** Others that fetch this context, and so have chunks of it. */
+  | { type: 'peers'; peers: string[] }
 
 /** Why something is refused. After any code but `not-held` and `unreadable` the holder ends the stream. */
 export type RejectCode = (typeof REJECT_CODES)[number]
@@ -60,6 +62,7 @@ const range: z.ZodType<ChunkRange> = z.tuple([chunk, z.int().min(1).max(CONTEXT_
 const ranges = z.array(range).max(CHUNK_RANGES_MAX)
 const someChunks = z.array(chunk).min(1).max(CHUNKS_REQUESTED_MAX)
 const anyChunks = z.array(chunk).max(CHUNKS_REQUESTED_MAX)
+const peers = z.array(z.string().min(1).max(128)).max(PEERS_TOLD_MAX)
 const have = z.strictObject({ type: z.literal('have'), ranges })
 
 export const fetcherMessageSchema: z.ZodType<FetcherMessage> = z.discriminatedUnion('type', [
@@ -95,9 +98,10 @@ export const holderMessageSchema: z.ZodType<HolderMessage> = z.discriminatedUnio
     type: z.literal('busy'),
     chunks: anyChunks,
     retryMs: z.int().min(0).max(60_000),
-    alternatives: z.array(z.string().min(1).max(128)).max(BUSY_ALTERNATIVES_MAX),
+    alternatives: peers,
   }),
   z.strictObject({ type: z.literal('reject'), code: z.enum(REJECT_CODES), chunks: anyChunks }),
+  z.strictObject({ type: z.literal('peers'), peers }),
 ])
 
 /** The first answer may take a look at the disk, ms. */

@@ -61,7 +61,7 @@ export async function receiveManifest({ stream }: OpenedSource, signal: AbortSig
   for (;;) {
     const answer = await stream.receive(holderMessageSchema, wait)
     // What the holder gained meanwhile is in the bitfield of the next stream.
-    if (answer?.type === 'have') continue
+    if (answer?.type === 'have' || answer?.type === 'peers') continue
     if (answer?.type !== 'manifest') throw notOpened(stream.peer, answer)
     return await stream.receiveBytes(answer.bytes, wait)
   }
@@ -87,6 +87,8 @@ export interface SourceEvents {
   chunk: (chunk: number, bytes: Uint8Array) => Promise<void>
   refused: (chunks: number[]) => void
   busy: (chunks: number[], retryMs: number, alternatives: string[]) => void
+  /** Others that fetch the context. */
+  peers: (peers: string[]) => void
 }
 
 /** The fetching side of one stream to one holder. */
@@ -184,6 +186,8 @@ export class SourceSession {
         return this.#events.has([...chunksOf(message.ranges, this.#map.count)])
       case 'busy':
         return this.#events.busy(message.chunks, message.retryMs, message.alternatives)
+      case 'peers':
+        return this.#events.peers(message.peers)
       case 'reject':
         if (message.chunks.length > 0) return this.#events.refused(message.chunks)
         throw this.#broken(`it refuses to go on: ${message.code}`)

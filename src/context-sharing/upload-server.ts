@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import { BUSY_ALTERNATIVES_MAX, UPLOADS_ACTIVE_MAX, UPLOAD_SESSIONS_MAX } from '../base/limits.ts'
+import { PEERS_TOLD_MAX, UPLOADS_ACTIVE_MAX, UPLOAD_SESSIONS_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { MessageStream } from '../base/message-stream.ts'
 import type { Network } from '../base/network.ts'
@@ -92,8 +92,10 @@ export class UploadServer {
     this.#add(contextId, session)
     try {
       // Who fetches it will have it, chunk by chunk.
-      downloader.running(contextId)?.heardOf(stream.peer)
-      await session.run()
+      downloader.running(contextId)?.heardOf([stream.peer])
+      const running = session.run()
+      this.#introduce(context, session)
+      await running
       if (!stream.isClosed) await stream.close({ deadlineMs: SEND_DEADLINE_MS, signal })
     } finally {
       this.#remove(contextId, session)
@@ -110,7 +112,15 @@ export class UploadServer {
     const sessions = [...(this.#sessions.get(context.contextId) ?? [])]
     const peers = new Set(sessions.map((session) => session.peer))
     peers.delete(peer)
-    return [...peers].slice(0, BUSY_ALTERNATIVES_MAX)
+    return [...peers].slice(0, PEERS_TOLD_MAX)
+  }
+
+  /** Fetchers learn of one another here, so that they need not all draw on this peer. */
+  #introduce(context: HeldContext, session: UploadSession): void {
+    session.tellPeers(this.#others(context, session.peer))
+    for (const other of this.#sessions.get(context.contextId) ?? []) {
+      if (other.peer !== session.peer) other.tellPeers([session.peer])
+    }
   }
 
   #add(contextId: string, session: UploadSession): void {

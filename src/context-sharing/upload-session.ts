@@ -8,6 +8,7 @@ import {
   type FetcherMessage,
   KEEP_ALIVE_MS,
   type RejectCode,
+  SEND_DEADLINE_MS,
   SILENCE_MS_MAX,
   fetcherMessageSchema,
 } from './messages.ts'
@@ -74,6 +75,16 @@ export class UploadSession {
       stopKeepAlive()
       this.#requested.clear()
     }
+  }
+
+  /** Tells the fetcher of others that fetch the context. */
+  tellPeers(peers: string[]): void {
+    if (peers.length > 0)
+      this.#outgoing.post(() => this.#stream.send({ type: 'peers', peers }, this.#sendOptions()))
+  }
+
+  #sendOptions(): { deadlineMs: number; signal: AbortSignal } {
+    return { deadlineMs: SEND_DEADLINE_MS, signal: this.#signal }
   }
 
   /** False when the session is over. */
