@@ -1,4 +1,5 @@
-import type { ContextSharing, FetchProgress } from '../context-sharing/context-sharing.ts'
+import type { ContextSharing } from '../context-sharing/context-sharing.ts'
+import type { FetchProgress } from '../context-sharing/fetch.ts'
 import type { ContextStore } from '../context-sharing/context-store.ts'
 import type { EngineResult } from '../inference/engine.ts'
 import type { ContextLease, WarmContexts } from '../inference/warm-contexts.ts'
