@@ -265,6 +265,7 @@ function createServing(
     store,
     sharing,
     warm,
+    nameInSwarm: (contextId) => link.view.nameOf(contextId),
     onChange: () => tiers.changed(),
   })
   const worker = new Worker({

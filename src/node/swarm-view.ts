@@ -73,6 +73,16 @@ export class SwarmView implements CandidateSource {
     )
   }
 
+  /** The name that most peers give a context; undefined when none has one. */
+  nameOf(contextId: string): string | undefined {
+    const counts = new Map<string, number>()
+    for (const { contexts } of this.#components.board.known()) {
+      const name = contexts.find((context) => context.contextId === contextId)?.name ?? ''
+      if (name !== '') counts.set(name, (counts.get(name) ?? 0) + 1)
+    }
+    return [...counts].sort(([a, countA], [b, countB]) => countB - countA || (a < b ? -1 : 1))[0]?.[0]
+  }
+
   /** The adverts of all connected members, asked for where those known are old. */
   async members(signal: AbortSignal): Promise<Advert[]> {
     const adverts = await Promise.all(
