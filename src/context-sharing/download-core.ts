@@ -432,7 +432,7 @@ function checkSource(download: Download, source: Source, nowMs: number, effects:
     return drop(download, source, 'it has nothing that is missing', nowMs, effects)
   }
   if (source.stalledSinceMs === undefined && isSilent(source, nowMs)) stall(download, source, nowMs, effects)
-  else hedge(download, source, nowMs, effects)
+  hedge(download, source, nowMs, effects)
 }
 
 /** Its chunks go to others, but for one by which it can show that it is alive. */
@@ -446,7 +446,7 @@ function stall(download: Download, source: Source, nowMs: number, effects: Downl
 /** Asks another source for what is overdue: two copies at most. */
 function hedge(download: Download, source: Source, nowMs: number, effects: DownloadEffect[]): void {
   for (const [chunk, request] of source.requests) {
-    if (!isOverdue(request, nowMs) || askedFor(download, chunk).length > 1) continue
+    if (!isOverdue(source, request, nowMs) || askedFor(download, chunk).length > 1) continue
     const other = bySpeed(download).find(
       (other) => other !== source && hasRoom(other, nowMs) && other.has?.has(chunk) === true,
     )

@@ -8,6 +8,8 @@ const WINDOW_MS_MIN = 500
 const WINDOW_BYTES_MIN: number = 2 * CHUNK_BYTES
 /** A new source gets the smallest window until it has delivered this many chunks. */
 const PROVEN_CHUNKS = 4
+/** What a first chunk is expected to take, ms. */
+const EXPECTED_MS_UNKNOWN = 1000
 /** A chunk is overdue after four times the time it was expected to take, and not before this, ms. */
 const OVERDUE_MS_MIN = 4000
 const OVERDUE_FACTOR = 4
@@ -87,7 +89,7 @@ export function hasRoom(source: Source, nowMs: number): boolean {
 
 /** How long until everything asked of the source, and `bytes` more, is here, ms. */
 export function expectedMs(source: Source, bytes = 0): number {
-  if (source.rateBytesPerSecond === 0) return OVERDUE_MS_MIN
+  if (source.rateBytesPerSecond === 0) return EXPECTED_MS_UNKNOWN
   return ((source.requestedBytes + bytes) * 1000) / source.rateBytesPerSecond
 }
 
@@ -117,8 +119,10 @@ export function noteBytes(source: Source, bytes: number, nowMs: number): void {
   source.stalledSinceMs = undefined
 }
 
-export function isOverdue(request: Request, nowMs: number): boolean {
-  return nowMs - request.requestedMs > Math.max(OVERDUE_MS_MIN, OVERDUE_FACTOR * request.expectedMs)
+/** A source that has stalled is not given the time that it once seemed to need. */
+export function isOverdue(source: Source, request: Request, nowMs: number): boolean {
+  const expectedMs = source.stalledSinceMs === undefined ? request.expectedMs : 0
+  return nowMs - request.requestedMs > Math.max(OVERDUE_MS_MIN, OVERDUE_FACTOR * expectedMs)
 }
 
 export function isSilent(source: Source, nowMs: number): boolean {

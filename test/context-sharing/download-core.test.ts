@@ -1,0 +1,207 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { FETCH_CANDIDATES_MAX, FETCH_SOURCES_MAX } from '../../src/base/limits.ts'
+import { seededRandom } from '../../src/base/random.ts'
+import { Bitfield } from '../../src/context-sharing/bitfield.ts'
+import { type DownloadEffect, newDownload, step } from '../../src/context-sharing/download-core.ts'
+import { DownloadWorld, type WorldPeer } from './download-world.ts'
+
+const MIB = 1024 * 1024
+
+const honest: WorldPeer = { kind: 'honest', share: 1, bytesPerSecond: 10 * MIB, latencyMs: 10 }
+
+function world(peers: WorldPeer[], chunks = 40, seed = 1): ReturnType<DownloadWorld['run']> {
+  return new DownloadWorld({ chunks, peers, seed }).run()
+}
+
+const anyPeer: fc.Arbitrary<WorldPeer> = fc.record({
+  kind: fc.constantFrom('honest', 'corrupt', 'mute', 'refusing', 'busy', 'leaving', 'unreachable'),
+  share: fc.constantFrom(0, 0.1, 0.5, 1),
+  bytesPerSecond: fc.constantFrom(64 * 1024, MIB, 20 * MIB, 200 * MIB),
+  latencyMs: fc.constantFrom(1, 40, 300),
+})
+
+describe('a download among any peers', () => {
+  it('completes whenever one honest source with everything stays, and bans liars only', () => {
+    fc.assert(
+      fc.property(
+        fc.array(anyPeer, { maxLength: 14 }),
+        fc.integer({ min: 1, max: 60 }),
+        fc.integer({ min: 0, max: 1_000_000 }),
+        fc.nat(14),
+        (others, chunks, seed, place) => {
+          const peers = [...others.slice(0, place), honest, ...others.slice(place)]
+          const result = new DownloadWorld({ chunks, peers, seed }).run()
+          expect(result.outcome).toBe('complete')
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  it('always ends, and says why when it does not complete', () => {
+    fc.assert(
+      fc.property(
+        fc.array(anyPeer, { maxLength: 10 }),
+        fc.integer({ min: 1, max: 30 }),
+        fc.integer({ min: 0, max: 1_000_000 }),
+        (peers, chunks, seed) => {
+          const result = new DownloadWorld({ chunks, peers, seed, unavailableAfterMs: 20_000 }).run()
+          if (result.outcome === 'give-up') expect(result.reason).toMatch(/chunks are missing/)
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+})
+
+describe('a download', () => {
+  it('asks one good source for each chunk once', () => {
+    expect(world([honest])).toMatchObject({ outcome: 'complete', requests: 40 })
+  })
+
+  it('draws on several sources in proportion to their rates', () => {
+    const { deliveredBy } = world([honest, { ...honest, bytesPerSecond: 30 * MIB }], 200)
+    const [slow, fast] = [deliveredBy.get('peer-0') ?? 0, deliveredBy.get('peer-1') ?? 0]
+    expect(fast / slow).toBeGreaterThan(2)
+    expect(fast / slow).toBeLessThan(4)
+  })
+
+  it('is not held up at its end by a slow source', () => {
+    const alone = world([honest])
+    const withSlow = world([honest, { ...honest, bytesPerSecond: 64 * 1024 }])
+    expect(withSlow.elapsedMs).toBeLessThan(alone.elapsedMs * 1.3)
+    expect(withSlow.requests).toBeLessThanOrEqual(44)
+  })
+
+  it('takes chunks from another source when one goes mute', () => {
+    const { outcome, elapsedMs } = world([honest, { ...honest, kind: 'mute' }])
+    expect(outcome).toBe('complete')
+    expect(elapsedMs).toBeLessThan(10_000)
+  })
+
+  it('bans a corrupt source after two bad chunks', () => {
+    const { banned, corrupt } = world([honest, { ...honest, kind: 'corrupt' }])
+    expect(banned).toEqual(['peer-1'])
+    expect(corrupt).toBeLessThanOrEqual(4)
+  })
+
+  it('gives up with a reason when nobody holds the context', () => {
+    const result = world([])
+    expect(result.outcome).toBe('give-up')
+    expect(result.reason).toContain('no peer is known')
+    expect(result.elapsedMs).toBeGreaterThanOrEqual(120_000)
+  })
+
+  it('finds an honest source behind eight that give nothing', () => {
+    const busy: WorldPeer = { ...honest, kind: 'busy' }
+    const useless: WorldPeer = { ...honest, share: 0 }
+    const { outcome } = world([
+      busy,
+      useless,
+      useless,
+      busy,
+      useless,
+      busy,
+      useless,
+      useless,
+      useless,
+      honest,
+    ])
+    expect(outcome).toBe('complete')
+  })
+})
+
+describe('one step', () => {
+  const random = seededRandom(7)
+  const start = (chunks: number): ReturnType<typeof newDownload> => {
+    const lengths = new Uint32Array(chunks).fill(MIB)
+    const download = newDownload(
+      lengths,
+      Array.from(lengths, (_length, chunk) => chunk),
+      [],
+      {
+        unavailableAfterMs: 60_000,
+      },
+    )
+    step(download, { kind: 'start' }, 0, random)
+    return download
+  }
+  const open = (
+    download: ReturnType<typeof newDownload>,
+    peer: string,
+    chunks: number[],
+  ): DownloadEffect[] => {
+    step(download, { kind: 'holders-found', peers: [peer], wasAsked: true }, 0, random)
+    const has = new Bitfield(download.lengths.length)
+    for (const chunk of chunks) has.add(chunk)
+    return step(download, { kind: 'source-open', peer, has, roundTripMs: 10 }, 0, random)
+  }
+  const requested = (effects: DownloadEffect[]): number[] =>
+    effects.flatMap((effect) => (effect.kind === 'request' ? effect.chunks : []))
+
+  it('takes the rarest chunk first', () => {
+    const download = start(4)
+    open(download, 'idle', [])
+    step(
+      download,
+      { kind: 'source-busy', peer: 'idle', chunks: [], retryMs: 9000, alternatives: [] },
+      0,
+      random,
+    )
+    step(download, { kind: 'source-has', peer: 'idle', chunks: [0, 1, 3] }, 0, random)
+    expect(requested(open(download, 'all', [0, 1, 2, 3]))[0]).toBe(2)
+  })
+
+  it('counts what others claim as less rare', () => {
+    const download = start(3)
+    step(download, { kind: 'claimed', chunks: [0, 2] }, 0, random)
+    expect(requested(open(download, 'all', [0, 1, 2]))[0]).toBe(1)
+  })
+
+  it('forgets claims that did not come true', () => {
+    const download = start(3)
+    step(download, { kind: 'claimed', chunks: [0, 1] }, 0, random)
+    step(download, { kind: 'claimed', chunks: [2] }, 9000, random)
+    step(download, { kind: 'tick' }, 11_000, random)
+    expect([0, 1]).toContain(requested(open(download, 'all', [0, 1, 2]))[0])
+  })
+
+  it('tells sources that fetch the context themselves what is in flight', () => {
+    const download = start(4)
+    open(download, 'partial', [0])
+    const effects = open(download, 'all', [0, 1, 2, 3])
+    expect(effects.filter(({ kind }) => kind === 'claim')).toEqual([
+      { kind: 'claim', peer: 'partial', chunks: requested(effects) },
+    ])
+  })
+
+  it('cancels the other copy of a chunk that is here', () => {
+    const download = start(1)
+    open(download, 'slow', [0])
+    open(download, 'fast', [0])
+    const hedge = step(download, { kind: 'tick' }, 4500, random)
+    expect(hedge).toContainEqual({ kind: 'request', peer: 'fast', chunks: [0] })
+    const effects = step(download, { kind: 'chunk-verified', peer: 'fast', chunk: 0 }, 4600, random)
+    expect(effects).toEqual([{ kind: 'cancel', peer: 'slow', chunks: [0] }, { kind: 'complete' }])
+  })
+
+  it('does not take chunks that came in another way', () => {
+    const download = start(2)
+    step(download, { kind: 'chunk-held', chunk: 0 }, 0, random)
+    expect(requested(open(download, 'all', [0, 1]))).toEqual([1])
+  })
+
+  it('completes at once when nothing is missing', () => {
+    const download = newDownload(new Uint32Array(3), [], [], { unavailableAfterMs: 1 })
+    expect(step(download, { kind: 'start' }, 0, random)).toContainEqual({ kind: 'complete' })
+  })
+
+  it('keeps at most 8 sources and 256 possible ones', () => {
+    const download = start(2)
+    const peers = Array.from({ length: 1000 }, (_value, index) => `peer-${index}`)
+    const effects = step(download, { kind: 'holders-found', peers, wasAsked: true }, 0, random)
+    expect(effects.filter(({ kind }) => kind === 'connect')).toHaveLength(FETCH_SOURCES_MAX)
+    expect(download.candidates.size).toBe(FETCH_CANDIDATES_MAX)
+  })
+})

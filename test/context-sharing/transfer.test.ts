@@ -1,0 +1,258 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { CHUNK_BYTES } from '../../src/base/limits.ts'
+import type { FetchProgress } from '../../src/context-sharing/context-sharing.ts'
+import type { ContextStore } from '../../src/context-sharing/context-store.ts'
+import type { HeldContext } from '../../src/context-sharing/held-context.ts'
+import {
+  Closers,
+  honestChunk,
+  introduce,
+  modelFiles,
+  openStore,
+  sendChunk,
+  startHolder,
+  startPeers,
+  storedFiles,
+  writeFiles,
+} from './sharing-peers.ts'
+
+const closers = new Closers()
+afterEach(() => closers.run())
+
+/** A store with one context of about `mebibytes`, and what is held of it. */
+async function seedStore(
+  mebibytes: number,
+): Promise<{ store: ContextStore; contextId: string; context: HeldContext }> {
+  const store = await openStore(closers)
+  const folder = await writeFiles(
+    await closers.temporaryFolder(),
+    modelFiles('seed', mebibytes * CHUNK_BYTES + 77),
+  )
+  const { contextId } = await store.import(folder)
+  const context = store.held(contextId)
+  if (context === undefined) throw new Error('not imported')
+  return { store, contextId, context }
+}
+
+describe('a fetch', () => {
+  it('makes the same files, byte for byte, and says how far it is and from whom', async () => {
+    const seed = await seedStore(4)
+    const [holder, fetcher] = await startPeers(closers, 2, { stores: [seed.store] })
+    fetcher!.holders = [holder!.id]
+    const tiers: string[] = []
+    fetcher!.store.onTier((_contextId, tier) => tiers.push(tier.kind))
+    const progress: FetchProgress[] = []
+    const result = await fetcher!.sharing.fetch(seed.contextId, { onProgress: (each) => progress.push(each) })
+
+    expect(await storedFiles(fetcher!.store, seed.contextId)).toEqual(
+      await storedFiles(seed.store, seed.contextId),
+    )
+    expect(result).toMatchObject({ bytesTotal: seed.context.bytesTotal, bytesReused: 0 })
+    expect(result.sources).toMatchObject([{ peer: holder!.id, bytes: seed.context.bytesTotal }])
+    expect(progress.at(-1)).toMatchObject({ bytesDone: result.bytesTotal, bytesTotal: result.bytesTotal })
+    expect(tiers[0]).toBe('partial')
+    expect(tiers.at(-1)).toBe('stored')
+    expect(fetcher!.store.tier(seed.contextId)).toEqual({ kind: 'stored' })
+  })
+
+  it('among four peers draws on those that fetch the same', async () => {
+    const seed = await seedStore(12)
+    const [holder, ...fetchers] = await startPeers(closers, 4, { stores: [seed.store] })
+    for (const fetcher of fetchers) fetcher.holders = [holder!.id]
+    const results = await Promise.all(fetchers.map(({ sharing }) => sharing.fetch(seed.contextId)))
+    for (const fetcher of fetchers) expect(fetcher.store.tier(seed.contextId).kind).toBe('stored')
+    const fromSeed = results.flatMap(({ sources }) => sources.filter(({ peer }) => peer === holder!.id))
+    const seedBytes = fromSeed.reduce((sum, { bytes }) => sum + bytes, 0)
+    expect(seedBytes).toBeLessThan(3 * seed.context.bytesTotal)
+    for (const { sources, bytesTotal } of results) {
+      expect(sources.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(bytesTotal)
+    }
+  })
+
+  it('fetches a file that another context has too only once', async () => {
+    const store = await openStore(closers)
+    const files = modelFiles('shared', 3 * CHUNK_BYTES)
+    const first = await store.import(await writeFiles(await closers.temporaryFolder(), files))
+    const second = await store.import(
+      await writeFiles(await closers.temporaryFolder(), {
+        ...files,
+        'config.json': '{"model_type":"other"}',
+      }),
+    )
+    const [holder, fetcher] = await startPeers(closers, 2, { stores: [store] })
+    fetcher!.holders = [holder!.id]
+    await fetcher!.sharing.fetch(first.contextId)
+    const result = await fetcher!.sharing.fetch(second.contextId)
+    expect(result.sources).toMatchObject([{ bytes: '{"model_type":"other"}'.length }])
+    expect(result.bytesReused + '{"model_type":"other"}'.length).toBe(result.bytesTotal)
+  })
+
+  it('of a context that is stored returns at once, without asking anybody', async () => {
+    const seed = await seedStore(1)
+    const [peer] = await startPeers(closers, 1, { stores: [seed.store] })
+    expect(await peer!.sharing.fetch(seed.contextId)).toMatchObject({
+      sources: [],
+      bytesReused: seed.context.bytesTotal,
+    })
+  })
+
+  it('is shared by all who ask for the context, and goes on when one of them aborts', async () => {
+    const seed = await seedStore(4)
+    const holder = await startHolder(closers, seed.context, {})
+    const [fetcher] = await startPeers(closers, 1)
+    await introduce([fetcher!.stack, holder.stack])
+    fetcher!.holders = [holder.id]
+    const stop = new AbortController()
+    const aborted = fetcher!.sharing.fetch(seed.contextId, { signal: stop.signal })
+    const kept = fetcher!.sharing.fetch(seed.contextId)
+    stop.abort(new Error('enough'))
+    await expect(aborted).rejects.toThrow('enough')
+    await kept
+    expect(holder.requested.toSorted((left, right) => left - right)).toEqual(
+      Array.from({ length: seed.context.map.count }, (_value, chunk) => chunk),
+    )
+  })
+
+  it('works again after stop and start', async () => {
+    const seed = await seedStore(1)
+    const [holder, fetcher] = await startPeers(closers, 2, { stores: [seed.store] })
+    fetcher!.holders = [holder!.id]
+    for (const { sharing } of [holder!, fetcher!]) {
+      await sharing.stop()
+      await sharing.start()
+    }
+    await fetcher!.sharing.fetch(seed.contextId)
+    expect(fetcher!.store.tier(seed.contextId).kind).toBe('stored')
+  })
+})
+
+describe('a fetch from holders that fail', () => {
+  it('bans one that sends corrupt chunks, takes them from another, and keeps no bad byte', async () => {
+    const seed = await seedStore(10)
+    const liar = await startHolder(closers, seed.context, {
+      async onRequest(stream, chunk, context) {
+        const bytes = (await honestChunk(context, chunk)).slice()
+        bytes[0] = (bytes[0] ?? 0) ^ 1
+        await sendChunk(stream, chunk, bytes)
+      },
+    })
+    const [holder, fetcher] = await startPeers(closers, 2, { stores: [seed.store] })
+    await introduce([holder!.stack, fetcher!.stack, liar.stack])
+    fetcher!.holders = [liar.id, holder!.id]
+    const result = await fetcher!.sharing.fetch(seed.contextId)
+    expect(await storedFiles(fetcher!.store, seed.contextId)).toEqual(
+      await storedFiles(seed.store, seed.contextId),
+    )
+    expect(result.sources.map(({ peer }) => peer)).toEqual([holder!.id])
+    expect(liar.requested.length).toBeLessThanOrEqual(4)
+
+    const opened = liar.opened
+    const other = await seed.store.import(
+      await writeFiles(await closers.temporaryFolder(), modelFiles('another', CHUNK_BYTES)),
+    )
+    await fetcher!.sharing.fetch(other.contextId)
+    expect(liar.opened).toBe(opened)
+  })
+
+  it('goes on with another when one dies midway', async () => {
+    const seed = await seedStore(10)
+    let served = 0
+    const mortal = await startHolder(closers, seed.context, {
+      async onRequest(stream, chunk, context) {
+        served += 1
+        if (served === 3) return stream.abort(new Error('dead'))
+        await sendChunk(stream, chunk, await honestChunk(context, chunk))
+      },
+    })
+    const [holder, fetcher] = await startPeers(closers, 2, { stores: [seed.store] })
+    await introduce([holder!.stack, fetcher!.stack, mortal.stack])
+    fetcher!.holders = [mortal.id, holder!.id]
+    const result = await fetcher!.sharing.fetch(seed.contextId)
+    expect(result.sources.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(result.bytesTotal)
+  })
+
+  it('says why when all are gone, keeps what came, and fetches only the rest later', async () => {
+    const seed = await seedStore(8)
+    let served = 0
+    const mortal = await startHolder(closers, seed.context, {
+      async onRequest(stream, chunk, context) {
+        served += 1
+        if (served > 5) return stream.abort(new Error('dead'))
+        await sendChunk(stream, chunk, await honestChunk(context, chunk))
+      },
+    })
+    const [fetcher] = await startPeers(closers, 1, { unavailableAfterMs: 700 })
+    await introduce([fetcher!.stack, mortal.stack])
+    fetcher!.holders = [mortal.id]
+    await expect(fetcher!.sharing.fetch(seed.contextId)).rejects.toMatchObject({
+      code: 'context-unavailable',
+      message: expect.stringMatching(/chunks are missing; of 1 peers.*are kept/),
+    })
+    const tier = fetcher!.store.tier(seed.contextId)
+    expect(tier).toMatchObject({ kind: 'partial' })
+    expect(fetcher!.store.held(seed.contextId)?.held.count).toBe(5)
+
+    const whole = await startHolder(closers, seed.context, {})
+    await introduce([fetcher!.stack, whole.stack])
+    fetcher!.holders = [whole.id]
+    await fetcher!.sharing.fetch(seed.contextId)
+    expect(whole.requested).toHaveLength(seed.context.map.count - 5)
+  })
+
+  it('gets from a partial holder what that has', async () => {
+    const seed = await seedStore(6)
+    const partial = await openStore(closers)
+    const held = await partial.begin(seed.contextId, seed.context.manifestBytes)
+    for (const chunk of [0, 3, 5]) await held.write(chunk, await honestChunk(seed.context, chunk))
+    const [holder, fetcher] = await startPeers(closers, 2, { stores: [partial], unavailableAfterMs: 700 })
+    fetcher!.holders = [holder!.id]
+    await expect(fetcher!.sharing.fetch(seed.contextId)).rejects.toMatchObject({
+      code: 'context-unavailable',
+    })
+    expect([...(fetcher!.store.held(seed.contextId)?.held ?? [])]).toEqual([0, 3, 5])
+  })
+
+  it('hears of chunks as a partial holder gains them', async () => {
+    const seed = await seedStore(6)
+    const partial = await openStore(closers)
+    const held = await partial.begin(seed.contextId, seed.context.manifestBytes)
+    await held.write(0, await honestChunk(seed.context, 0))
+    const [holder, fetcher] = await startPeers(closers, 2, { stores: [partial] })
+    fetcher!.holders = [holder!.id]
+    const fetching = fetcher!.sharing.fetch(seed.contextId)
+    for (let chunk = 1; chunk < seed.context.map.count; chunk += 1) {
+      await held.write(chunk, await honestChunk(seed.context, chunk))
+    }
+    await fetching
+    expect(fetcher!.store.tier(seed.contextId).kind).toBe('stored')
+  })
+
+  it('fails when nobody is known, with what to do', async () => {
+    const [fetcher] = await startPeers(closers, 1, { unavailableAfterMs: 300 })
+    const { contextId } = await seedStore(1)
+    await expect(fetcher!.sharing.fetch(contextId)).rejects.toMatchObject({
+      code: 'context-unavailable',
+      message: expect.stringContaining('no peer is known to hold it'),
+    })
+  })
+
+  it('keeps its progress when nobody waits for it any more', async () => {
+    const seed = await seedStore(6)
+    const stop = new AbortController()
+    const holder = await startHolder(closers, seed.context, {
+      async onRequest(stream, chunk, context) {
+        await sendChunk(stream, chunk, await honestChunk(context, chunk))
+      },
+    })
+    const [fetcher] = await startPeers(closers, 1)
+    await introduce([fetcher!.stack, holder.stack])
+    fetcher!.holders = [holder.id]
+    fetcher!.store.onTier((contextId) => {
+      if ((fetcher!.store.held(contextId)?.held.count ?? 0) >= 3) stop.abort(new Error('not needed'))
+    })
+    await expect(fetcher!.sharing.fetch(seed.contextId, { signal: stop.signal })).rejects.toThrow(
+      'not needed',
+    )
+    expect(fetcher!.store.tier(seed.contextId)).toMatchObject({ kind: 'partial' })
+  })
+})
