@@ -2,14 +2,17 @@
 // Starts Hearth on a Node that can run it. Plain JavaScript, so that an old Node can say what is wrong.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import module from 'node:module'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const NODE_MAJOR_MIN = 24
-const main = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
 const bundledNode = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url))
 
 if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR_MIN) {
-  await import(main)
+  rememberCompiledCode()
+  await import('../src/cli/main.ts')
 } else if (existsSync(bundledNode)) {
   const child = spawn(bundledNode, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: 'inherit',
@@ -24,4 +27,16 @@ if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR_MIN) {
       'Run "npm ci" in the Hearth folder (it brings a Node 24 of its own), or install Node 24 from https://nodejs.org.\n',
   )
   process.exitCode = 3
+}
+
+/**
+ * Keeps compiled code from one start to the next, in the user's own cache folder: it halves the time
+ * to start, for this process and for those that it starts.
+ */
+function rememberCompiledCode() {
+  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
+  const { directory } = module.enableCompileCache(
+    process.env.NODE_COMPILE_CACHE || join(cache, 'hearth', 'compiled'),
+  )
+  if (directory !== undefined) process.env.NODE_COMPILE_CACHE = directory
 }

@@ -8,7 +8,7 @@ import { systemClock } from '../base/system-clock.ts'
 /** One line of `--json` output. */
 export type HearthEvent = { event: string } & Record<string, unknown>
 
-const MAIN = fileURLToPath(new URL('main.ts', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../bin/hearth.js', import.meta.url))
 /** Of what a child says to people, the end that is kept to explain its failure, characters. */
 const STDERR_KEPT = 4_000
 
