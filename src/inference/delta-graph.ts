@@ -1,7 +1,7 @@
 // Runs the delta form of a model (onnx/delta-rewrite.ts).
 import { basename, dirname } from 'node:path'
 import { Tensor, type InferenceSession } from 'onnxruntime-node'
-import type { KvPart, KvRows, KvShape, KvStore } from './kv-store.ts'
+import type { KvPart, KvRows, KvShape } from './kv-store.ts'
 import { floatData, openSession, type Feeds, type SessionOptions } from './onnx-session.ts'
 import type { AttentionKind, Decoder } from './onnx/decoder.ts'
 import { DELTA_INPUTS } from './onnx/delta-attention.ts'
@@ -21,6 +21,7 @@ export interface DeltaSource {
 export class DeltaGraph implements StepGraph {
   readonly kvShape: KvShape
   readonly vocabularySize: number
+  readonly sharesPrefixes = true
   readonly #session: InferenceSession
   readonly #delta: Omit<DeltaModel, 'bytes'>
   readonly #attention: AttentionKind
@@ -43,11 +44,11 @@ export class DeltaGraph implements StepGraph {
     return new DeltaGraph(session, delta, decoder)
   }
 
-  async run(input: StepInput, store: KvStore): Promise<StepOutput> {
-    const outputs = await this.#session.run(this.#feeds(input, store))
+  async run(input: StepInput): Promise<StepOutput> {
+    const outputs = await this.#session.run(this.#feeds(input))
     const logits = floatData(outputs, LOGITS_OUTPUT)
     const { vocabularySize } = this
-    const width = widthOf(input)
+    const width = paddedWidth(input)
     return {
       logits: (row) => logits.subarray(row * vocabularySize, (row + 1) * vocabularySize),
       keyValues: (layer, part): KvRows => ({
@@ -67,9 +68,9 @@ export class DeltaGraph implements StepGraph {
     return names[layer] ?? ''
   }
 
-  #feeds(input: StepInput, store: KvStore): Feeds {
+  #feeds(input: StepInput): Feeds {
     const { rows, past, pastLengths } = input
-    const width = widthOf(input)
+    const width = paddedWidth(input)
     const feeds: Feeds = {
       ...tokenFeeds(input, width),
       [DELTA_INPUTS.pastLengths]: integers(pastLengths, [rows.length, 1]),
@@ -80,9 +81,15 @@ export class DeltaGraph implements StepGraph {
       [DELTA_INPUTS.isDecode]: new Tensor('bool', [past.kind === 'slots'], []),
     }
     if (this.#attention === 'plain') {
-      feeds['attention_mask'] = maskOf(input, pastTokensOf(past, store) + width, pastTokensOf(past, store))
+      feeds['attention_mask'] = maskOf(input, pastTokensOf(past) + width, pastTokensOf(past))
     }
     const wanted = Object.entries(feeds).filter(([name]) => this.#delta.inputs.has(name))
-    return { ...Object.fromEntries(wanted), ...pastFeeds(input, store) }
+    const pastRows = past.kind === 'packed' && this.#attention === 'grouped-query' ? 1 : rows.length
+    return { ...Object.fromEntries(wanted), ...pastFeeds(past, this.kvShape, pastRows) }
   }
+}
+
+/** Matrix kernels sum one row in another order than several: a prefill has two at least, so that bits agree. */
+function paddedWidth(input: StepInput): number {
+  return input.past.kind === 'slots' ? 1 : Math.max(2, widthOf(input))
 }

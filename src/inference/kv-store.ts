@@ -96,6 +96,16 @@ export class KvStore {
     }
   }
 
+  /** Copies the first `count` tokens of a slot of another store. */
+  copyFrom(other: KvStore, from: number, to: number, count: number): void {
+    for (let layer = 0; layer < this.shape.layers; layer += 1) {
+      for (const part of KV_PARTS) {
+        const rows = { data: other.view(layer, part, from, 1), tokens: other.capacity }
+        this.write(layer, part, rows, { row: 0, from: 0, slot: to, to: 0, count })
+      }
+    }
+  }
+
   /** Copies one slot over another. */
   move(from: number, to: number): void {
     const size = this.#slotSize

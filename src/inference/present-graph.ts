@@ -1,16 +1,17 @@
 // Runs a stock export: past keys and values in, present ones out, logits at every position. Correct for
 // both kinds of attention, and slow, because onnxruntime copies every output: see delta-graph.ts.
-import type { Tensor } from 'onnxruntime-node'
-import { integers, maskOf, pastFeeds, pastTokensOf, tokenFeeds, widthOf } from './step-feeds.ts'
-import type { InferenceSession } from 'onnxruntime-node'
-import type { KvRows, KvShape, KvStore } from './kv-store.ts'
+import type { InferenceSession, Tensor } from 'onnxruntime-node'
+import type { KvRows, KvShape } from './kv-store.ts'
 import { floatData, openSession, type Feeds, type SessionOptions } from './onnx-session.ts'
 import { FLOAT, unsupported, type AttentionKind, type Decoder } from './onnx/decoder.ts'
+import { integers, maskOf, pastFeeds, pastTokensOf, tokenFeeds, widthOf } from './step-feeds.ts'
 import type { StepGraph, StepInput, StepOutput } from './step-graph.ts'
 
 export class PresentGraph implements StepGraph {
   readonly kvShape: KvShape
   readonly vocabularySize: number
+  /** GroupQueryAttention takes a past for one row at a time only. */
+  readonly sharesPrefixes = false
   readonly #session: InferenceSession
   readonly #attention: AttentionKind
 
@@ -27,16 +28,17 @@ export class PresentGraph implements StepGraph {
     return new PresentGraph(await openSession({ model: path }, options), decoder)
   }
 
-  async run(input: StepInput, store: KvStore): Promise<StepOutput> {
+  async run(input: StepInput): Promise<StepOutput> {
     const width = widthOf(input)
-    const pastTokens = pastTokensOf(input.past, store)
+    const pastTokens = pastTokensOf(input.past)
     const feeds: Feeds = {
       ...tokenFeeds(input, width),
       attention_mask: this.#mask(input, width, pastTokens),
       num_logits_to_keep: integers([width], []),
     }
     const wanted = Object.entries(feeds).filter(([name]) => this.#session.inputNames.includes(name))
-    const outputs = await this.#session.run({ ...Object.fromEntries(wanted), ...pastFeeds(input, store) })
+    const past = pastFeeds(input.past, this.kvShape, input.rows.length)
+    const outputs = await this.#session.run({ ...Object.fromEntries(wanted), ...past })
     return this.#output(input, outputs, width, pastTokens)
   }
 

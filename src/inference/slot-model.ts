@@ -1,8 +1,9 @@
 // Runs sequences through a model in steps that they share: the shell of slot-scheduler-core.ts.
 import { HearthError, messageOf } from '../base/errors.ts'
 import { KV_PARTS, KvStore } from './kv-store.ts'
+import { PrefixFinder, type Prefix } from './prefix-core.ts'
 import { SlotScheduler, type DecodeRow, type PrefillRow, type Step } from './slot-scheduler-core.ts'
-import type { StepGraph, StepOutput } from './step-graph.ts'
+import type { StepGraph, StepOutput, StepPast } from './step-graph.ts'
 import type { TokenModel, TokenModelFacts, TokenSequence } from './token-model.ts'
 
 export interface SlotModelOptions {
@@ -10,10 +11,13 @@ export interface SlotModelOptions {
   prefillTokensMax: number
   /** Bytes of the key-value store. */
   storeBytesMax: number
+  /** Whether a beginning that prompts share is computed once. Default true. The results are the same. */
+  sharesPrefixes?: boolean
 }
 
 interface Run {
   sequence: TokenSequence
+  prefix: Prefix | undefined
   /** Chosen, and not yet in the store. */
   lastToken: number
   finish: (error?: unknown) => void
@@ -22,8 +26,12 @@ interface Run {
 export class SlotModel implements TokenModel {
   readonly facts: TokenModelFacts
   readonly #graph: StepGraph
+  readonly #options: SlotModelOptions
   readonly #store: KvStore
   readonly #scheduler: SlotScheduler
+  readonly #prefixes: PrefixFinder | undefined
+  /** The keys and values of prefixes, for as long as somebody knows the prefix. */
+  readonly #prefixStores = new WeakMap<Prefix, KvStore>()
   readonly #runs = new Map<number, Run>()
   #nextRun = 0
   #isLooping = false
@@ -32,7 +40,10 @@ export class SlotModel implements TokenModel {
   constructor(graph: StepGraph, facts: TokenModelFacts, options: SlotModelOptions) {
     this.#graph = graph
     this.facts = facts
+    this.#options = options
     this.#store = new KvStore(graph.kvShape, facts.slots)
+    const sharesPrefixes = graph.sharesPrefixes && options.sharesPrefixes !== false
+    this.#prefixes = sharesPrefixes ? new PrefixFinder() : undefined
     this.#scheduler = new SlotScheduler({
       slots: facts.slots,
       tokenBytes: KvStore.tokenBytes(graph.kvShape),
@@ -54,15 +65,22 @@ export class SlotModel implements TokenModel {
         else reject(error)
       }
       signal?.addEventListener('abort', onAbort, { once: true })
-      this.#runs.set(id, { sequence, lastToken: -1, finish })
-      this.#scheduler.add(id, sequence.promptTokens.length, sequence.tokensMax)
-      if (!this.#isLooping) void this.#loop()
+      this.#begin(id, sequence, finish)
     })
   }
 
   async close(): Promise<void> {
     this.#fail(new HearthError('engine-failed', 'the engine was closed'))
     await this.#graph.close()
+  }
+
+  #begin(id: number, sequence: TokenSequence, finish: Run['finish']): void {
+    const { promptTokens, tokensMax } = sequence
+    const prefix = this.#prefixes?.see(promptTokens)
+    this.#runs.set(id, { sequence, prefix, lastToken: -1, finish })
+    const shared = prefix === undefined ? undefined : { id: prefix.id, length: prefix.tokens.length }
+    this.#scheduler.add(id, promptTokens.length, tokensMax, shared)
+    if (!this.#isLooping) void this.#loop()
   }
 
   async #loop(): Promise<void> {
@@ -89,23 +107,50 @@ export class SlotModel implements TokenModel {
   async #carryOut(step: Exclude<Step, { kind: 'wait' }>): Promise<void> {
     if (step.kind === 'move') return this.#store.move(step.from, step.to)
     this.#store.resize(step.capacity, this.facts.slots)
-    await (step.kind === 'prefill' ? this.#prefill(step.rows) : this.#decode(step.rows, step.span))
+    if (step.kind === 'decode') return await this.#decode(step.rows, step.span)
+    await this.#prefill(step.rows, await this.#pastOf(step.rows, step.prefix))
   }
 
-  async #prefill(rows: readonly PrefillRow[]): Promise<void> {
+  /** What the rows of a prefill come after; a shared prefix is copied into their slots. */
+  async #pastOf(rows: readonly PrefillRow[], prefixId: number | undefined): Promise<StepPast> {
     const [first] = rows
-    if (first === undefined) return
-    const past =
-      first.from === 0
-        ? ({ kind: 'none' } as const)
-        : ({ kind: 'packed', slot: first.slot, count: first.from } as const)
+    if (first === undefined || first.from === 0) return { kind: 'none' }
+    const { slot, from } = first
+    if (prefixId === undefined) return { kind: 'packed', store: this.#store, slot, count: from }
+    const prefix = rows
+      .map(({ sequence }) => this.#runs.get(sequence)?.prefix)
+      .find((found) => found?.id === prefixId)
+    // All of them were cancelled a moment ago: they compute in vain.
+    if (prefix === undefined) return { kind: 'none' }
+    const store = this.#prefixStores.get(prefix) ?? (await this.#computePrefix(prefix))
+    for (const row of rows) this.#store.copyFrom(store, 0, row.slot, from)
+    return { kind: 'packed', store, slot: 0, count: from }
+  }
+
+  /** Prefills a prefix, in parts when it is long, into a store of its own that is just as long. */
+  async #computePrefix(prefix: Prefix): Promise<KvStore> {
+    const { tokens } = prefix
+    const store = new KvStore(this.#graph.kvShape, 1)
+    store.resize(tokens.length, 0)
+    for (let from = 0; from < tokens.length; from += this.#options.prefillTokensMax) {
+      const part = tokens.slice(from, from + this.#options.prefillTokensMax)
+      const past: StepPast = from === 0 ? { kind: 'none' } : { kind: 'packed', store, slot: 0, count: from }
+      const output = await this.#graph.run({ rows: [part], past, pastLengths: [from] })
+      this.#keep(output, store, { row: 0, slot: 0, to: from, count: part.length })
+    }
+    this.#prefixStores.set(prefix, store)
+    return store
+  }
+
+  async #prefill(rows: readonly PrefillRow[], past: StepPast): Promise<void> {
     const tokens = rows.map(({ sequence, from, count }) => this.#promptPart(sequence, from, count))
-    const output = await this.#graph.run(
-      { rows: tokens, past, pastLengths: rows.map(({ from }) => from) },
-      this.#store,
-    )
+    const output = await this.#graph.run({
+      rows: tokens,
+      past,
+      pastLengths: rows.map(({ from }) => (past.kind === 'none' ? 0 : from)),
+    })
     for (const [row, { sequence, slot, from, count, isLast }] of rows.entries()) {
-      this.#keep(output, row, slot, from, count)
+      this.#keep(output, this.#store, { row, slot, to: from, count })
       if (isLast) this.#choose(sequence, output.logits(row))
     }
   }
@@ -123,17 +168,22 @@ export class SlotModel implements TokenModel {
       tokens[slot] = [this.#runs.get(sequence)?.lastToken ?? 0]
       pastLengths[slot] = from
     }
-    const output = await this.#graph.run({ rows: tokens, past: { kind: 'slots' }, pastLengths }, this.#store)
+    const past: StepPast = { kind: 'slots', store: this.#store }
+    const output = await this.#graph.run({ rows: tokens, past, pastLengths })
     for (const { sequence, slot, from } of rows) {
-      this.#keep(output, slot, slot, from, 1)
+      this.#keep(output, this.#store, { row: slot, slot, to: from, count: 1 })
       this.#choose(sequence, output.logits(slot))
     }
   }
 
-  #keep(output: StepOutput, row: number, slot: number, to: number, count: number): void {
-    const place = { row, from: output.newFrom(row), slot, to, count }
-    for (let layer = 0; layer < this.#graph.kvShape.layers; layer += 1) {
-      for (const part of KV_PARTS) this.#store.write(layer, part, output.keyValues(layer, part), place)
+  #keep(
+    output: StepOutput,
+    store: KvStore,
+    place: { row: number; slot: number; to: number; count: number },
+  ): void {
+    const from = output.newFrom(place.row)
+    for (let layer = 0; layer < store.shape.layers; layer += 1) {
+      for (const part of KV_PARTS) store.write(layer, part, output.keyValues(layer, part), { ...place, from })
     }
   }
 

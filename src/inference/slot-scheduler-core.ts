@@ -40,8 +40,11 @@ export interface DecodeRow {
 }
 
 export type Step =
-  /** Several rows that all begin at 0, or one row. `capacity`: tokens that a slot must hold by then. */
-  | { kind: 'prefill'; rows: PrefillRow[]; capacity: number }
+  /**
+   * Several rows that begin at 0, or after the same `prefix`; or one row. `capacity`: tokens that a
+   * slot must hold by then.
+   */
+  | { kind: 'prefill'; rows: PrefillRow[]; prefix: number | undefined; capacity: number }
   /** One token for each row; their slots are below `span`, where other slots are computed in vain. */
   | { kind: 'decode'; rows: DecodeRow[]; span: number; capacity: number }
   /** Copy a slot, so that decoding spans fewer. */
@@ -55,6 +58,14 @@ interface Sequence {
   lengthMax: number
   /** Tokens in the store. */
   stored: number
+  /** What its prompt begins with; none of it is in a slot before its first step. */
+  prefix: number | undefined
+}
+
+/** A beginning that prompts share, with its number of tokens. */
+export interface SharedPrefix {
+  id: number
+  length: number
 }
 
 export class SlotScheduler {
@@ -78,9 +89,14 @@ export class SlotScheduler {
     return this.#waiting.size
   }
 
-  /** A sequence of `promptLength` tokens (at least 1) to which at most `tokensMax` are added. */
-  add(id: number, promptLength: number, tokensMax: number): void {
-    this.#waiting.set(id, { id, promptLength, lengthMax: promptLength + tokensMax, stored: 0 })
+  /**
+   * A sequence of `promptLength` tokens (at least 1) to which at most `tokensMax` are added. A prefix is
+   * shorter than the prompt; the caller has its keys and values by the time of the first step.
+   */
+  add(id: number, promptLength: number, tokensMax: number, prefix?: SharedPrefix): void {
+    const lengthMax = promptLength + tokensMax
+    const stored = prefix?.length ?? 0
+    this.#waiting.set(id, { id, promptLength, lengthMax, stored, prefix: prefix?.id })
   }
 
   /** A sequence is complete, or no longer wanted: its slot is free at once. */
@@ -118,7 +134,7 @@ export class SlotScheduler {
   #continuePrompt(): Step | undefined {
     for (const slot of this.#slotOf.values()) {
       const sequence = this.#slots[slot]
-      if (sequence !== undefined && !isDecoding(sequence)) return this.#prefill([[sequence, slot]])
+      if (sequence !== undefined && !isDecoding(sequence)) return this.#prefill([[sequence, slot]], undefined)
     }
     return undefined
   }
@@ -130,7 +146,7 @@ export class SlotScheduler {
     let padded = 0
     for (const sequence of this.#candidates()) {
       const slot = free.next().value
-      padded = Math.max(padded, Math.min(sequence.promptLength, this.#options.prefillTokensMax))
+      padded = Math.max(padded, Math.min(unstoredLength(sequence), this.#options.prefillTokensMax))
       if (slot === undefined || padded * (admitted.length + 1) > this.#options.prefillTokensMax) break
       if (!this.#hasRoomFor(sequence)) break
       this.#waiting.delete(sequence.id)
@@ -138,14 +154,14 @@ export class SlotScheduler {
       this.#slotOf.set(sequence.id, slot)
       admitted.push([sequence, slot])
     }
-    return admitted.length === 0 ? undefined : this.#prefill(admitted)
+    return admitted.length === 0 ? undefined : this.#prefill(admitted, admitted[0]?.[0].prefix)
   }
 
   *#freeSlots(): Generator<number> {
     for (const [slot, sequence] of this.#slots.entries()) if (sequence === undefined) yield slot
   }
 
-  /** The first that waits, then those like it: padding them to one length wastes at most a fifth. */
+  /** The first that waits, then those like it: of the same prefix, padded to one length at a fifth's waste at most. */
   *#candidates(): Generator<Sequence> {
     const looked: Sequence[] = []
     for (const sequence of this.#waiting.values()) {
@@ -154,8 +170,10 @@ export class SlotScheduler {
     const [first, ...others] = looked
     if (first === undefined) return
     yield first
-    const length = lengthClass(first.promptLength)
-    for (const other of others) if (lengthClass(other.promptLength) === length) yield other
+    const length = lengthClass(unstoredLength(first))
+    for (const other of others) {
+      if (other.prefix === first.prefix && lengthClass(unstoredLength(other)) === length) yield other
+    }
   }
 
   /** Whether the store can hold all that is active at full length, and this one. An empty store takes any. */
@@ -167,14 +185,14 @@ export class SlotScheduler {
     return span === 1 || span * capacityFor(longest) * tokenBytes <= storeBytesMax
   }
 
-  #prefill(admitted: readonly [Sequence, number][]): Step {
+  #prefill(admitted: readonly [Sequence, number][], prefix: number | undefined): Step {
     const rows = admitted.map(([sequence, slot]) => {
       const from = sequence.stored
       const count = Math.min(sequence.promptLength - from, this.#options.prefillTokensMax)
       sequence.stored = from + count
       return { sequence: sequence.id, slot, from, count, isLast: isDecoding(sequence) }
     })
-    return { kind: 'prefill', rows, capacity: this.#fitCapacity() }
+    return { kind: 'prefill', rows, prefix, capacity: this.#fitCapacity() }
   }
 
   /** Moves the last slot into the first hole. */
@@ -211,6 +229,11 @@ export class SlotScheduler {
 
 function isDecoding(sequence: Sequence | undefined): boolean {
   return sequence !== undefined && sequence.stored >= sequence.promptLength
+}
+
+/** Tokens of the prompt that are still to be computed. */
+function unstoredLength({ promptLength, stored }: Sequence): number {
+  return promptLength - stored
 }
 
 /** Tokens that a slot holds when it must hold `length`: 64, 128, 192, 256, 384, 512, 768, … */

@@ -1,6 +1,6 @@
 // What a step feeds to a model, in the form that decoders take it.
 import { Tensor } from 'onnxruntime-node'
-import { KV_PARTS, type KvPart, type KvStore } from './kv-store.ts'
+import { KV_PARTS, type KvPart, type KvShape } from './kv-store.ts'
 import type { Feeds } from './onnx-session.ts'
 import type { StepInput, StepPast } from './step-graph.ts'
 
@@ -10,9 +10,9 @@ export function widthOf({ rows }: StepInput): number {
 }
 
 /** Tokens of each row in what is fed as the past. */
-export function pastTokensOf(past: StepPast, store: KvStore): number {
+export function pastTokensOf(past: StepPast): number {
   if (past.kind === 'none') return 0
-  return past.kind === 'packed' ? past.count : store.capacity
+  return past.kind === 'packed' ? past.count : past.store.capacity
 }
 
 export function integers(values: readonly number[], dims: readonly number[]): Tensor {
@@ -44,22 +44,33 @@ export function maskOf({ rows, pastLengths }: StepInput, total: number, newFrom:
   return new Tensor('int64', mask, [rows.length, total])
 }
 
-/** `past_key_values.{layer}.{key,value}`: the store itself, or a packed copy of one row. */
-export function pastFeeds({ rows, past }: StepInput, store: KvStore): Feeds {
-  const { layers, keyValueHeads, headSize } = store.shape
-  const dims = [rows.length, keyValueHeads, pastTokensOf(past, store), headSize]
+/**
+ * `past_key_values.{layer}.{key,value}`: the slots where they lie, or one packed past, [pastRows, heads,
+ * tokens, size]. A model that does not spread one past over its rows wants a copy for each of them.
+ */
+export function pastFeeds(past: StepPast, shape: KvShape, pastRows: number): Feeds {
+  const dims = [pastRows, shape.keyValueHeads, pastTokensOf(past), shape.headSize]
   const feeds: Feeds = {}
-  for (let layer = 0; layer < layers; layer += 1) {
+  for (let layer = 0; layer < shape.layers; layer += 1) {
     for (const part of KV_PARTS) {
-      const data = pastData(past, store, layer, part, rows.length)
+      const data = pastData(past, layer, part, pastRows)
       feeds[`past_key_values.${layer}.${part}`] = new Tensor('float32', data, dims)
     }
   }
   return feeds
 }
 
-function pastData(past: StepPast, store: KvStore, layer: number, part: KvPart, rows: number): Float32Array {
+function pastData(past: StepPast, layer: number, part: KvPart, rows: number): Float32Array {
   if (past.kind === 'none') return new Float32Array(0)
-  if (past.kind === 'packed') return store.copyTokens(layer, part, past.slot, past.count)
-  return store.view(layer, part, 0, rows)
+  if (past.kind === 'slots') return past.store.view(layer, part, 0, rows)
+  const { store, slot, count } = past
+  const packed =
+    count === store.capacity ? store.view(layer, part, slot, 1) : store.copyTokens(layer, part, slot, count)
+  return rows === 1 ? packed : repeat(packed, rows)
+}
+
+function repeat(data: Float32Array, times: number): Float32Array {
+  const repeated = new Float32Array(data.length * times)
+  for (let time = 0; time < times; time += 1) repeated.set(data, time * data.length)
+  return repeated
 }

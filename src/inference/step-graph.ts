@@ -2,10 +2,13 @@
 import type { KvPart, KvRows, KvShape, KvStore } from './kv-store.ts'
 
 /**
- * What the rows of a step come after. Rows that lie in the store are slots 0, 1, 2, …; `packed` is one
- * row, the first `count` tokens of a slot.
+ * What the rows of a step come after. `slots`: rows are slots 0, 1, 2, … of the store, one token each.
+ * `packed`: all rows come after the first `count` tokens of one slot of a store.
  */
-export type StepPast = { kind: 'none' } | { kind: 'slots' } | { kind: 'packed'; slot: number; count: number }
+export type StepPast =
+  | { kind: 'none' }
+  | { kind: 'slots'; store: KvStore }
+  | { kind: 'packed'; store: KvStore; slot: number; count: number }
 
 export interface StepInput {
   /** Token ids of each row; rows are right-padded to the longest. */
@@ -27,6 +30,8 @@ export interface StepOutput {
 export interface StepGraph {
   readonly kvShape: KvShape
   readonly vocabularySize: number
-  run(input: StepInput, store: KvStore): Promise<StepOutput>
+  /** Whether several rows may come after one packed past. */
+  readonly sharesPrefixes: boolean
+  run(input: StepInput): Promise<StepOutput>
   close(): Promise<void>
 }

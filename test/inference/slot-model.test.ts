@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { randomInteger, seededRandom } from '../../src/base/random.ts'
 import { PresentGraph } from '../../src/inference/present-graph.ts'
 import { DeltaGraph } from '../../src/inference/delta-graph.ts'
 import { describeDecoder } from '../../src/inference/onnx/decoder.ts'
@@ -35,6 +36,7 @@ interface Options {
   slots?: number
   prefillTokensMax?: number
   storeBytesMax?: number
+  sharesPrefixes?: boolean
 }
 
 function modelOn(graph: StepGraph, options: Options = {}): SlotModel {
@@ -102,5 +104,36 @@ describe.each(Object.keys(GRAPHS) as (keyof typeof GRAPHS)[])('%s', (engine) => 
       expect((await kept).tokens).toEqual(cases.at(-1)?.outputTokenIds)
       expect((await waiting).tokens).toEqual(cases.at(-2)?.outputTokenIds)
     })
+  })
+})
+
+describe.each(goldens)('ort-delta on a $name model', ({ name, shape }) => {
+  let graph: StepGraph
+  beforeAll(async () => {
+    graph = await GRAPHS['ort-delta'](paths.get(name) as string)
+  })
+  afterAll(() => graph.close())
+
+  const random = seededRandom(3)
+  const draw = (length: number): number[] =>
+    Array.from({ length }, () => randomInteger(random, shape.vocabulary))
+  const beginning = draw(37)
+  const prompts = [1, 2, 3, 5, 8, 13, 40, 3].map((length) => [...beginning, ...draw(length)])
+
+  const runAll = async (options: Options) => {
+    const model = modelOn(graph, options)
+    return await Promise.all(prompts.map((prompt) => continueGreedily(model, prompt, 6)))
+  }
+
+  test('a beginning that prompts share changes no bit, nor does computing prompts in parts', async () => {
+    const plain = await runAll({ sharesPrefixes: false, prefillTokensMax: 1_000 })
+    for (const options of [
+      { sharesPrefixes: true },
+      { sharesPrefixes: true, slots: 2 },
+      { sharesPrefixes: true, prefillTokensMax: 16 },
+      { sharesPrefixes: false, prefillTokensMax: 7 },
+    ]) {
+      expect(await runAll(options)).toEqual(plain)
+    }
   })
 })

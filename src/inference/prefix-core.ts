@@ -1,0 +1,106 @@
+// Finds the beginning that the prompts of a job have in common: a system prompt, a template, examples.
+// It is computed once, and copied into the slots of the others. Pure.
+
+export interface PrefixFinderOptions {
+  /** A shorter beginning is not worth a step of its own, tokens. */
+  tokensMin: number
+  /** Prompts that have to share a beginning before it is taken for more than chance. */
+  sightingsMin: number
+  /** Prefixes known, and beginnings remembered that may become one. */
+  prefixesMax: number
+  candidatesMax: number
+}
+
+export const PREFIX_FINDER_DEFAULTS: PrefixFinderOptions = {
+  tokensMin: 16,
+  sightingsMin: 3,
+  prefixesMax: 4,
+  candidatesMax: 8,
+}
+
+export interface Prefix {
+  readonly id: number
+  readonly tokens: readonly number[]
+}
+
+interface Candidate {
+  tokens: readonly number[]
+  sightings: number
+}
+
+export class PrefixFinder {
+  readonly #options: PrefixFinderOptions
+  /** Least recently used first, both. */
+  #prefixes: Prefix[] = []
+  #candidates: Candidate[] = []
+  #nextId = 0
+
+  constructor(options: PrefixFinderOptions = PREFIX_FINDER_DEFAULTS) {
+    this.#options = options
+  }
+
+  /** The longest known prefix of `prompt` that leaves at least one token; learns from the prompt. */
+  see(prompt: readonly number[]): Prefix | undefined {
+    const known = this.#longestKnown(prompt)
+    const learned = this.#learn(prompt, known?.tokens.length ?? 0)
+    const best = learned ?? known
+    if (best === undefined) return undefined
+    this.#prefixes = [...this.#prefixes.filter((prefix) => prefix !== best), best].slice(
+      -this.#options.prefixesMax,
+    )
+    return best
+  }
+
+  #longestKnown(prompt: readonly number[]): Prefix | undefined {
+    let longest: Prefix | undefined
+    for (const prefix of this.#prefixes) {
+      const { length } = prefix.tokens
+      if (length <= (longest?.tokens.length ?? 0) || length >= prompt.length) continue
+      if (sharedLength(prompt, prefix.tokens) === length) longest = prefix
+    }
+    return longest
+  }
+
+  /** A prefix longer than `knownLength` by enough, now that `prompt` has it too. */
+  #learn(prompt: readonly number[], knownLength: number): Prefix | undefined {
+    let best: Candidate | undefined
+    let shared = 0
+    for (const candidate of this.#candidates) {
+      const length = Math.min(sharedLength(prompt, candidate.tokens), prompt.length - 1)
+      if (length > shared) [best, shared] = [candidate, length]
+    }
+    if (best === undefined || shared < knownLength + this.#options.tokensMin) {
+      if (prompt.length > knownLength + this.#options.tokensMin)
+        this.#remember({ tokens: prompt, sightings: 1 })
+      return undefined
+    }
+    const seen = this.#narrow(best, shared)
+    if (seen.sightings < this.#options.sightingsMin) return undefined
+    this.#candidates = this.#candidates.filter((candidate) => candidate !== seen)
+    return { id: this.#nextId++, tokens: seen.tokens.slice() }
+  }
+
+  /** One more sighting, of the first `length` tokens. What was seen longer stays a candidate beside it. */
+  #narrow(candidate: Candidate, length: number): Candidate {
+    const isWhole = length === candidate.tokens.length
+    const sightings = isWhole || candidate.sightings === 1 ? candidate.sightings + 1 : 2
+    const narrowed = { tokens: isWhole ? candidate.tokens : candidate.tokens.slice(0, length), sightings }
+    if (isWhole || candidate.sightings === 1) {
+      this.#candidates = this.#candidates.filter((other) => other !== candidate)
+    }
+    this.#remember(narrowed)
+    return narrowed
+  }
+
+  #remember(candidate: Candidate): void {
+    this.#candidates = [...this.#candidates, candidate].slice(-this.#options.candidatesMax)
+  }
+}
+
+/** How many tokens two sequences have in common from their beginning. */
+export function sharedLength(left: readonly number[], right: readonly number[]): number {
+  const length = Math.min(left.length, right.length)
+  let shared = 0
+  while (shared < length && left[shared] === right[shared]) shared += 1
+  return shared
+}
