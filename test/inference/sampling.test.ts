@@ -69,11 +69,10 @@ test('top-p and top-k agree with sorting everything', () => {
       fc.double({ min: 0.05, max: 0.999, noNaN: true }),
       (values, topK, topP) => {
         const array = Float32Array.from(values)
-        const sorted = [...array.keys()]
-          .sort((a, b) => (array[b] ?? 0) - (array[a] ?? 0) || a - b)
-          .slice(0, topK)
         const top = array[greatest(array)] ?? 0
-        const weights = sorted.map((token) => Math.exp((array[token] ?? 0) - top))
+        const weightOf = (token: number): number => Math.exp((array[token] ?? 0) - top)
+        const sorted = [...array.keys()].sort((a, b) => weightOf(b) - weightOf(a) || a - b).slice(0, topK)
+        const weights = sorted.map(weightOf)
         const total = weights.reduce((sum, weight) => sum + weight, 0)
         let mass = 0
         const kept = sorted.filter((_, index) => {
