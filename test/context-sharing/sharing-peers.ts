@@ -227,11 +227,16 @@ async function answer(
   }
 }
 
-/** Every file of a stored context, as it is under the context's folder. */
-export async function storedFiles(store: ContextStore, contextId: string): Promise<Record<string, Buffer>> {
+/** The hash of every file of a stored context, as it is under the context's folder. */
+export async function storedFiles(store: ContextStore, contextId: string): Promise<Record<string, string>> {
   const files = store.held(contextId)?.manifest.files ?? []
   const folder = store.folder(contextId)
   return Object.fromEntries(
-    await Promise.all(files.map(async ({ path }) => [path, await readFile(join(folder, path))] as const)),
+    await Promise.all(
+      files.map(async ({ path }) => {
+        const bytes = await readFile(join(folder, path))
+        return [path, createHash('sha256').update(bytes).digest('hex')] as const
+      }),
+    ),
   )
 }
