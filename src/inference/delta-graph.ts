@@ -25,8 +25,16 @@ export class DeltaGraph implements StepGraph {
   readonly #session: InferenceSession
   readonly #delta: Omit<DeltaModel, 'bytes'>
   readonly #attention: AttentionKind
+  /** Without prepacking, matrix kernels sum a single row in another order than several. */
+  readonly #rowsMin: number
 
-  private constructor(session: InferenceSession, delta: DeltaModel, decoder: Decoder) {
+  private constructor(
+    session: InferenceSession,
+    delta: DeltaModel,
+    decoder: Decoder,
+    { skipsPrepacking = false }: SessionOptions,
+  ) {
+    this.#rowsMin = skipsPrepacking ? 2 : 1
     this.#session = session
     this.#delta = { inputs: delta.inputs, newKeys: delta.newKeys, newValues: delta.newValues }
     this.#attention = decoder.attention
@@ -41,11 +49,11 @@ export class DeltaGraph implements StepGraph {
   ): Promise<DeltaGraph> {
     const delta = rewriteToDelta(model, decoder, source, basename(path))
     const session = await openSession({ model: delta.bytes, weightsFolder: dirname(path) }, options)
-    return new DeltaGraph(session, delta, decoder)
+    return new DeltaGraph(session, delta, decoder, options)
   }
 
   async run(input: StepInput): Promise<StepOutput> {
-    const outputs = await this.#session.run(this.#feeds(input))
+    const outputs = await this.#session.run(this.#feeds(addRows(input, this.#rowsMin)))
     const logits = floatData(outputs, LOGITS_OUTPUT)
     const { vocabularySize } = this
     const width = paddedWidth(input)
@@ -92,4 +100,9 @@ export class DeltaGraph implements StepGraph {
 /** Matrix kernels sum one row in another order than several: a prefill has two at least, so that bits agree. */
 function paddedWidth(input: StepInput): number {
   return input.past.kind === 'slots' ? 1 : Math.max(2, widthOf(input))
+}
+
+function addRows(input: StepInput, rowsMin: number): StepInput {
+  if (input.rows.length >= rowsMin) return input
+  return { ...input, rows: [...input.rows, [0]], pastLengths: [...input.pastLengths, 0] }
 }

@@ -2,7 +2,7 @@
 // thread, cannot be interrupted, and gives memory back only by dying.
 import { availableParallelism, loadavg } from 'node:os'
 import type { Clock } from '../base/clock.ts'
-import { HearthError } from '../base/errors.ts'
+import { HearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { EngineFacts, EngineName, EngineRequest, EngineResult, FakeTiming } from './engine.ts'
 import { EngineProcess, type EngineProcessOptions } from './engine-process.ts'
@@ -35,6 +35,12 @@ export interface EngineHostOptions {
   residentBytesMax?: number
   /** How often the child says that it lives, and how often that is checked, ms. Default 500. */
   heartbeatMs?: number
+  /**
+   * Whether a process that runs from weights as they are mapped answers at once, while a second one
+   * prepares them; then the second takes over, and the first goes when its runs are done. For large
+   * models. Default false, because the two are of different numeric classes.
+   */
+  quickStart?: boolean
   /** The fake engine's timing. */
   fake?: Partial<FakeTiming> | undefined
 }
@@ -58,16 +64,20 @@ export class EngineHost {
   readonly folder: string
   readonly #components: EngineHostComponents
   readonly #options: EngineProcessOptions
+  readonly #quickStart: boolean
   readonly #exitListeners = new Set<(exit: EngineExit) => void>()
   #state: State = { kind: 'idle' }
   /** Between `start` and `stop`. */
   #isWanted = false
+  /** Processes that are not the one that runs are sent to: preparing to be, or done with it. */
+  readonly #others = new Set<EngineProcess>()
   #facts: EngineHostFacts | undefined
 
   constructor(components: EngineHostComponents, options: EngineHostOptions) {
     this.#components = components
     this.folder = options.folder
     this.#options = resolveOptions(options)
+    this.#quickStart = options.quickStart ?? false
   }
 
   /** What was measured and chosen when the context was loaded; undefined while it is not loaded. */
@@ -108,12 +118,12 @@ export class EngineHost {
   /** Kills the process. Resolves when it is gone and the machine has its memory back. */
   async stop(): Promise<void> {
     this.#isWanted = false
-    const state = this.#state
+    const processes = [...this.#others]
+    if (this.#state.kind === 'started') processes.push(this.#state.process)
     this.#state = { kind: 'idle' }
     this.#facts = undefined
-    if (state.kind !== 'started') return
-    state.process.kill(stopped())
-    await state.process.exited
+    for (const process of processes) process.kill(stopped())
+    await Promise.all(processes.map((process) => process.exited))
   }
 
   /** Calls `listener` whenever the process has ended; the returned function ends that. */
@@ -133,9 +143,17 @@ export class EngineHost {
   }
 
   #launch(): Promise<EngineHostFacts> {
+    const started = this.#spawn(this.#quickStart)
+    this.#state = started
+    if (this.#quickStart) void this.#prepareFull(started.process)
+    return started.facts
+  }
+
+  #spawn(skipsPrepacking: boolean): Extract<State, { kind: 'started' }> {
     const { clock, log } = this.#components
     const startedMs = clock.nowMs()
-    const process = new EngineProcess({ clock, log }, this.#options)
+    const engine = { ...this.#options.engine, skipsPrepacking }
+    const process = new EngineProcess({ clock, log }, { ...this.#options, engine })
     const facts = process.loaded.then((loaded) => {
       const facts = { ...loaded, loadMs: clock.nowMs() - startedMs }
       if (this.#isCurrent(process)) this.#facts = facts
@@ -144,12 +162,34 @@ export class EngineHost {
     })
     // Whoever waits sees the failure; with nobody waiting, `exited` reports it.
     facts.catch(() => {})
-    this.#state = { kind: 'started', process, facts }
     void process.exited.then((cause) => this.#onProcessExit(process, cause))
-    return facts
+    return { kind: 'started', process, facts }
+  }
+
+  /** Prepares a second process while `quick` answers, and puts it in its place. */
+  async #prepareFull(quick: EngineProcess): Promise<void> {
+    try {
+      await quick.loaded
+      if (!this.#isCurrent(quick)) return
+      const full = this.#spawn(false)
+      this.#others.add(full.process)
+      const facts = await full.facts
+      if (!this.#isCurrent(quick)) return full.process.kill(stopped())
+      this.#others.delete(full.process)
+      this.#others.add(quick)
+      this.#state = full
+      this.#facts = facts
+      quick.retire(new HearthError('engine-failed', 'a process at full speed took over'))
+    } catch (error) {
+      this.#components.log.warn(
+        { folder: this.folder, reason: messageOf(error) },
+        'context stays as it started',
+      )
+    }
   }
 
   #onProcessExit(process: EngineProcess, cause: HearthError): void {
+    if (this.#others.delete(process)) return
     const isExpected = !this.#isCurrent(process)
     if (!isExpected) {
       this.#state = { kind: 'idle' }

@@ -53,6 +53,7 @@ export class EngineProcess {
   #facts: EngineFacts | undefined
   #nextRun = 0
   #cause: HearthError | undefined
+  #retirement: HearthError | undefined
 
   constructor(components: { clock: Clock; log: Logger }, options: EngineProcessOptions) {
     this.#clock = components.clock
@@ -112,6 +113,12 @@ export class EngineProcess {
       this.#waiting.set(run, { request, settle })
       this.#post()
     })
+  }
+
+  /** Takes no new runs from its owner, and is killed as soon as those that it has are answered. */
+  retire(cause: HearthError): void {
+    this.#retirement = cause
+    this.#killIfRetired()
   }
 
   /** Kills the process; everything that it had not answered fails with `cause`. */
@@ -187,6 +194,12 @@ export class EngineProcess {
     this.#posted.delete(run)
     this.#watchdog.end(run)
     this.#post()
+    this.#killIfRetired()
+  }
+
+  #killIfRetired(): void {
+    const hasRuns = this.#posted.size + this.#waiting.size > 0
+    if (this.#retirement !== undefined && !hasRuns) this.kill(this.#retirement)
   }
 
   #check(): void {

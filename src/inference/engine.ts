@@ -78,6 +78,8 @@ export interface EngineOptions {
   contextLengthMax?: number | undefined
   /** Which file of onnx/ to run, as 'q4' for model_q4.onnx; by default what is there, fp32 first. */
   dtype?: string | undefined
+  /** Ready at once, slower at large batches, and of a numeric class of its own: see EngineHostOptions.quickStart. */
+  skipsPrepacking?: boolean | undefined
   /** For the fake engine. */
   fake?: Partial<FakeTiming> | undefined
 }

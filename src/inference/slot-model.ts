@@ -41,7 +41,8 @@ export class SlotModel implements TokenModel {
     this.#graph = graph
     this.facts = facts
     this.#options = options
-    this.#store = new KvStore(graph.kvShape, facts.slots)
+    // A step of one row may be given a second: see delta-graph.ts.
+    this.#store = new KvStore(graph.kvShape, Math.max(2, facts.slots))
     const sharesPrefixes = graph.sharesPrefixes && options.sharesPrefixes !== false
     this.#prefixes = sharesPrefixes ? new PrefixFinder() : undefined
     this.#scheduler = new SlotScheduler({

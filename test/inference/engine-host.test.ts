@@ -145,6 +145,26 @@ test('stop ends the process and what it ran; start works again', async () => {
   expect(host.pid).not.toBe(pid)
 })
 
+test('a quick start answers at once, then a second process takes over without losing a run', async () => {
+  const host = makeHost({ quickStart: true, fake: { loadMs: 300, tokenMs: 30 } })
+  await host.start()
+  const quick = host.pid as number
+  const early = host.run(complete('early'))
+  const late = expect.poll(() => host.pid, { timeout: 5_000 }).not.toBe(quick)
+  expect(await early).toMatchObject({ ok: true })
+  await late
+  expect(await host.run(complete('late'))).toMatchObject({ ok: true })
+  await expect.poll(() => isRunning(quick)).toBe(false)
+})
+
+test('stop during a quick start ends both processes', async () => {
+  const host = makeHost({ quickStart: true, fake: { loadMs: 100 } })
+  await host.start()
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  await host.stop()
+  expect(host.pid).toBeUndefined()
+})
+
 test('a caller that gives up waiting for a load leaves it to the others', async () => {
   const host = makeHost({ fake: { loadMs: 300 } })
   const impatient = new AbortController()

@@ -22,14 +22,17 @@ beforeAll(() => {
 const GRAPHS = {
   'ort-present': async (path: string) =>
     PresentGraph.open(path, describeDecoder(readModelFile(path), undefined), { threads: 1 }),
-  'ort-delta': async (path: string) => {
-    using source = new FileSource(path)
-    const model = readModel(source)
-    return await DeltaGraph.open(
-      { path, model, source, decoder: describeDecoder(model, undefined) },
-      { threads: 1 },
-    )
-  },
+  'ort-delta': (path: string) => openDelta(path, false),
+  'ort-delta unpacked': (path: string) => openDelta(path, true),
+}
+
+async function openDelta(path: string, skipsPrepacking: boolean): Promise<DeltaGraph> {
+  using source = new FileSource(path)
+  const model = readModel(source)
+  return await DeltaGraph.open(
+    { path, model, source, decoder: describeDecoder(model, undefined) },
+    { threads: 1, skipsPrepacking },
+  )
 }
 
 interface Options {

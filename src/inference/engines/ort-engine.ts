@@ -42,7 +42,7 @@ export const loadOrtEngine: LoadEngine = async (folder, options, components) => 
     engine,
     engineVersion: ORT_VERSION,
     executionProvider: 'cpu',
-    dtype,
+    dtype: options.skipsPrepacking === true && engine === 'ort-delta' ? `${dtype}-unpacked` : dtype,
     graphHash: graphHash(model),
   })
   const facts: TokenModelFacts = {
@@ -63,11 +63,11 @@ interface OpenedGraph {
 
 /** The engine asked for; by default the delta form, and the stock form where that is not to be had. */
 async function openGraph(source: DeltaSource, options: EngineOptions, log: Logger): Promise<OpenedGraph> {
-  const { threads } = options
+  const { threads, skipsPrepacking = false } = options
   const wanted: EngineName = options.engine
   if (wanted === 'ort-present') return await openPresent(source, threads)
   try {
-    return { graph: await DeltaGraph.open(source, { threads }), engine: 'ort-delta' }
+    return { graph: await DeltaGraph.open(source, { threads, skipsPrepacking }), engine: 'ort-delta' }
   } catch (error) {
     if (wanted === 'ort-delta' || !isHearthError(error, 'model-unsupported')) throw error
     log.info({ reason: messageOf(error) }, 'model has no delta form, running its stock form')
