@@ -25,6 +25,8 @@ const CLAIMS = join(MODEL, 'claims-3000.jsonl')
 const LABELS = join(MODEL, 'claims-3000.labels.jsonl')
 const LISTEN = '/ip4/127.0.0.1/tcp/0'
 const PEERS = 4
+/** Few, as on small machines: four peers share this one's cores, and the job should last long enough to be watched. */
+const SLOTS = '2'
 const READY_MS = 30_000
 const JOB_MS = 120_000
 const STOP_MS = 5_000
@@ -49,7 +51,9 @@ interface DemoSummary extends Record<string, unknown> {
   /** Answers that equal, word for word, those of one engine without any peer. */
   sameAsAlone: number
   workersKilled: number
+  /** Peers that came up while the job ran, and the results that they gave. */
   workersJoined: number
+  resultsOfJoined: number
   tokensPerSecond: number
   wallMs: number
   output: string
@@ -133,8 +137,17 @@ class Demo {
 
   async #startPeer(name: string, seed?: DemoPeer): Promise<DemoPeer> {
     const data = new DataFolder(join(this.#folder, name))
-    const join_ = seed === undefined ? [] : ['--bootstrap', seed.address, '--swarm', seed.swarm]
-    const child = new HearthProcess(['up', '--data', data.path, '--listen', LISTEN, ...join_])
+    const joining = seed === undefined ? [] : ['--bootstrap', seed.address, '--swarm', seed.swarm]
+    const child = new HearthProcess([
+      'up',
+      '--data',
+      data.path,
+      '--listen',
+      LISTEN,
+      '--slots',
+      SLOTS,
+      ...joining,
+    ])
     const ready = await child.event('ready', READY_MS)
     const peer: DemoPeer = {
       name,
@@ -167,9 +180,12 @@ class Demo {
     this.#submit = submit
     let killed = 0
     let joining: Promise<DemoPeer> | undefined
+    let joined: DemoPeer | undefined
     submit.onEvent((event) => {
       if (event.event !== 'progress') return
       const committed = Number(event['committed'])
+      const rate = `${String(event['tokensPerSecond'])} tokens/s`
+      this.#context.terminal.redraw([`  ${committed} of ${this.#requests} done, ${rate}`])
       if (killed === 0 && committed >= this.#requests / 3) {
         killed += 1
         void this.#killOne(committed)
@@ -177,16 +193,18 @@ class Demo {
       if (joining === undefined && committed >= this.#requests / 2) {
         this.#say(`${committed} done: a fresh peer joins`)
         joining = this.#startPeer(`peer-${PEERS + 1}`, seed)
-        joining.catch(() => {})
+        void joining.then((peer) => (joined = peer)).catch(() => {})
       }
     })
     const event = await submit.event('job-summary', JOB_MS)
     this.hasOutput = true
-    return { event, killed, joined: await joining }
+    const joinedInTime = joined
+    await joining
+    return { event, killed, joined: joinedInTime }
   }
 
   async #killOne(committed: number): Promise<void> {
-    const victim = this.#peers[PEERS - 1]
+    const victim = this.#peers.find(({ name }) => name === `peer-${PEERS}`)
     if (victim === undefined) return
     this.#say(
       paint(
@@ -234,7 +252,8 @@ class Demo {
       accuracy: await accuracyOf(answers, LABELS),
       sameAsAlone: countEqual(alone, answers),
       workersKilled: killed,
-      workersJoined: peers.some(({ peer }) => peer === joined?.peerId) ? 1 : 0,
+      workersJoined: joined === undefined ? 0 : 1,
+      resultsOfJoined: peers.find(({ peer }) => peer === joined?.peerId)?.results ?? 0,
       tokensPerSecond: Math.round((Number(event['completionTokens']) * 1000) / jobMs),
       jobMs,
       wallMs,

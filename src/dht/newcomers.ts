@@ -28,7 +28,7 @@ export interface NewcomersOptions {
 }
 
 export const NEWCOMERS_OPTIONS: Readonly<NewcomersOptions> = Object.freeze({
-  askEveryMs: 1_000,
+  askEveryMs: 500,
   membersWanted: 48,
   dialsAtOnce: 8,
   dialDeadlineMs: 3_000,
@@ -40,9 +40,9 @@ const AVOIDED_MAX = 1_024
 
 /**
  * Makes a peer that submits meet peers that join later. Those find the members that keep the DHT by
- * themselves; but a submitter is often a client of the DHT, which nobody can find. So it asks: once a
+ * themselves; but a submitter is often a client of the DHT, which nobody can find. So it asks: twice a
  * second, one member, whom it is connected to. Asking needs no state at the other side, and a lost
- * answer costs a second (docs/decisions/0002-network-stack-and-dht-constants.md).
+ * answer costs half a second (docs/decisions/0002-network-stack-and-dht-constants.md).
  */
 export class Newcomers {
   readonly #components: NewcomersComponents

@@ -27,25 +27,28 @@ export class SwarmView implements CandidateSource {
     this.#components = components
   }
 
-  async find(contextId: string, { signal }: { signal: AbortSignal }): Promise<Candidate[]> {
-    const peers = new Set(this.#components.members.list())
-    const providers = await Promise.all([
-      this.#providers(contextId, 'warm', signal),
-      this.#providers(contextId, 'stored', signal),
-    ])
-    for (const peer of providers.flat()) peers.add(peer)
-    const adverts = await Promise.all([...peers].map((peer) => this.#advertOf(peer, signal)))
-    return adverts.flatMap((advert) => (advert === undefined ? [] : [candidateOf(advert, contextId)]))
+  /** First what connected members say, which costs nothing; then whom the DHT knows beside them. */
+  async *find(contextId: string, { signal }: { signal: AbortSignal }): AsyncGenerator<Candidate[]> {
+    const connected = new Set(this.#components.members.list())
+    yield (await this.members(signal)).map((advert) => candidateOf(advert, contextId))
+    const tiers = ['warm', 'stored'] as const
+    const providers = await Promise.all(tiers.map((tier) => this.#providers(contextId, tier, signal)))
+    const others = [...new Set(providers.flat())].filter((peer) => !connected.has(peer))
+    const adverts = await Promise.all(others.map((peer) => this.#advertOf(peer, signal)))
+    yield adverts.flatMap((advert) => (advert === undefined ? [] : [candidateOf(advert, contextId)]))
   }
 
   watch(contextId: string, listener: (candidate: Candidate) => void): () => void {
     return this.#components.board.onChange((advert) => listener(candidateOf(advert, contextId)))
   }
 
-  /** Peers that hold the context, or a part of it. */
+  /** Peers that hold the context, or a part of it: the members that say so, else those that the DHT knows. */
   async holders(contextId: string, signal: AbortSignal): Promise<string[]> {
-    const candidates = await this.find(contextId, { signal })
-    return candidates.filter(({ tier }) => tier !== 'absent').map(({ peer }) => peer)
+    for await (const candidates of this.find(contextId, { signal })) {
+      const holders = candidates.filter(({ tier }) => tier !== 'absent').map(({ peer }) => peer)
+      if (holders.length > 0) return holders
+    }
+    return []
   }
 
   /**

@@ -21,8 +21,8 @@ import type { LeaseKey, TaskResult, WorkerMessage } from './task-messages.ts'
 
 /** Where peers for a context come from. node/ makes it from the DHT and the adverts. */
 export interface CandidateSource {
-  /** Every peer that can be found now, holders or not. */
-  find(contextId: string, options: { signal: AbortSignal }): Promise<Candidate[]>
+  /** Every peer that can be found now, holders or not, as they are found. */
+  find(contextId: string, options: { signal: AbortSignal }): AsyncIterable<Candidate[]>
   /** Calls `listener` whenever a peer's advert comes or changes, until the returned function is called. */
   watch(contextId: string, listener: (candidate: Candidate) => void): () => void
 }
@@ -170,8 +170,9 @@ export class Coordinator {
     this.#isFinding = true
     const { candidates, journal, log } = this.#components
     try {
-      const found = await candidates.find(journal.job.contextId, { signal: this.#stop.signal })
-      this.#dispatch({ kind: 'candidates', candidates: found })
+      for await (const found of candidates.find(journal.job.contextId, { signal: this.#stop.signal })) {
+        this.#dispatch({ kind: 'candidates', candidates: found })
+      }
     } catch (error) {
       if (!this.#stop.signal.aborted) log.debug({ error: messageOf(error) }, 'looking for peers failed')
     } finally {

@@ -59,7 +59,12 @@ function sourceOf(peers: Libp2pStack[]): CandidateSource {
     tier: 'stored',
     accepts: true,
   }))
-  return { find: () => Promise.resolve(candidates), watch: () => () => {} }
+  return {
+    async *find() {
+      yield candidates
+    },
+    watch: () => () => {},
+  }
 }
 
 /** A context that echoes the request's body after a while. */
