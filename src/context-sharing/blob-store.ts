@@ -1,5 +1,4 @@
 import { constants, copyFile, link, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { fileChunks } from './chunk-map.ts'
 import { FILE_MODE, asDiskError, bytesEqual, readAt, sha256, syncFile, syncFolder } from './disk.ts'
 import type { ContextFile } from './manifest.ts'
@@ -31,6 +30,15 @@ export class BlobStore {
     this.#partial.clear()
   }
 
+  /**
+   * Drops the claim to a file whose blob is not there, or not as long as it was: only a crash of the
+   * machine, or a hand from outside, does that.
+   */
+  async recheck(file: ContextFile): Promise<void> {
+    if (!this.isComplete(file) || (await hasSize(this.#components.paths.blob(file), file.size))) return
+    await this.remove(file)
+  }
+
   /** Whether the file is here, whole and checked against this very chunk list. */
   isComplete(file: ContextFile): boolean {
     return this.#complete.has(gridKeyOf(file))
@@ -52,7 +60,6 @@ export class BlobStore {
     const { paths } = this.#components
     if (await hasSize(paths.blob(file), file.size)) await rm(copy)
     else await rename(copy, paths.blob(file))
-    await syncFolder(paths.of('blobs'))
     await this.#markComplete(file)
   }
 
@@ -88,6 +95,11 @@ export class BlobStore {
     } finally {
       await blob.close()
     }
+  }
+
+  /** Makes the names of all complete files durable. */
+  async sync(): Promise<void> {
+    await syncFolder(this.#components.paths.of('blobs'))
   }
 
   /** Puts the blob at `target` as a hard link, or as a copy where the file system has none. */
@@ -141,12 +153,11 @@ export class BlobStore {
     await writeFile(this.#components.paths.blob(file), '', { mode: FILE_MODE })
   }
 
-  /** The mark comes after the blob is durable: a mark without its blob would be a false claim. */
+  /** A mark that is lost in a crash costs reading the blob again; one whose blob is lost does not count. */
   async #markComplete(file: ContextFile): Promise<void> {
     const path = this.#components.paths.grid(file)
     try {
       await writeFile(path, '', { mode: FILE_MODE })
-      await syncFolder(dirname(path))
     } catch (error) {
       throw asDiskError(error, path)
     }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type FileHandle, open, readFile } from 'node:fs/promises'
+import { type FileHandle, open, readFile, writeFile } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { FILE_MODE, asDiskError, replaceFile, writeAt } from './disk.ts'
 
@@ -112,7 +112,10 @@ export class ChunkJournal {
     this.#records = records
   }
 
-  /** Makes the journal anew, durably, under the present boot, saying that `durable` is on disk for good. */
+  /**
+   * Makes the journal anew under the present boot, saying that `durable` is on disk for good. An empty
+   * one is not synced: losing it loses nothing.
+   */
   static async create(
     path: string,
     identity: JournalIdentity,
@@ -123,7 +126,8 @@ export class ChunkJournal {
     const values = [...durable]
     if (values.length > 0) values.push(DURABLE)
     const records = values.map((value, number) => encodeRecord(headerCrc, number, value))
-    await replaceFile(path, `${path}.new`, Buffer.concat([header, ...records]))
+    if (records.length > 0) await replaceFile(path, `${path}.new`, Buffer.concat([header, ...records]))
+    else await writeFile(path, header, { mode: FILE_MODE })
     return await ChunkJournal.#open(path, headerCrc, records.length)
   }
 

@@ -333,6 +333,7 @@ export class ContextStore {
         await mkdir(dirname(target), { recursive: true, mode: FOLDER_MODE })
         await this.#blobsOrThrow().place(file, target)
       }
+      await this.#blobsOrThrow().sync()
       await rm(folder, { recursive: true, force: true })
       await rename(aside, folder)
       await syncFolder(dirname(folder))

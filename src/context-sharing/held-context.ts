@@ -39,6 +39,7 @@ export class HeldContext {
   /** Finds out which chunks are here, and keeps up with files in progress from then on. */
   async load(): Promise<void> {
     for (const [number, file] of this.manifest.files.entries()) {
+      await this.#blobs.recheck(file)
       if (this.#blobs.isComplete(file)) this.#holdFile(number)
       else if (file.size > 0) await this.#follow(number, file)
     }

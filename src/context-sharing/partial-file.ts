@@ -1,5 +1,4 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { HearthError } from '../base/errors.ts'
 import { Bitfield } from './bitfield.ts'
 import { ChunkJournal, type JournalContent, type JournalIdentity, readJournal } from './chunk-journal.ts'
@@ -12,7 +11,6 @@ import {
   readAt,
   sha256,
   sha256OfFile,
-  syncFolder,
   toHex,
   writeAt,
 } from './disk.ts'
@@ -53,6 +51,8 @@ export class PartialFile {
   #unsyncedBytes = 0
   #sealing: Promise<void> | undefined
   #isSealed = false
+  /** Set once the whole file turned out not to have the hash that its manifest names. */
+  #contradiction: HearthError | undefined
   /** Writes under way by chunk, so that two copies of a chunk that arrive together are written once. */
   readonly #writing = new Map<number, Promise<boolean>>()
   #listeners = new Set<(indexInFile: number) => void>()
@@ -113,10 +113,11 @@ export class PartialFile {
   }
 
   /**
-   * Makes a blob of a file whose chunks are all held. Throws `context-invalid` when the whole does not
+   * Makes a blob of a file whose chunks are all held; its name is durable once its folder is synced. Throws `context-invalid` when the whole does not
    * have the hash that the manifest names although its chunks do: the manifest contradicts itself.
    */
   async seal(): Promise<void> {
+    if (this.#contradiction !== undefined) throw this.#contradiction
     this.#sealing ??= this.#inTurn(() => this.#seal()).catch((error: unknown) => {
       this.#sealing = undefined
       throw error
@@ -221,7 +222,6 @@ export class PartialFile {
     await this.#requireWholeHash()
     await rename(paths.part(this.file), paths.blob(this.file))
     this.#isSealed = true
-    await syncFolder(dirname(paths.blob(this.file)))
     await rm(paths.journal(this.file), { force: true })
   }
 
@@ -232,10 +232,11 @@ export class PartialFile {
     await rm(paths.journal(this.file), { force: true })
     await rm(paths.part(this.file), { force: true })
     for (const chunk of this.held) this.held.delete(chunk)
-    throw new HearthError(
+    this.#contradiction = new HearthError(
       'context-invalid',
       `the manifest contradicts itself: ${this.file.path} hashes to ${toHex(actual)}, not to ${toHex(this.file.sha256)}, although every chunk is right. Nobody can serve this context; import its folder again`,
     )
+    throw this.#contradiction
   }
 
   /** The file moves when it is sealed; whoever comes at that moment looks in the other place. */

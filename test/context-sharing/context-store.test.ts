@@ -232,7 +232,8 @@ describe('the store', () => {
     await truncate(join(store.folder(contextId), 'onnx/model.onnx_data'), 10)
     await store.close()
     const again = await openStore(closers, {}, folder)
-    expect(again.tier(contextId).kind).not.toBe('stored')
+    expect(again.tier(contextId)).toMatchObject({ kind: 'partial' })
+    expect(again.held(contextId)?.missing()).toHaveLength(1)
   })
 
   it('forgets a context whose manifest is damaged', async () => {

@@ -29,7 +29,7 @@ export class Closers {
   }
 
   async run(): Promise<void> {
-    for (const close of this.#closers.splice(0).reverse()) await close()
+    for (const close of this.#closers.splice(0).toReversed()) await close()
   }
 
   async temporaryFolder(): Promise<string> {

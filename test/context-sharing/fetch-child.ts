@@ -1,0 +1,34 @@
+// A peer of its own process that fetches a context and says which chunks it holds, until it is killed.
+// Arguments: the store's folder, the contextId, the holder's multiaddr with its peer id.
+import { multiaddr } from '@multiformats/multiaddr'
+import { silentLogger } from '../../src/base/logger.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
+import { systemRandom } from '../../src/base/system-random.ts'
+import { ContextSharing } from '../../src/context-sharing/context-sharing.ts'
+import { ContextStore } from '../../src/context-sharing/context-store.ts'
+import { startStack } from '../support/libp2p-swarm.ts'
+
+const [folder = '', contextId = '', holder = ''] = process.argv.slice(2)
+const store = new ContextStore({ log: silentLogger }, { folder, freeBytesMin: 0 })
+await store.open()
+const stack = await startStack()
+const connection = await stack.node.dial(multiaddr(holder))
+const sharing = new ContextSharing({
+  network: stack.network,
+  store,
+  findHolders: async () => [connection.remotePeer.toString()],
+  clock: systemClock,
+  random: systemRandom,
+  log: silentLogger,
+})
+await sharing.start()
+let isListening = false
+store.onTier(() => {
+  const context = store.held(contextId)
+  if (isListening || context === undefined) return
+  isListening = true
+  for (const chunk of context.held) process.stdout.write(`held ${chunk}\n`)
+  context.onHeld((chunk) => process.stdout.write(`held ${chunk}\n`))
+})
+await sharing.fetch(contextId)
+process.stdout.write('done\n')
