@@ -162,3 +162,21 @@ export async function findModelFile(folder: string, dtype: string | undefined): 
   const what = dtype === undefined ? 'no model*.onnx' : `no model of dtype ${dtype}`
   throw new HearthError('context-invalid', `${what} in onnx/`, { data: { folder } })
 }
+
+/** A process without a model, bytes; and what a model takes besides its weights, as their share. */
+const PROCESS_BYTES = 80 * 1024 * 1024
+const OVERHEAD_SHARE = 1.3
+
+/** About what a process takes that has this context loaded, bytes: before it was ever loaded. */
+export async function estimateMemoryBytes(folder: string): Promise<number> {
+  const names = await readdir(join(folder, 'onnx')).catch(() => [])
+  const sizes = await Promise.all(
+    names.map((name) =>
+      stat(join(folder, 'onnx', name)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    ),
+  )
+  return PROCESS_BYTES + OVERHEAD_SHARE * sizes.reduce((sum, size) => sum + size, 0)
+}

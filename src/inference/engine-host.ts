@@ -90,6 +90,11 @@ export class EngineHost {
     return this.#state.kind === 'started' ? this.#state.process.pid : undefined
   }
 
+  /** Memory of the child as it said last, bytes; 0 while it has said nothing. */
+  get residentBytes(): number {
+    return this.#state.kind === 'started' ? this.#state.process.residentBytes : 0
+  }
+
   /**
    * Loads the context; callers at the same time share one load. An aborted signal ends this caller's
    * wait, `stop` the load. Throws `context-invalid`, `model-unsupported` or `engine-failed`.

@@ -77,6 +77,11 @@ export class EngineProcess {
     return this.#child.pid
   }
 
+  /** What it said last that it holds; 0 before its first heartbeat. */
+  get residentBytes(): number {
+    return this.#watchdog.residentBytes
+  }
+
   /** Resolves once the context is loaded. Rejects with why it could not be. */
   get loaded(): Promise<EngineFacts> {
     return this.#loaded.promise

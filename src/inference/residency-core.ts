@@ -1,140 +1,278 @@
-// Decides which contexts are loaded: what makes room for what, under a bound on memory and on number.
-// Pure. A context in use is never unloaded; of the idle ones, the one goes whose return is the least
-// costly and the least likely, and none goes that has only just come.
+// Decides which contexts are loaded under a bound on memory: who waits, what makes room for whom. Pure:
+// time comes in with every event. docs/decisions/residency.md says where the constants come from.
+import { roomFor, spentRoom, stayMs } from './residency-room-core.ts'
 
 export interface ResidencyOptions {
+  /** Memory of all loaded contexts together, bytes. */
+  memoryBytesMax: number
   /** Contexts loaded at once. */
   contextsMax: number
-  /** Memory of all that are loaded, bytes. */
-  memoryBytesMax: number
-  /** Having been used this recently, a context makes room only when nothing else does, ms. */
-  keepMs: number
+  /** Acquirers that may wait for room. */
+  waitersMax: number
+  /** A context stays this long once it is loaded, whoever else waits, ms … */
+  stayMsMin: number
+  /** … and this many times as long as its loading took. */
+  stayPerLoad: number
+  /** A context that was used this recently makes room only for one that has waited for `patienceMs`, ms. */
+  idleMsMin: number
+  /** Who has waited this long takes the room of contexts in use: they take no new uses, and go after the last. */
+  patienceMs: number
+  /** In choosing what goes: how many ms of recent use one ms of loading is worth. */
+  reloadWeight: number
 }
 
-export interface ResidentContext {
+/** At most a tenth of the time goes into loading, however demand alternates (1 / (1 + stayPerLoad)). */
+export const RESIDENCY_DEFAULTS: Omit<ResidencyOptions, 'memoryBytesMax'> = {
+  contextsMax: 16,
+  waitersMax: 256,
+  stayMsMin: 5_000,
+  stayPerLoad: 9,
+  idleMsMin: 2_000,
+  patienceMs: 5_000,
+  reloadWeight: 30,
+}
+
+/**
+ * `loading` → `loaded` → `closing`: no new uses, its last ones are running → `leaving`: its process is
+ * being ended. Until that is gone its memory counts.
+ */
+export type ResidentPhase = 'loading' | 'loaded' | 'closing' | 'leaving'
+
+export interface Resident {
   contextId: string
-  memoryBytes: number
-  /** What bringing it back would take, ms. */
+  phase: ResidentPhase
+  /** An estimate while it loads, then the most that was measured. */
+  bytes: number
+  /** Tickets of the uses that have not ended. */
+  uses: Set<number>
+  loadBeganMs: number
   loadMs: number
+  loadedMs: number
   usedMs: number
-  /** Uses that have not ended. */
-  uses: number
 }
 
-export type Admission =
-  /** Load it, once these are unloaded. */
-  | { kind: 'admit'; evict: string[] }
-  /** It is there, or on its way. */
-  | { kind: 'present' }
-  /** Not now: what is in use takes the room. Worth asking again when a use has ended. */
-  | { kind: 'busy' }
-  /** Never: it alone is over the bound. */
-  | { kind: 'too-large' }
+export interface Waiter {
+  ticket: number
+  contextId: string
+  bytes: number
+  sinceMs: number
+}
 
-export class Residency {
-  readonly #options: ResidencyOptions
-  readonly #contexts = new Map<string, ResidentContext>()
+export type ResidencyEvent =
+  /** Somebody wants to use a context. `estimateBytes` stands for its size until that was measured. */
+  | { kind: 'acquire'; ticket: number; contextId: string; estimateBytes: number }
+  /** The use has ended, or its acquirer waits no longer. */
+  | { kind: 'release'; ticket: number }
+  | { kind: 'loaded'; contextId: string }
+  | { kind: 'failed'; contextId: string }
+  | { kind: 'measured'; contextId: string; bytes: number }
+  /** Unload it, whoever uses it. */
+  | { kind: 'evict'; contextId: string; reason: string }
+  /** Its process is gone. */
+  | { kind: 'unloaded'; contextId: string }
+  /** Time has passed: see `nextTickMs`. */
+  | { kind: 'tick' }
 
-  constructor(options: ResidencyOptions) {
-    for (const [name, value] of Object.entries(options)) {
-      if (!(value >= (name === 'keepMs' ? 0 : 1))) throw new RangeError(`${name} is too small: ${value}`)
+export type ResidencyEffect =
+  /** The ticket is a use of the context now, which is loaded or loads. */
+  | { kind: 'grant'; ticket: number; contextId: string }
+  | { kind: 'refuse'; ticket: number; why: string }
+  /** Load it, and say `loaded` or `failed`. `ticket` is whom it is loaded for. */
+  | { kind: 'load'; contextId: string; ticket: number }
+  /** It was loaded and is to go: nobody shall count on it any more. */
+  | { kind: 'close'; contextId: string; reason: string }
+  /** End its process, and say `unloaded`. */
+  | { kind: 'unload'; contextId: string }
+
+export interface Residency {
+  readonly options: ResidencyOptions
+  readonly residents: Map<string, Resident>
+  /** In the order in which they came. */
+  readonly waiters: Waiter[]
+  /** The use or the wait of each ticket: its context. */
+  readonly tickets: Map<number, string>
+  /** What contexts measured when they were last loaded; the oldest is forgotten. */
+  readonly sizes: Map<string, number>
+}
+
+const SIZES_REMEMBERED_MAX = 1_024
+
+/** Throws RangeError. */
+export function createResidency(options: ResidencyOptions): Residency {
+  for (const [name, value] of Object.entries(options)) {
+    const least = name.endsWith('Max') ? 1 : 0
+    if (!(value >= least)) throw new RangeError(`${name} must be at least ${least}, got ${value}`)
+  }
+  return { options, residents: new Map(), waiters: [], tickets: new Map(), sizes: new Map() }
+}
+
+/** One event in, what to do about it out. The only function that changes a residency. */
+export function stepResidency(state: Residency, event: ResidencyEvent, nowMs: number): ResidencyEffect[] {
+  const effects: ResidencyEffect[] = []
+  apply(state, event, nowMs, effects)
+  shrink(state, effects)
+  serveWaiters(state, nowMs, effects)
+  return effects
+}
+
+/** When time alone may let the first waiter in; undefined when only an event can. */
+export function nextTickMs({ residents, waiters, options }: Residency, nowMs: number): number | undefined {
+  const [first] = waiters
+  if (first === undefined) return undefined
+  const times = [first.sinceMs + options.patienceMs]
+  for (const resident of residents.values()) {
+    if (resident.phase !== 'loaded') continue
+    times.push(resident.loadedMs + stayMs(resident, options))
+    if (resident.uses.size === 0) times.push(resident.usedMs + options.idleMsMin)
+  }
+  const ahead = times.filter((time) => time > nowMs)
+  return ahead.length === 0 ? undefined : Math.min(...ahead)
+}
+
+function apply(state: Residency, event: ResidencyEvent, nowMs: number, effects: ResidencyEffect[]): void {
+  switch (event.kind) {
+    case 'acquire':
+      return acquire(state, event, nowMs, effects)
+    case 'release':
+      return release(state, event.ticket, nowMs, effects)
+    case 'loaded':
+      return onLoaded(state, event.contextId, nowMs)
+    case 'measured':
+      return measure(state, event.contextId, event.bytes)
+    case 'failed':
+      return leave(state.residents.get(event.contextId), 'its process failed', effects)
+    case 'evict':
+      return leave(state.residents.get(event.contextId), event.reason, effects)
+    case 'unloaded':
+      return void state.residents.delete(event.contextId)
+    case 'tick':
+  }
+}
+
+function acquire(
+  state: Residency,
+  { ticket, contextId, estimateBytes }: Extract<ResidencyEvent, { kind: 'acquire' }>,
+  nowMs: number,
+  effects: ResidencyEffect[],
+): void {
+  const { memoryBytesMax, waitersMax } = state.options
+  const resident = state.residents.get(contextId)
+  if (resident?.phase === 'loading' || resident?.phase === 'loaded') {
+    return grant(state, resident, ticket, nowMs, effects)
+  }
+  const refuse = (why: string): void => void effects.push({ kind: 'refuse', ticket, why })
+  if (estimateBytes > memoryBytesMax) {
+    return refuse(`it needs about ${estimateBytes} bytes of memory, and contexts may have ${memoryBytesMax}`)
+  }
+  if (state.waiters.length >= waitersMax) {
+    return refuse(`${state.waiters.length} others already wait for a context to be loaded`)
+  }
+  // One that once grew over the bound may come back alone.
+  const bytes = Math.min(state.sizes.get(contextId) ?? estimateBytes, memoryBytesMax)
+  state.tickets.set(ticket, contextId)
+  state.waiters.push({ ticket, contextId, bytes, sinceMs: nowMs })
+}
+
+function grant(
+  state: Residency,
+  resident: Resident,
+  ticket: number,
+  nowMs: number,
+  effects: ResidencyEffect[],
+): void {
+  const { contextId } = resident
+  state.tickets.set(ticket, contextId)
+  resident.uses.add(ticket)
+  resident.usedMs = nowMs
+  effects.push({ kind: 'grant', ticket, contextId })
+}
+
+function release(state: Residency, ticket: number, nowMs: number, effects: ResidencyEffect[]): void {
+  const resident = state.residents.get(state.tickets.get(ticket) ?? '')
+  state.tickets.delete(ticket)
+  const waiting = state.waiters.findIndex((waiter) => waiter.ticket === ticket)
+  if (waiting >= 0) return void state.waiters.splice(waiting, 1)
+  if (resident === undefined || !resident.uses.delete(ticket)) return
+  resident.usedMs = nowMs
+  const isUnwanted = resident.phase === 'loading' || resident.phase === 'closing'
+  if (resident.uses.size === 0 && isUnwanted) leave(resident, '', effects)
+}
+
+function onLoaded({ residents }: Residency, contextId: string, nowMs: number): void {
+  const resident = residents.get(contextId)
+  if (resident?.phase !== 'loading') return
+  resident.phase = 'loaded'
+  resident.loadedMs = nowMs
+  resident.loadMs = nowMs - resident.loadBeganMs
+  resident.usedMs = nowMs
+}
+
+function measure({ residents, sizes }: Residency, contextId: string, bytes: number): void {
+  const resident = residents.get(contextId)
+  if (resident === undefined || resident.phase === 'loading') return
+  const isFirst = !sizes.has(contextId) || resident.bytes !== sizes.get(contextId)
+  resident.bytes = isFirst ? bytes : Math.max(resident.bytes, bytes)
+  sizes.delete(contextId)
+  sizes.set(contextId, resident.bytes)
+  for (const oldest of sizes.keys()) {
+    if (sizes.size <= SIZES_REMEMBERED_MAX) break
+    sizes.delete(oldest)
+  }
+}
+
+/** Ends its process, and tells everybody first if they could have counted on it. */
+function leave(resident: Resident | undefined, reason: string, effects: ResidencyEffect[]): void {
+  if (resident === undefined || resident.phase === 'leaving') return
+  const { contextId } = resident
+  if (resident.phase === 'loaded') effects.push({ kind: 'close', contextId, reason })
+  resident.phase = 'leaving'
+  effects.push({ kind: 'unload', contextId })
+}
+
+/** Takes no more uses of it; it leaves now, or with the last one that runs. */
+function close(resident: Resident, reason: string, effects: ResidencyEffect[]): void {
+  if (resident.uses.size === 0) return leave(resident, reason, effects)
+  resident.phase = 'closing'
+  effects.push({ kind: 'close', contextId: resident.contextId, reason })
+}
+
+/** A process has grown: idle ones go until the rest fits. */
+function shrink(state: Residency, effects: ResidencyEffect[]): void {
+  for (const resident of spentRoom(state)) leave(resident, 'loaded contexts have grown over the bound on memory', effects)
+}
+
+function serveWaiters(state: Residency, nowMs: number, effects: ResidencyEffect[]): void {
+  const { residents, waiters } = state
+  for (let [first] = waiters; first !== undefined; [first] = waiters) {
+    const { ticket, contextId, bytes } = first
+    const resident = residents.get(contextId)
+    if (resident?.phase === 'loading' || resident?.phase === 'loaded') {
+      waiters.shift()
+      grant(state, resident, ticket, nowMs, effects)
+      continue
     }
-    this.#options = options
+    // It is on its way out: it comes back when it is gone.
+    if (resident !== undefined) return
+    const room = roomFor(state, first, nowMs)
+    for (const victim of room.close) close(victim, `it made room for context ${contextId}`, effects)
+    if (!room.isFree) return
+    waiters.shift()
+    const loading = newResident(contextId, bytes, nowMs)
+    residents.set(contextId, loading)
+    effects.push({ kind: 'load', contextId, ticket })
+    grant(state, loading, ticket, nowMs, effects)
   }
+}
 
-  list(): ResidentContext[] {
-    return [...this.#contexts.values()].map((context) => ({ ...context }))
-  }
-
-  get memoryBytes(): number {
-    let bytes = 0
-    for (const context of this.#contexts.values()) bytes += context.memoryBytes
-    return bytes
-  }
-
-  /**
-   * Begins a use of a context, loaded for it if need be. `memoryBytes` is an estimate, made true by
-   * `loaded`. Those to be evicted count as gone from now on.
-   */
-  acquire(contextId: string, memoryBytes: number, nowMs: number): Admission {
-    const present = this.#contexts.get(contextId)
-    if (present !== undefined) {
-      present.uses += 1
-      present.usedMs = nowMs
-      return { kind: 'present' }
-    }
-    if (memoryBytes > this.#options.memoryBytesMax) return { kind: 'too-large' }
-    const evict = this.#makeRoom(memoryBytes, nowMs)
-    if (evict === undefined) return { kind: 'busy' }
-    for (const gone of evict) this.#contexts.delete(gone)
-    this.#contexts.set(contextId, { contextId, memoryBytes, loadMs: 0, usedMs: nowMs, uses: 1 })
-    return { kind: 'admit', evict }
-  }
-
-  /** Ends a use. */
-  release(contextId: string, nowMs: number): void {
-    const context = this.#contexts.get(contextId)
-    if (context === undefined || context.uses === 0) return
-    context.uses -= 1
-    context.usedMs = nowMs
-  }
-
-  /** What loading took, and what the process holds. */
-  loaded(contextId: string, measured: { memoryBytes: number; loadMs: number }): void {
-    const context = this.#contexts.get(contextId)
-    if (context !== undefined) Object.assign(context, measured)
-  }
-
-  /** It was unloaded, or could not be loaded. */
-  remove(contextId: string): void {
-    this.#contexts.delete(contextId)
-  }
-
-  /** Idle contexts to unload so that what is loaded is within the bound again, after a process has grown. */
-  trim(nowMs: number): string[] {
-    const evict = this.#makeRoom(0, nowMs, 0) ?? this.#idle(nowMs).map(({ contextId }) => contextId)
-    for (const gone of evict) this.#contexts.delete(gone)
-    return evict
-  }
-
-  /** The idle contexts whose going makes room, as few as will do; undefined when they do not. */
-  #makeRoom(memoryBytes: number, nowMs: number, places = 1): string[] | undefined {
-    const { contextsMax, memoryBytesMax } = this.#options
-    let bytes = this.memoryBytes + memoryBytes
-    let count = this.#contexts.size + places
-    const evict: ResidentContext[] = []
-    for (const idle of this.#idle(nowMs)) {
-      if (bytes <= memoryBytesMax && count <= contextsMax) break
-      evict.push(idle)
-      bytes -= idle.memoryBytes
-      count -= 1
-    }
-    if (bytes > memoryBytesMax || count > contextsMax) return undefined
-    return this.#spare(evict, memoryBytesMax - bytes, contextsMax - count).map(({ contextId }) => contextId)
-  }
-
-  /** Without those that, the others gone, could have stayed after all. */
-  #spare(evict: ResidentContext[], freeBytes: number, freePlaces: number): ResidentContext[] {
-    let [bytes, places] = [freeBytes, freePlaces]
-    return evict.toReversed().filter(({ memoryBytes }) => {
-      if (memoryBytes > bytes || places < 1) return true
-      bytes -= memoryBytes
-      places -= 1
-      return false
-    })
-  }
-
-  /** Those that may go, the first to go first: recently used ones last, then by idle time for each ms of loading. */
-  #idle(nowMs: number): ResidentContext[] {
-    const { keepMs } = this.#options
-    const rank = (context: ResidentContext): [recent: number, worth: number] => {
-      const idleMs = Math.max(0, nowMs - context.usedMs)
-      return [idleMs < keepMs ? 1 : 0, -idleMs / Math.max(1, context.loadMs)]
-    }
-    const idle = [...this.#contexts.values()].filter(({ uses }) => uses === 0)
-    return idle.sort((left, right) => {
-      const [[leftRecent, leftWorth], [rightRecent, rightWorth]] = [rank(left), rank(right)]
-      return leftRecent - rightRecent || leftWorth - rightWorth || (left.contextId < right.contextId ? -1 : 1)
-    })
+function newResident(contextId: string, bytes: number, nowMs: number): Resident {
+  return {
+    contextId,
+    phase: 'loading',
+    bytes,
+    uses: new Set(),
+    loadBeganMs: nowMs,
+    loadMs: 0,
+    loadedMs: 0,
+    usedMs: nowMs,
   }
 }

@@ -43,6 +43,10 @@ export class Watchdog {
     this.#heardMs = nowMs
   }
 
+  get residentBytes(): number {
+    return this.#residentBytes
+  }
+
   setResidentBytes(residentBytes: number): void {
     this.#residentBytes = residentBytes
   }
