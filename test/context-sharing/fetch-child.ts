@@ -6,15 +6,15 @@ import { systemClock } from '../../src/base/system-clock.ts'
 import { systemRandom } from '../../src/base/system-random.ts'
 import { ContextSharing } from '../../src/context-sharing/context-sharing.ts'
 import { ContextStore } from '../../src/context-sharing/context-store.ts'
-import { startStack } from '../support/libp2p-swarm.ts'
+import { startBareNode } from '../support/libp2p-pair.ts'
 
 const [folder = '', contextId = '', holder = ''] = process.argv.slice(2)
 const store = new ContextStore({ log: silentLogger }, { folder, freeBytesMin: 0 })
 await store.open()
-const stack = await startStack()
-const connection = await stack.node.dial(multiaddr(holder))
+const { node, network } = await startBareNode()
+const connection = await node.dial(multiaddr(holder))
 const sharing = new ContextSharing({
-  network: stack.network,
+  network,
   store,
   findHolders: async () => [connection.remotePeer.toString()],
   clock: systemClock,

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { CHUNKS_REQUESTED_MAX, CHUNK_BYTES, MANIFEST_BYTES_MAX } from '../../src/base/limits.ts'
 import type { MessageStream } from '../../src/base/message-stream.ts'
 import type { HeldContext } from '../../src/context-sharing/held-context.ts'
@@ -11,7 +11,6 @@ import {
   type SharingPeer,
   WAIT,
   honestChunk,
-  introduce,
   modelFiles,
   openStore,
   sendChunk,
@@ -19,6 +18,7 @@ import {
   startPeers,
   writeFiles,
 } from './sharing-peers.ts'
+import { introduceNodes } from '../support/libp2p-pair.ts'
 
 const closers = new Closers()
 let context: HeldContext
@@ -41,6 +41,9 @@ beforeAll(async () => {
   context = await newContext()
 })
 afterAll(() => closers.run())
+
+const ofTest = new Closers()
+afterEach(() => ofTest.run())
 
 describe('a fetcher', () => {
   const raw = (bytes: Uint8Array) => async (stream: MessageStream) => {
@@ -125,9 +128,9 @@ describe('a fetcher', () => {
     ],
   ])('that is sent %s by one holder gets the context from another', async (_what, behaviour) => {
     const of = await newContext()
-    const hostile = await startHolder(closers, of, behaviour)
-    const [fetcher] = await startPeers(closers, 1)
-    await introduce([fetcher!.stack, hostile.stack, holder.stack])
+    const hostile = await startHolder(ofTest, of, behaviour)
+    const [fetcher] = await startPeers(ofTest, 1)
+    await introduceNodes([fetcher!.node, hostile.node, holder.node])
     fetcher!.holders = [hostile.id, holder.id]
     await fetcher!.sharing.fetch(of.contextId)
     expect(fetcher!.store.tier(of.contextId)).toEqual({ kind: 'stored' })
@@ -143,8 +146,8 @@ describe('a fetcher', () => {
         await stream.sendBytes(manifestBytes, WAIT)
       },
     })
-    const [fetcher] = await startPeers(closers, 1)
-    await introduce([fetcher!.stack, hostile.stack])
+    const [fetcher] = await startPeers(ofTest, 1)
+    await introduceNodes([fetcher!.node, hostile.node])
     fetcher!.holders = [hostile.id]
     await expect(fetcher!.sharing.fetch(contextId)).rejects.toMatchObject({ code: 'context-invalid' })
     expect(fetcher!.store.list()).toEqual([])
@@ -155,11 +158,11 @@ describe('a holder', () => {
   let other: SharingPeer
   beforeAll(async () => {
     ;[other] = (await startPeers(closers, 1)) as [SharingPeer]
-    await introduce([other.stack, holder.stack])
+    await introduceNodes([other.node, holder.node])
   })
 
   const openStream = async (): Promise<MessageStream> =>
-    await other.stack.network.open(holder.id, CONTEXT_PROTOCOL, { lane: 'bulk', ...WAIT })
+    await other.node.network.open(holder.id, CONTEXT_PROTOCOL, { lane: 'bulk', ...WAIT })
   const open = { type: 'open', contextId: '', priority: 'normal' }
 
   /** What the holder says to these messages, until it ends the stream or has said `count` things. */

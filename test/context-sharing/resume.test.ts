@@ -7,7 +7,6 @@ import { CHUNK_BYTES } from '../../src/base/limits.ts'
 import {
   Closers,
   honestChunk,
-  introduce,
   modelFiles,
   openStore,
   sendChunk,
@@ -16,6 +15,7 @@ import {
   storedFiles,
   writeFiles,
 } from './sharing-peers.ts'
+import { introduceNodes } from '../support/libp2p-pair.ts'
 
 const closers = new Closers()
 afterEach(() => closers.run())
@@ -59,7 +59,7 @@ describe('after kill -9 in the middle of a fetch', () => {
       },
     })
     const folder = join(await closers.temporaryFolder(), 'contexts')
-    const address = holder.stack.addresses[0] ?? ''
+    const address = holder.node.address
     const first = await fetchAndDie(folder, contextId, address, 6)
     holder.requested.length = 0
     const second = await fetchAndDie(folder, contextId, address, first.size + 7)
@@ -69,7 +69,7 @@ describe('after kill -9 in the middle of a fetch', () => {
     const store = await openStore(closers, {}, folder)
     expect(store.tier(contextId)).toMatchObject({ kind: 'partial' })
     const [fetcher] = await startPeers(closers, 1, { stores: [store] })
-    await introduce([fetcher!.stack, holder.stack])
+    await introduceNodes([fetcher!.node, holder.node])
     fetcher!.holders = [holder.id]
     const result = await fetcher!.sharing.fetch(contextId)
     expect(holder.requested.filter((chunk) => second.has(chunk))).toEqual([])

@@ -17,8 +17,7 @@ import type { ContextStoreComponents } from '../../src/context-sharing/context-s
 import type { HeldContext } from '../../src/context-sharing/held-context.ts'
 import { CONTEXT_PROTOCOL, fetcherMessageSchema } from '../../src/context-sharing/messages.ts'
 import type { FetcherMessage } from '../../src/context-sharing/messages.ts'
-import type { Libp2pStack } from '../../src/node/libp2p-stack.ts'
-import { startStack } from '../support/libp2p-swarm.ts'
+import { type BareNode, introduceNodes, startBareNode } from '../support/libp2p-pair.ts'
 
 /** Undoes in reverse order what a test made. */
 export class Closers {
@@ -101,7 +100,7 @@ export async function openStore(
 
 export interface SharingPeer {
   id: string
-  stack: Libp2pStack
+  node: BareNode
   store: ContextStore
   sharing: ContextSharing
   /** Peers that its next look for holders finds. */
@@ -119,13 +118,13 @@ export async function startPeers(
   const { log = silentLogger, stores = [], ...sharingOptions } = options
   const peers = await Promise.all(
     Array.from({ length: count }, async (_value, index) => {
-      const stack = await startStack({}, log)
-      closers.add(() => stack.stop())
+      const node = await startBareNode()
+      closers.add(() => node.stop())
       const store = stores[index] ?? (await openStore(closers))
-      const peer: Omit<SharingPeer, 'sharing'> = { id: stack.network.self, stack, store, holders: [] }
+      const peer: Omit<SharingPeer, 'sharing'> = { id: node.network.self, node, store, holders: [] }
       const sharing = new ContextSharing(
         {
-          network: stack.network,
+          network: node.network,
           store,
           findHolders: async () => peer.holders,
           clock: systemClock,
@@ -139,17 +138,8 @@ export async function startPeers(
       return Object.assign(peer, { sharing })
     }),
   )
-  await introduce(peers.map(({ stack }) => stack))
+  await introduceNodes(peers.map(({ node }) => node))
   return peers
-}
-
-export async function introduce(stacks: readonly Libp2pStack[]): Promise<void> {
-  for (const stack of stacks) {
-    for (const other of stacks) {
-      if (stack === other) continue
-      await stack.node.peerStore.merge(other.node.peerId, { multiaddrs: other.node.getMultiaddrs() })
-    }
-  }
 }
 
 /** What a holder under test does where an honest one serves. */
@@ -163,7 +153,7 @@ export interface HolderBehaviour {
 
 export interface ScriptedHolder {
   id: string
-  stack: Libp2pStack
+  node: BareNode
   opened: number
   requested: number[]
 }
@@ -188,10 +178,10 @@ export async function startHolder(
   context: HeldContext,
   behaviour: HolderBehaviour,
 ): Promise<ScriptedHolder> {
-  const stack = await startStack()
-  closers.add(() => stack.stop())
-  const holder: ScriptedHolder = { id: stack.network.self, stack, opened: 0, requested: [] }
-  await stack.network.handle(CONTEXT_PROTOCOL, async (stream) => {
+  const node = await startBareNode()
+  closers.add(() => node.stop())
+  const holder: ScriptedHolder = { id: node.network.self, node, opened: 0, requested: [] }
+  await node.network.handle(CONTEXT_PROTOCOL, async (stream) => {
     holder.opened += 1
     await stream.receive(fetcherMessageSchema, WAIT)
     if ((await behaviour.onOpen?.(stream, context)) === 'done') return

@@ -6,7 +6,6 @@ import type { HeldContext } from '../../src/context-sharing/held-context.ts'
 import {
   Closers,
   honestChunk,
-  introduce,
   modelFiles,
   openStore,
   sendChunk,
@@ -15,6 +14,7 @@ import {
   storedFiles,
   writeFiles,
 } from './sharing-peers.ts'
+import { introduceNodes } from '../support/libp2p-pair.ts'
 
 const closers = new Closers()
 afterEach(() => closers.run())
@@ -100,7 +100,7 @@ describe('a fetch', () => {
     const seed = await seedStore(4)
     const holder = await startHolder(closers, seed.context, {})
     const [fetcher] = await startPeers(closers, 1)
-    await introduce([fetcher!.stack, holder.stack])
+    await introduceNodes([fetcher!.node, holder.node])
     fetcher!.holders = [holder.id]
     const stop = new AbortController()
     const aborted = fetcher!.sharing.fetch(seed.contextId, { signal: stop.signal })
@@ -137,7 +137,7 @@ describe('a fetch from holders that fail', () => {
       },
     })
     const [holder, fetcher] = await startPeers(closers, 2, { stores: [seed.store] })
-    await introduce([holder!.stack, fetcher!.stack, liar.stack])
+    await introduceNodes([holder!.node, fetcher!.node, liar.node])
     fetcher!.holders = [liar.id, holder!.id]
     const result = await fetcher!.sharing.fetch(seed.contextId)
     expect(await storedFiles(fetcher!.store, seed.contextId)).toEqual(
@@ -165,7 +165,7 @@ describe('a fetch from holders that fail', () => {
       },
     })
     const [holder, fetcher] = await startPeers(closers, 2, { stores: [seed.store] })
-    await introduce([holder!.stack, fetcher!.stack, mortal.stack])
+    await introduceNodes([holder!.node, fetcher!.node, mortal.node])
     fetcher!.holders = [mortal.id, holder!.id]
     const result = await fetcher!.sharing.fetch(seed.contextId)
     expect(result.sources.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(result.bytesTotal)
@@ -182,7 +182,7 @@ describe('a fetch from holders that fail', () => {
       },
     })
     const [fetcher] = await startPeers(closers, 1, { unavailableAfterMs: 700 })
-    await introduce([fetcher!.stack, mortal.stack])
+    await introduceNodes([fetcher!.node, mortal.node])
     fetcher!.holders = [mortal.id]
     await expect(fetcher!.sharing.fetch(seed.contextId)).rejects.toMatchObject({
       code: 'context-unavailable',
@@ -193,7 +193,7 @@ describe('a fetch from holders that fail', () => {
     expect(fetcher!.store.held(seed.contextId)?.held.count).toBe(5)
 
     const whole = await startHolder(closers, seed.context, {})
-    await introduce([fetcher!.stack, whole.stack])
+    await introduceNodes([fetcher!.node, whole.node])
     fetcher!.holders = [whole.id]
     await fetcher!.sharing.fetch(seed.contextId)
     expect(whole.requested).toHaveLength(seed.context.map.count - 5)
@@ -245,7 +245,7 @@ describe('a fetch from holders that fail', () => {
       },
     })
     const [fetcher] = await startPeers(closers, 1)
-    await introduce([fetcher!.stack, holder.stack])
+    await introduceNodes([fetcher!.node, holder.node])
     fetcher!.holders = [holder.id]
     fetcher!.store.onTier((contextId) => {
       if ((fetcher!.store.held(contextId)?.held.count ?? 0) >= 3) stop.abort(new Error('not needed'))
