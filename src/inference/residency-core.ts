@@ -21,7 +21,7 @@ export interface ResidencyOptions {
   reloadWeight: number
 }
 
-/** At most a tenth of the time goes into loading, however demand alternates (1 / (1 + stayPerLoad)). */
+/** A context loads for at most a tenth of the time, however demand alternates: 1 / (1 + stayPerLoad). */
 export const RESIDENCY_DEFAULTS: Omit<ResidencyOptions, 'memoryBytesMax'> = {
   contextsMax: 16,
   waitersMax: 256,
@@ -41,8 +41,9 @@ export type ResidentPhase = 'loading' | 'loaded' | 'closing' | 'leaving'
 export interface Resident {
   contextId: string
   phase: ResidentPhase
-  /** An estimate while it loads, then the most that was measured. */
+  /** An estimate until its first measurement, then the most that was measured. */
   bytes: number
+  isMeasured: boolean
   /** Tickets of the uses that have not ended. */
   uses: Set<number>
   loadBeganMs: number
@@ -210,8 +211,8 @@ function onLoaded({ residents }: Residency, contextId: string, nowMs: number): v
 function measure({ residents, sizes }: Residency, contextId: string, bytes: number): void {
   const resident = residents.get(contextId)
   if (resident === undefined || resident.phase === 'loading') return
-  const isFirst = !sizes.has(contextId) || resident.bytes !== sizes.get(contextId)
-  resident.bytes = isFirst ? bytes : Math.max(resident.bytes, bytes)
+  resident.bytes = resident.isMeasured ? Math.max(resident.bytes, bytes) : bytes
+  resident.isMeasured = true
   sizes.delete(contextId)
   sizes.set(contextId, resident.bytes)
   for (const oldest of sizes.keys()) {
@@ -238,7 +239,8 @@ function close(resident: Resident, reason: string, effects: ResidencyEffect[]): 
 
 /** A process has grown: idle ones go until the rest fits. */
 function shrink(state: Residency, effects: ResidencyEffect[]): void {
-  for (const resident of spentRoom(state)) leave(resident, 'loaded contexts have grown over the bound on memory', effects)
+  for (const resident of spentRoom(state))
+    leave(resident, 'loaded contexts have grown over the bound on memory', effects)
 }
 
 function serveWaiters(state: Residency, nowMs: number, effects: ResidencyEffect[]): void {
@@ -269,6 +271,7 @@ function newResident(contextId: string, bytes: number, nowMs: number): Resident 
     contextId,
     phase: 'loading',
     bytes,
+    isMeasured: false,
     uses: new Set(),
     loadBeganMs: nowMs,
     loadMs: 0,

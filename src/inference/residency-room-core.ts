@@ -53,9 +53,7 @@ function firstToGo({ reloadWeight }: ResidencyOptions): (left: Resident, right: 
   const isUsed = ({ uses }: Resident): number => (uses.size > 0 ? 1 : 0)
   const worth = ({ usedMs, loadMs }: Resident): number => usedMs + reloadWeight * loadMs
   return (left, right) =>
-    isUsed(left) - isUsed(right) ||
-    worth(left) - worth(right) ||
-    (left.contextId < right.contextId ? -1 : 1)
+    isUsed(left) - isUsed(right) || worth(left) - worth(right) || (left.contextId < right.contextId ? -1 : 1)
 }
 
 /** The first of `candidates` that will do, without those that could stay after all; none when all do not do. */

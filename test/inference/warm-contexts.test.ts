@@ -7,20 +7,13 @@ import { WarmContexts } from '../../src/inference/warm-contexts.ts'
 const made: EngineHost[] = []
 let warm: WarmContexts
 
-function makeWarm(
-  contextsMax: number,
-  host: Omit<EngineHostOptions, 'folder'> = {},
-  memoryBytesMax = Infinity,
-): WarmContexts {
+function makeWarm(contextsMax: number, host: Omit<EngineHostOptions, 'folder'> = {}): WarmContexts {
   const makeHost = (options: EngineHostOptions): EngineHost => {
     const host = new EngineHost({ clock: systemClock, log: silentLogger }, options)
     made.push(host)
     return host
   }
-  warm = new WarmContexts(
-    { makeHost },
-    { contextsMax, memoryBytesMax, host: { engine: 'fake', heartbeatMs: 50, ...host } },
-  )
+  warm = new WarmContexts({ makeHost }, { contextsMax, host: { engine: 'fake', heartbeatMs: 50, ...host } })
   return warm
 }
 
@@ -86,20 +79,6 @@ test('a caller that gives up lets go of what was loading only for it', async () 
   setTimeout(() => cancel.abort(new Error('no longer needed')), 50)
   await expect(acquired).rejects.toThrow('no longer needed')
   expect(warm.list()).toEqual([])
-})
-
-test('a bound on memory makes room too, and says when one alone is over it', async () => {
-  const mebibyte = 1024 * 1024
-  makeWarm(8, {}, 200 * mebibyte)
-  const first = await warm.acquire('a', '/a')
-  await warm.acquire('b', '/b')
-  await expect(warm.acquire('c', '/c')).rejects.toMatchObject({ code: 'limit-reached' })
-  first.release()
-  await warm.acquire('c', '/c')
-  expect(warm.list().map(({ contextId }) => contextId)).toEqual(['b', 'c'])
-  await warm.stop()
-  makeWarm(8, {}, 10 * mebibyte)
-  await expect(warm.acquire('a', '/a')).rejects.toThrow('over the bound')
 })
 
 test('a lease on a context that was evicted meanwhile does not release its successor', async () => {
