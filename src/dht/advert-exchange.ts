@@ -39,8 +39,8 @@ export interface AdvertExchangeOptions {
   changeDelayMs: number
   /** One question and its answer may take this long, ms. */
   answerDeadlineMs: number
-  /** Waits between the attempts to tell a new member who we are, ms: it may still be starting. */
-  greetRetryMs: readonly number[]
+  /** Waits before each attempt to swap adverts with a new member, ms: it may still be starting. */
+  greetAfterMs: readonly number[]
   /** Members told at the same time. */
   pushesAtOnce: number
 }
@@ -50,7 +50,7 @@ export const ADVERT_EXCHANGE_OPTIONS: Readonly<AdvertExchangeOptions> = Object.f
   refreshEveryMs: 20_000,
   changeDelayMs: 50,
   answerDeadlineMs: 5_000,
-  greetRetryMs: Object.freeze([200, 1_000, 3_000]),
+  greetAfterMs: Object.freeze([300, 1_000, 3_000]),
   pushesAtOnce: 8,
 })
 
@@ -128,9 +128,18 @@ export class AdvertExchange {
 
   async #put(peer: string): Promise<void> {
     const answer = await this.#ask(peer, { kind: 'put', advert: await this.#signer.sign() })
-    if (answer.kind === 'refused')
-      this.#components.log.warn({ peer, reason: answer.reason }, 'a member refused our advert')
-    else if (answer.kind !== 'taken') throw unexpected(peer, answer)
+    if (answer.kind !== 'taken') this.#onRefusal(peer, answer)
+  }
+
+  async #swap(peer: string): Promise<void> {
+    const answer = await this.#ask(peer, { kind: 'swap', advert: await this.#signer.sign() })
+    if (answer.kind !== 'advert') this.#onRefusal(peer, answer)
+    else this.board.take(await this.#verify(answer.advert, peer))
+  }
+
+  #onRefusal(peer: string, answer: AdvertAnswer): void {
+    if (answer.kind !== 'refused') throw unexpected(peer, answer)
+    this.#components.log.warn({ peer, reason: answer.reason }, 'a member refused our advert')
   }
 
   async #ask(
@@ -161,8 +170,11 @@ export class AdvertExchange {
   }
 
   async #answer(peer: string, question: AdvertQuestion): Promise<AdvertAnswer> {
-    if (question.kind === 'put') return await this.#take(peer, question.advert)
     if (question.kind === 'peers') return { kind: 'peers', peers: await this.#introductions(peer) }
+    if (question.kind !== 'get') {
+      const taken = await this.#take(peer, question.advert)
+      if (question.kind === 'put' || taken.kind === 'refused') return taken
+    }
     return { kind: 'advert', advert: await this.#signer.sign() }
   }
 
@@ -196,27 +208,30 @@ export class AdvertExchange {
     return introduced
   }
 
-  /** Tells a member that has just connected who we are, and asks back when it has not told us. */
+  /**
+   * Swaps adverts with a member that has just connected. Both sides know of the connection; the one
+   * with the smaller id begins, and the other only when it has heard nothing for a while.
+   */
   #greet(peer: string): void {
     if (this.#greeting.has(peer)) return
     this.#greeting.add(peer)
-    void this.#greetUntilTaken(peer).finally(() => this.#greeting.delete(peer))
+    void this.#greetUntilKnown(peer).finally(() => this.#greeting.delete(peer))
   }
 
-  async #greetUntilTaken(peer: string): Promise<void> {
+  async #greetUntilKnown(peer: string): Promise<void> {
     const { clock, members, log } = this.#components
-    for (const retryMs of [...this.#options.greetRetryMs, undefined]) {
+    const [firstMs = 0, ...retryMs] = this.#options.greetAfterMs
+    const knownBefore = this.board.peek(peer)
+    for (const waitMs of members.self < peer ? [0, firstMs, ...retryMs] : [firstMs, ...retryMs]) {
+      if (waitMs > 0) await sleep(clock, waitMs, this.#stopped.signal).catch(() => {})
+      if (this.#stopped.signal.aborted || !members.list().includes(peer)) return
+      if (this.board.peek(peer) !== knownBefore) return
       try {
-        await this.#put(peer)
-        if (this.board.peek(peer) === undefined)
-          await this.board.get(peer, { maxAgeMs: 0, deadlineMs: this.#options.answerDeadlineMs })
+        await this.#swap(peer)
         return
       } catch (error) {
         log.debug({ peer, error: messageOf(error) }, 'greeting failed')
       }
-      if (retryMs === undefined || this.#stopped.signal.aborted) return
-      await sleep(clock, retryMs, this.#stopped.signal).catch(() => {})
-      if (!members.list().includes(peer)) return
     }
   }
 

@@ -11,7 +11,9 @@ export const ADVERT_PROTOCOL: ProtocolName = 'advert/1'
 export type AdvertQuestion =
   /** "Who are you?" */
   | { kind: 'get' }
-  /** "This is me", unasked: on meeting, on change, and every so often. */
+  /** "This is me, and who are you?": on meeting. */
+  | { kind: 'swap'; advert: SignedAdvert }
+  /** "This is me", unasked: on change, and every so often. */
   | { kind: 'put'; advert: SignedAdvert }
   /** "Whom are you connected to?" */
   | { kind: 'peers' }
@@ -29,6 +31,7 @@ const PeerAddressesSchema = z.strictObject({
 
 export const AdvertQuestionSchema: z.ZodType<AdvertQuestion> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('get') }),
+  z.strictObject({ kind: z.literal('swap'), advert: SignedAdvertSchema }),
   z.strictObject({ kind: z.literal('put'), advert: SignedAdvertSchema }),
   z.strictObject({ kind: z.literal('peers') }),
 ])

@@ -13,14 +13,22 @@ export interface JoinView {
   isAlone: boolean
   /** Rounds in a row that left the table too small. */
   failures: number
+  /** Rounds in a row that did not. */
+  successes: number
 }
 
 export interface JoinTiming {
   /** Shortest and longest wait after a round that left the table too small, ms. */
   retryMinMs: number
   retryMaxMs: number
-  /** Wait after a round that did not, ms. */
-  restMs: number
+  /**
+   * Shortest and longest wait after a round that did not, ms. Short at first: of peers that start
+   * together, those who look first see only the few who were quicker.
+   */
+  restMinMs: number
+  restMaxMs: number
+  /** Longest wait while the table is below `tableWanted`, though nobody else is known, ms. */
+  smallRestMaxMs: number
   /** A table of this size is enough, or of all others known if they are fewer. */
   tableWanted: number
 }
@@ -42,7 +50,13 @@ export function addressToDial(view: JoinView, random: Random): string | undefine
 
 /** How long to wait before the next round, ms: with jitter, so that those who started together drift apart. */
 export function waitBeforeNextRound(view: JoinView, timing: JoinTiming, random: Random): number {
-  if (isSettled(view, timing)) return randomBetween(random, timing.restMs * 0.8, timing.restMs * 1.2)
-  const grown = timing.retryMinMs * 2 ** Math.min(view.failures, 16)
-  return randomBetween(random, 0.5, 1) * Math.min(grown, timing.retryMaxMs)
+  const jitter = randomBetween(random, 0.5, 1)
+  if (!isSettled(view, timing)) return jitter * doubled(timing.retryMinMs, view.failures, timing.retryMaxMs)
+  const restMaxMs = view.tableSize < timing.tableWanted ? timing.smallRestMaxMs : timing.restMaxMs
+  return jitter * doubled(timing.restMinMs, view.successes, restMaxMs)
+}
+
+/** `firstMs`, doubled `times` times, but not above `mostMs`. */
+function doubled(firstMs: number, times: number, mostMs: number): number {
+  return Math.min(firstMs * 2 ** Math.min(times, 24), mostMs)
 }

@@ -31,7 +31,7 @@ export interface JoinOptions extends JoinTiming {
   /** The first dial waits up to so long, ms: of a stampede, not all knock at once. */
   startJitterMs: number
   dialDeadlineMs: number
-  /** How long a dialled peer may take to appear in the routing table, ms. */
+  /** How long connected members may take to get into the routing table, ms. */
   tableDeadlineMs: number
   /** How long one walk to the peers closest to us may take, ms. */
   walkDeadlineMs: number
@@ -43,7 +43,9 @@ export const JOIN_OPTIONS: Readonly<Omit<JoinOptions, 'bootstrap' | 'remembered'
   startJitterMs: 250,
   retryMinMs: 200,
   retryMaxMs: 5_000,
-  restMs: 60_000,
+  restMinMs: 500,
+  restMaxMs: 60_000,
+  smallRestMaxMs: 10_000,
   dialDeadlineMs: 5_000,
   tableDeadlineMs: 3_000,
   walkDeadlineMs: 15_000,
@@ -72,6 +74,7 @@ export class Join {
   readonly #remembered: RememberedPeers
   readonly #joinedListeners = new Set<() => void>()
   #failures = 0
+  #successes = 0
   #lastError: Error | undefined
   #wasJoined = false
   #loop: Promise<void> | undefined
@@ -155,7 +158,7 @@ export class Join {
     try {
       const address = addressToDial(await this.#view(), this.#components.random)
       if (address !== undefined) await this.#dial(address, signal)
-      if (members.list().length > 0) await this.#untilInTable(signal)
+      await this.#admitMembers(signal)
       if (kademlia.tableSize > 0) await this.#walk(signal)
       this.#lastError = undefined
     } catch (error) {
@@ -165,7 +168,9 @@ export class Join {
       if (kademlia.tableSize > 0) await this.#walk(signal).catch(() => {})
     }
     for (const peer of members.list()) this.#remembered.seen(peer)
-    this.#failures = isSettled(await this.#view(), this.#options) ? 0 : this.#failures + 1
+    const settled = isSettled(await this.#view(), this.#options)
+    this.#failures = settled ? 0 : this.#failures + 1
+    this.#successes = settled ? this.#successes + 1 : 0
   }
 
   async #dial(address: string, signal: AbortSignal): Promise<void> {
@@ -176,12 +181,14 @@ export class Join {
     this.#remembered.answered(address, peer)
   }
 
-  /** A connected server appears in the table once it has answered a ping. A client never does. */
-  async #untilInTable(signal: AbortSignal): Promise<void> {
-    const { clock, kademlia } = this.#components
-    const endsAtMs = clock.nowMs() + this.#options.tableDeadlineMs
-    while (kademlia.tableSize === 0 && clock.nowMs() < endsAtMs)
-      await sleep(clock, TABLE_LOOK_EVERY_MS, signal)
+  /** Gets the members that keep the DHT into the routing table: a ping to each that is not in it yet. */
+  async #admitMembers(signal: AbortSignal): Promise<void> {
+    const { clock, kademlia, members } = this.#components
+    if (members.list().length === 0) return
+    await withDeadline(
+      { clock, ms: this.#options.tableDeadlineMs, whose: 'the pings of connected members', signal },
+      async () => void (await Promise.all(members.list().map((peer) => kademlia.admit(peer)))),
+    )
   }
 
   /** Asks for the peers closest to ourselves: those asked become known to us, and we to them. */
@@ -208,10 +215,11 @@ export class Join {
     const connected = new Set(this.#components.members.list())
     return {
       tableSize: this.#components.kademlia.tableSize,
-      othersKnown: this.#remembered.countKnown(this.#options.bootstrap),
+      othersKnown: Math.max(connected.size, this.#remembered.countKnown(this.#options.bootstrap)),
       undialled: this.#remembered.undialled(this.#options.bootstrap, connected),
       isAlone: this.#isAlone(),
       failures: this.#failures,
+      successes: this.#successes,
     }
   }
 

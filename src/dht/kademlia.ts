@@ -17,6 +17,11 @@ export interface Kademlia {
   provide(key: CID, options: LookupOptions): Promise<number>
   /** Ends saying so. Records that others hold expire by themselves. */
   stopProviding(key: CID): Promise<void>
+  /**
+   * Offers a connected peer to the routing table: kad-dht tries only once, when the peer is identified,
+   * and a ping that was late then is never repeated. Does nothing for a client of the DHT.
+   */
+  admit(peer: string): Promise<void>
   /** Takes a peer that does not answer out of the routing table: kad-dht never does so by itself. */
   evict(peer: string): Promise<void>
   /** Keeps where a peer can be dialled. */

@@ -71,13 +71,18 @@ export const HOST_TIMING: Readonly<HostTiming> = Object.freeze({
   dialMs: 3_000,
   dhtAnswerMinMs: 750,
   dhtAnswerMaxMs: 1_500,
-  connectionCheckEveryMs: 5_000,
-  connectionCheckMinMs: 5_000,
-  connectionCheckMaxMs: 10_000,
+  connectionCheckEveryMs: 15_000,
+  connectionCheckMinMs: 10_000,
+  connectionCheckMaxMs: 30_000,
   recordValidityMs: 120_000,
   recordRenewBeforeMs: 60_000,
   recordCheckEveryMs: 15_000,
 })
+
+/** Paths of a DHT query, and questions under way on each: kad-dht's 10 and 10 make a storm of a stampede. */
+const DHT_PARALLEL_QUESTIONS = 3
+/** Handshakes begun at once: more of them only make each other late. */
+const PARALLEL_DIALS_MAX = 10
 
 /**
  * Makes the libp2p node of a peer, not yet started, so that protocols can be registered before
@@ -96,6 +101,7 @@ export async function createHost(
     ...plainNode(options),
     connectionManager: {
       maxConnections: CONNECTIONS_MAX,
+      maxParallelDials: PARALLEL_DIALS_MAX,
       addressDialTimeout: timing.addressDialMs,
       dialTimeout: timing.dialMs,
       inboundConnectionThreshold: INBOUND_CONNECTIONS_PER_SECOND_MAX,
@@ -165,14 +171,19 @@ function faultTolerance(listen: readonly string[]): FaultTolerance {
 
 function kademlia(options: HostOptions, timing: HostTiming): ReturnType<typeof kadDHT> {
   const answerTimeout = { minTimeout: timing.dhtAnswerMinMs, maxTimeout: timing.dhtAnswerMaxMs }
+  // Nobody waits for these pings; one that is given up too soon wastes the handshake it has begun.
+  const pingTimeout = { minTimeout: timing.connectionCheckMinMs, maxTimeout: timing.connectionCheckMaxMs }
   return kadDHT({
     protocol: kademliaId(options.swarm),
     clientMode: options.dhtMode === 'client',
     peerInfoMapper: mapPeerInfo,
     allowQueryWithZeroPeers: true,
+    alpha: DHT_PARALLEL_QUESTIONS,
+    disjointPaths: DHT_PARALLEL_QUESTIONS,
     networkDialTimeout: answerTimeout,
-    pingNewContactTimeout: answerTimeout,
-    pingOldContactTimeout: answerTimeout,
+    pingNewContactTimeout: pingTimeout,
+    pingOldContactTimeout: pingTimeout,
+    pingNewContactConcurrency: DHT_PARALLEL_QUESTIONS,
     reprovide: {
       validity: timing.recordValidityMs,
       threshold: timing.recordRenewBeforeMs,

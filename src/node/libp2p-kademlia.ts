@@ -6,18 +6,29 @@ import type { PeerAddresses } from '../dht/members.ts'
 import { dropLoopbackWhenOthersExist, parseAddress } from './libp2p-addresses.ts'
 import { parsePeerId } from './libp2p-dial.ts'
 import type { HostNode } from './libp2p-host.ts'
+import { kademliaId } from './libp2p-protocols.ts'
 
-/** `remove` is public in kad-dht 16.4.5 but missing from its types. */
-type RemovableTable = { size: number; remove(peer: PeerId): Promise<void> }
+/** These are public in kad-dht 16.4.5 but missing from its types. */
+interface FullRoutingTable {
+  size: number
+  add(peer: PeerId): Promise<void>
+  remove(peer: PeerId): Promise<void>
+}
 
 /** dht/'s Kademlia over @libp2p/kad-dht. */
 export class Libp2pKademlia implements Kademlia {
   readonly #node: HostNode
   readonly #dht: SingleKadDHT
+  readonly #protocol: string
 
-  constructor(node: HostNode) {
+  constructor(node: HostNode, options: { swarm: string }) {
     this.#node = node
     this.#dht = node.services.dht as SingleKadDHT
+    this.#protocol = kademliaId(options.swarm)
+  }
+
+  get #table(): FullRoutingTable {
+    return this.#dht.routingTable as FullRoutingTable
   }
 
   get tableSize(): number {
@@ -48,8 +59,13 @@ export class Libp2pKademlia implements Kademlia {
     await this.#dht.cancelReprovide(key)
   }
 
+  async admit(peer: string): Promise<void> {
+    const known = await this.#node.peerStore.get(parsePeerId(peer)).catch(() => undefined)
+    if (known?.protocols.includes(this.#protocol) === true) await this.#table.add(known.id)
+  }
+
   async evict(peer: string): Promise<void> {
-    await (this.#dht.routingTable as RemovableTable).remove(parsePeerId(peer))
+    if (this.#node.status === 'started') await this.#table.remove(parsePeerId(peer))
   }
 
   async learn({ peer, addresses }: PeerAddresses): Promise<void> {

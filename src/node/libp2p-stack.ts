@@ -47,7 +47,7 @@ export class Libp2pStack {
       { node, members: this.members, lanes: this.lanes, clock, log },
       { swarm, closeDeadlineMs: options.closeDeadlineMs ?? 10_000 },
     )
-    this.kademlia = new Libp2pKademlia(node)
+    this.kademlia = new Libp2pKademlia(node, { swarm })
   }
 
   /** Throws `config-invalid`. */
