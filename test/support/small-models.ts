@@ -7,6 +7,7 @@ import { readModel, type OnnxModel } from '../../src/inference/onnx/onnx-reader.
 import { buildLlamaGraph, type LlamaAttention } from '../../src/inference/onnx/llama-graph.ts'
 import { randomWeights, type LlamaShape } from '../../src/inference/onnx/llama-weights.ts'
 import { writeModel } from '../../src/inference/onnx/onnx-writer.ts'
+import { quantizeGraph } from './quantized-graph.ts'
 import { greatest } from '../../src/inference/sampling.ts'
 import type { TokenModel, TokenSequence } from '../../src/inference/token-model.ts'
 
@@ -15,14 +16,18 @@ export interface SmallModel {
   seed: number
   attention: LlamaAttention
   externalData?: boolean
+  /** 8-bit weights, with activations quantized while it runs. */
+  isQuantized?: boolean
 }
 
 /** Writes onnx/model.onnx under a new folder of the system's temporary one; returns its path. */
-export function writeSmallModel({ shape, seed, attention, externalData = false }: SmallModel): string {
+export function writeSmallModel(model: SmallModel): string {
+  const { shape, seed, attention, externalData = false, isQuantized = false } = model
   const folder = join(mkdtempSync(join(tmpdir(), 'hearth-model-')), 'onnx')
   mkdirSync(folder)
   const path = join(folder, 'model.onnx')
-  writeModel(buildLlamaGraph(shape, randomWeights(seed), attention), path, { externalData })
+  const graph = buildLlamaGraph(shape, randomWeights(seed), attention)
+  writeModel(isQuantized ? quantizeGraph(graph) : graph, path, { externalData })
   writeFileSync(join(folder, 'shape.json'), JSON.stringify(shape))
   return path
 }

@@ -10,6 +10,9 @@ import type { ByteSource } from './protobuf.ts'
 /** Operators with the forms that we write: Split and Unsqueeze with their sizes and axes as inputs. */
 const OPERATOR_SET_MIN = 13
 
+/** From here on, ReduceMax has its axes as an input, as ReduceSum had before. */
+const REDUCE_AXES_AS_INPUT_FROM = 18
+
 /** What a head may do to its logits. */
 const ELEMENTWISE = new Set(['Cast', 'Identity', 'Mul', 'Div', 'Add', 'Sub', 'Tanh'])
 
@@ -24,6 +27,10 @@ const HEAD_OPERATORS = new Set([
 
 /** A quantized product, whose states were quantized by a node before it. */
 const QUANTIZED_PRODUCTS = new Set(['MatMulInteger', 'MatMulIntegerToFloat'])
+
+/** 8-bit activations lie 127 levels on either side of the middle. */
+const INT8_MIDDLE = 128
+const INT8_LEVELS = 127
 
 export const LOGITS_OUTPUT = 'hearth_logits'
 
@@ -46,12 +53,13 @@ export function rewriteToDelta(
   source: ByteSource,
   fileName: string,
 ): DeltaModel {
-  checkModel(model)
   const edit = new GraphEdit(model)
+  checkModel(model, edit.operatorSet)
   declareInputs(edit, model, decoder)
   const news =
     decoder.attention === 'grouped-query' ? replaceAttention(edit, model, decoder) : tapCaches(edit, decoder)
   cutLogits(edit, model, decoder)
+  for (const node of model.nodes) if (node.operator === 'DynamicQuantizeLinear') quantizeByRow(edit, node)
   const { keyValueHeads, headSize } = decoder.kvShape
   const newKeys = news.map(({ key }) => key)
   const newValues = news.map(({ value }) => value)
@@ -66,9 +74,8 @@ export function rewriteToDelta(
   return { bytes: edit.encode(source, fileName), inputs, newKeys, newValues }
 }
 
-function checkModel(model: OnnxModel): void {
-  const version = new Map(model.operatorSets).get('') ?? new Map(model.operatorSets).get('ai.onnx') ?? 0
-  if (version < OPERATOR_SET_MIN) throw unsupported(`it is of operator set ${version}`)
+function checkModel(model: OnnxModel, operatorSet: number): void {
+  if (operatorSet < OPERATOR_SET_MIN) throw unsupported(`it is of operator set ${operatorSet}`)
   if (model.nodes.some(({ hasSubgraph }) => hasSubgraph)) throw unsupported('it has branches or loops')
 }
 
@@ -132,6 +139,29 @@ function tapCaches(edit: GraphEdit, { kvShape, cacheType }: Decoder): NewRows[] 
     key: tap(layer, 'key'),
     value: tap(layer, 'value'),
   }))
+}
+
+/**
+ * Gives each position a scale of its own. ONNX's operator has one for the whole tensor, so that what a row
+ * gets depends on its batch mates. What follows multiplies by the scale, which may be a column as well.
+ */
+function quantizeByRow(edit: GraphEdit, node: ModelNode): void {
+  const [states = ''] = edit.inputsOf(node)
+  const [quantized = '', scale = '', zeroPoint = ''] = node.outputs
+  const { builder } = edit
+  edit.replace(node, () => {
+    const middle = builder.tensor(`${zeroPoint}_middle`, 'uint8', [], () => Uint8Array.of(INT8_MIDDLE))
+    const absolute = builder.node('Abs', [states])
+    const greatest =
+      edit.operatorSet < REDUCE_AXES_AS_INPUT_FROM
+        ? builder.node('ReduceMax', [absolute], { attributes: { axes: [-1], keepdims: 1 } })
+        : builder.node('ReduceMax', [absolute, builder.integers([-1])], { attributes: { keepdims: 1 } })
+    const bounded = builder.node('Max', [greatest, builder.float(1e-8)])
+    builder.namedNode('Mul', [bounded, builder.float(1 / INT8_LEVELS)], [scale])
+    const scaled = builder.node('Div', [states, scale])
+    builder.namedNode('QuantizeLinear', [scaled, builder.float(1), middle], [quantized])
+    builder.namedNode('Identity', [middle], [zeroPoint])
+  })
 }
 
 /** Computes the head for each row's last token only: [rows, 1, vocabulary] instead of every position's. */

@@ -24,12 +24,20 @@ export class GraphEdit {
   readonly #initializers: ReadonlyMap<string, ModelTensor>
   readonly #nodes: EditNode[]
   readonly #producers = new Map<string, ModelNode>()
+  /** Nodes of the original graph that have been given other inputs. */
+  readonly #renamed = new Map<ModelNode, ModelNode>()
 
   constructor(model: OnnxModel) {
     this.#model = model
     this.#nodes = [...model.nodes]
     this.#initializers = new Map(model.initializers.map((tensor) => [tensor.name, tensor]))
     for (const node of model.nodes) for (const output of node.outputs) this.#producers.set(output, node)
+  }
+
+  /** The version of ONNX's own operators that the model is written for; 0 when it does not tell. */
+  get operatorSet(): number {
+    const versions = new Map(this.#model.operatorSets)
+    return versions.get('') ?? versions.get('ai.onnx') ?? 0
   }
 
   /** The node of the original graph that makes `value`; undefined for inputs and weights. */
@@ -42,6 +50,11 @@ export class GraphEdit {
     return this.#initializers.has(value) || this.#producers.get(value)?.operator === 'Constant'
   }
 
+  /** What `node` takes by now. */
+  inputsOf(node: ModelNode): readonly string[] {
+    return this.#current(node)?.inputs ?? node.inputs
+  }
+
   /** Puts the nodes that `build` makes with `builder` before all others. */
   prepend(build: () => void): void {
     this.#nodes.unshift(...this.#collect(build))
@@ -50,7 +63,9 @@ export class GraphEdit {
   /** Puts them where `node` was. They must make its outputs that are still used. */
   replace(node: ModelNode, build: () => void): void {
     const made = this.#collect(build)
-    this.#nodes.splice(this.#nodes.indexOf(node), 1, ...made)
+    const current = this.#current(node)
+    if (current === undefined) throw new RangeError(`${node.name} is not in the graph any more`)
+    this.#nodes.splice(this.#nodes.indexOf(current), 1, ...made)
   }
 
   /** Puts them right before the first of the nodes that take `value`, which then take another instead. */
@@ -62,7 +77,9 @@ export class GraphEdit {
     const first = this.#nodes.findIndex((node) => takers.has(node as ModelNode))
     for (const [index, node] of this.#nodes.entries()) {
       if (takers.has(node as ModelNode)) {
-        this.#nodes[index] = renameInput(node as ModelNode, value, replacement)
+        const renamed = renameInput(node as ModelNode, value, replacement)
+        this.#nodes[index] = renamed
+        this.#renamed.set(node as ModelNode, renamed)
       }
     }
     this.#nodes.splice(first, 0, ...made)
@@ -103,6 +120,11 @@ export class GraphEdit {
       nodes: this.#nodes,
     }
     return encodeModel(graph, this.#versions())
+  }
+
+  #current(node: ModelNode): ModelNode | undefined {
+    const current = this.#renamed.get(node) ?? node
+    return this.#nodes.includes(current) ? current : undefined
   }
 
   #versions(): { irVersion: number; operatorSets: [string, number][] } {

@@ -47,6 +47,8 @@ export interface Initializer {
 }
 
 export interface GraphNode {
+  /** Unique in its model; by default the operator and its place. */
+  name?: string
   operator: string
   inputs: readonly string[]
   outputs: readonly string[]
@@ -118,7 +120,7 @@ function encodeNode(node: GraphNode, index: number): Message {
   const message = new Message()
   for (const input of node.inputs) message.text(1, input)
   for (const output of node.outputs) message.text(2, output)
-  message.text(3, `${node.operator}_${index}`).text(4, node.operator)
+  message.text(3, node.name ?? `${node.operator}_${index}`).text(4, node.operator)
   for (const [name, value] of Object.entries(node.attributes))
     message.message(5, encodeAttribute(name, value))
   return node.domain === '' ? message : message.text(7, node.domain)
@@ -292,7 +294,8 @@ export class GraphBuilder {
     options: NodeOptions = {},
   ): void {
     const { attributes = {}, domain = '' } = options
-    this.graph.nodes.push({ operator, inputs, outputs, attributes, domain })
+    const name = this.#prefix === '' ? {} : { name: `${this.#prefix}${operator}_${this.graph.nodes.length}` }
+    this.graph.nodes.push({ ...name, operator, inputs, outputs, attributes, domain })
   }
 
   /** Adds a node with one output, and returns that output's name. */
