@@ -1,63 +1,7 @@
 // Decides which contexts are loaded under a bound on memory: who waits, what makes room for whom. Pure:
 // time comes in with every event. docs/decisions/residency.md says where the constants come from.
 import { roomFor, spentRoom, stayMs } from './residency-room-core.ts'
-
-export interface ResidencyOptions {
-  /** Memory of all loaded contexts together, bytes. */
-  memoryBytesMax: number
-  /** Contexts loaded at once. */
-  contextsMax: number
-  /** Acquirers that may wait for room. */
-  waitersMax: number
-  /** A context stays this long once it is loaded, whoever else waits, ms … */
-  stayMsMin: number
-  /** … and this many times as long as its loading took. */
-  stayPerLoad: number
-  /** A context that was used this recently makes room only for one that has waited for `patienceMs`, ms. */
-  idleMsMin: number
-  /** Who has waited this long takes the room of contexts in use: they take no new uses, and go after the last. */
-  patienceMs: number
-  /** In choosing what goes: how many ms of recent use one ms of loading is worth. */
-  reloadWeight: number
-}
-
-/** A context loads for at most a tenth of the time, however demand alternates: 1 / (1 + stayPerLoad). */
-export const RESIDENCY_DEFAULTS: Omit<ResidencyOptions, 'memoryBytesMax'> = {
-  contextsMax: 16,
-  waitersMax: 256,
-  stayMsMin: 5_000,
-  stayPerLoad: 9,
-  idleMsMin: 2_000,
-  patienceMs: 5_000,
-  reloadWeight: 30,
-}
-
-/**
- * `loading` → `loaded` → `closing`: no new uses, its last ones are running → `leaving`: its process is
- * being ended. Until that is gone its memory counts.
- */
-export type ResidentPhase = 'loading' | 'loaded' | 'closing' | 'leaving'
-
-export interface Resident {
-  contextId: string
-  phase: ResidentPhase
-  /** An estimate until its first measurement, then the most that was measured. */
-  bytes: number
-  isMeasured: boolean
-  /** Tickets of the uses that have not ended. */
-  uses: Set<number>
-  loadBeganMs: number
-  loadMs: number
-  loadedMs: number
-  usedMs: number
-}
-
-export interface Waiter {
-  ticket: number
-  contextId: string
-  bytes: number
-  sinceMs: number
-}
+import type { Residency, Resident } from './residency-state-core.ts'
 
 export type ResidencyEvent =
   /** Somebody wants to use a context. `estimateBytes` stands for its size until that was measured. */
@@ -77,7 +21,7 @@ export type ResidencyEvent =
 export type ResidencyEffect =
   /** The ticket is a use of the context now, which is loaded or loads. */
   | { kind: 'grant'; ticket: number; contextId: string }
-  | { kind: 'refuse'; ticket: number; why: string }
+  | { kind: 'refuse'; ticket: number; contextId: string; why: string }
   /** Load it, and say `loaded` or `failed`. `ticket` is whom it is loaded for. */
   | { kind: 'load'; contextId: string; ticket: number }
   /** It was loaded and is to go: nobody shall count on it any more. */
@@ -85,27 +29,7 @@ export type ResidencyEffect =
   /** End its process, and say `unloaded`. */
   | { kind: 'unload'; contextId: string }
 
-export interface Residency {
-  readonly options: ResidencyOptions
-  readonly residents: Map<string, Resident>
-  /** In the order in which they came. */
-  readonly waiters: Waiter[]
-  /** The use or the wait of each ticket: its context. */
-  readonly tickets: Map<number, string>
-  /** What contexts measured when they were last loaded; the oldest is forgotten. */
-  readonly sizes: Map<string, number>
-}
-
 const SIZES_REMEMBERED_MAX = 1_024
-
-/** Throws RangeError. */
-export function createResidency(options: ResidencyOptions): Residency {
-  for (const [name, value] of Object.entries(options)) {
-    const least = name.endsWith('Max') ? 1 : 0
-    if (!(value >= least)) throw new RangeError(`${name} must be at least ${least}, got ${value}`)
-  }
-  return { options, residents: new Map(), waiters: [], tickets: new Map(), sizes: new Map() }
-}
 
 /** One event in, what to do about it out. The only function that changes a residency. */
 export function stepResidency(state: Residency, event: ResidencyEvent, nowMs: number): ResidencyEffect[] {
@@ -161,7 +85,7 @@ function acquire(
   if (resident?.phase === 'loading' || resident?.phase === 'loaded') {
     return grant(state, resident, ticket, nowMs, effects)
   }
-  const refuse = (why: string): void => void effects.push({ kind: 'refuse', ticket, why })
+  const refuse = (why: string): void => void effects.push({ kind: 'refuse', ticket, contextId, why })
   if (estimateBytes > memoryBytesMax) {
     return refuse(`it needs about ${estimateBytes} bytes of memory, and contexts may have ${memoryBytesMax}`)
   }
@@ -243,26 +167,22 @@ function shrink(state: Residency, effects: ResidencyEffect[]): void {
     leave(resident, 'loaded contexts have grown over the bound on memory', effects)
 }
 
+/** In their order; those who want a context that is loaded for the first of them get it with him. */
 function serveWaiters(state: Residency, nowMs: number, effects: ResidencyEffect[]): void {
   const { residents, waiters } = state
   for (let [first] = waiters; first !== undefined; [first] = waiters) {
     const { ticket, contextId, bytes } = first
-    const resident = residents.get(contextId)
-    if (resident?.phase === 'loading' || resident?.phase === 'loaded') {
-      waiters.shift()
-      grant(state, resident, ticket, nowMs, effects)
-      continue
-    }
     // It is on its way out: it comes back when it is gone.
-    if (resident !== undefined) return
+    if (residents.has(contextId)) return
     const room = roomFor(state, first, nowMs)
     for (const victim of room.close) close(victim, `it made room for context ${contextId}`, effects)
     if (!room.isFree) return
-    waiters.shift()
-    const loading = newResident(contextId, bytes, nowMs)
-    residents.set(contextId, loading)
+    const resident = newResident(contextId, bytes, nowMs)
+    residents.set(contextId, resident)
     effects.push({ kind: 'load', contextId, ticket })
-    grant(state, loading, ticket, nowMs, effects)
+    const served = waiters.filter((waiter) => waiter.contextId === contextId)
+    waiters.splice(0, waiters.length, ...waiters.filter((waiter) => waiter.contextId !== contextId))
+    for (const waiter of served) grant(state, resident, waiter.ticket, nowMs, effects)
   }
 }
 

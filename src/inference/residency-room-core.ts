@@ -1,5 +1,5 @@
 // Chooses what makes room for a context: part of residency-core.ts. Changes nothing.
-import type { Residency, ResidencyOptions, Resident, Waiter } from './residency-core.ts'
+import type { Residency, ResidencyOptions, Resident, Waiter } from './residency-state-core.ts'
 
 export interface Room {
   /** Whether the waiter's context can be loaded now. */
