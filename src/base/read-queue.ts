@@ -10,7 +10,8 @@ export class ReadQueue {
 
   push(bytes: Uint8Array): void {
     if (bytes.byteLength === 0) return
-    this.#parts.push(bytes)
+    // Never a Buffer, whose slice() is a view where that of a Uint8Array is a copy.
+    this.#parts.push(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
     this.#byteLength += bytes.byteLength
   }
 

@@ -22,6 +22,7 @@ export interface StackOptions extends HostOptions {
   bulkIdleMs?: number
   closeDeadlineMs?: number
   foreignGraceMs?: number
+  identifyDeadlineMs?: number
 }
 
 /** Everything of libp2p that a peer needs, in the order in which it must be started. */
@@ -40,7 +41,11 @@ export class Libp2pStack {
     this.node = node
     this.members = new Libp2pMembers(
       { node, clock, log },
-      { ...MEMBERS_OPTIONS, swarm, foreignGraceMs: options.foreignGraceMs ?? MEMBERS_OPTIONS.foreignGraceMs },
+      {
+        swarm,
+        identifyDeadlineMs: options.identifyDeadlineMs ?? MEMBERS_OPTIONS.identifyDeadlineMs,
+        foreignGraceMs: options.foreignGraceMs ?? MEMBERS_OPTIONS.foreignGraceMs,
+      },
     )
     this.lanes = new Libp2pLanes({ node, clock, log }, { swarm, bulkIdleMs: options.bulkIdleMs ?? 30_000 })
     this.network = new Libp2pNetwork(
