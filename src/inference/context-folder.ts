@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { HearthError, messageOf } from '../base/errors.ts'
 import { CONTEXT_JSON_BYTES_MAX } from '../base/limits.ts'
+import type { Pooling } from './encoder-model.ts'
 
 type TokenIds = number | number[]
 
@@ -140,6 +141,29 @@ async function readOptional(folder: string, name: string): Promise<string | unde
     throw new HearthError('context-invalid', `${name}: ${found.size} bytes, over ${CONTEXT_JSON_BYTES_MAX}`)
   }
   return await readFile(path, 'utf8')
+}
+
+const POOLING: z.ZodType<PoolingConfig> = z.looseObject({
+  pooling_mode_cls_token: z.boolean().nullish(),
+  pooling_mode_lasttoken: z.boolean().nullish(),
+})
+
+interface PoolingConfig {
+  pooling_mode_cls_token?: boolean | null | undefined
+  pooling_mode_lasttoken?: boolean | null | undefined
+}
+
+const MODULES: z.ZodType<{ type: string }[]> = z.array(z.looseObject({ type: z.string() }))
+
+/** How sentence-transformers' files say that vectors are made; without them the mean, of length 1. */
+export async function readPooling(folder: string): Promise<Pooling> {
+  const pooling = await readJson(folder, '1_Pooling/config.json', POOLING, {})
+  const modules = await readJson(folder, 'modules.json', MODULES, [{ type: 'Normalize' }])
+  const other = pooling.pooling_mode_lasttoken === true ? 'last' : 'mean'
+  return {
+    kind: pooling.pooling_mode_cls_token === true ? 'first' : other,
+    normalizes: modules.some(({ type }) => type.endsWith('Normalize')),
+  }
 }
 
 /** What follows `model` in a file's name, best first: what is exact, then what is small. */

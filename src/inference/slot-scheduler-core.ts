@@ -244,6 +244,6 @@ export function capacityFor(length: number): number {
 }
 
 /** Lengths of one class differ by at most a fifth. */
-function lengthClass(length: number): number {
+export function lengthClass(length: number): number {
   return Math.ceil(Math.log2(Math.max(8, length)) * 4)
 }

@@ -4,12 +4,14 @@ import { isHearthError, messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { findModelFile, readContextFiles, type ContextFiles } from '../context-folder.ts'
 import { DeltaGraph, type DeltaSource } from '../delta-graph.ts'
-import type { EngineName, EngineOptions, LoadEngine } from '../engine.ts'
+import { isEncoder } from '../encoder-model.ts'
+import type { EngineFacts, EngineName, EngineOptions, LoadEngine } from '../engine.ts'
+import { EmbeddingEngine } from './embedding-engine.ts'
 import { KvStore } from '../kv-store.ts'
 import { graphHash, numericClassOf } from '../numeric-class.ts'
 import { ORT_VERSION } from '../onnx-session.ts'
 import { describeDecoder } from '../onnx/decoder.ts'
-import { readModel } from '../onnx/onnx-reader.ts'
+import { readModel, type OnnxModel } from '../onnx/onnx-reader.ts'
 import { FileSource } from '../onnx/protobuf.ts'
 import { PresentGraph } from '../present-graph.ts'
 import { SlotModel, type SlotModelOptions } from '../slot-model.ts'
@@ -35,25 +37,46 @@ export const loadOrtEngine: LoadEngine = async (folder, options, components) => 
   const { path, dtype } = await findModelFile(folder, options.dtype)
   using source = new FileSource(path)
   const model = readModel(source)
+  const isEmbedding = options.engine === 'embeddings' || (options.engine === 'auto' && isEncoder(model))
+  const describe = (engine: EngineFacts['engine'], dtypeUsed: string): Promise<EngineFacts> =>
+    factsOf({ engine, dtype: dtypeUsed, model, files, options })
+  if (isEmbedding) {
+    const { threads } = options
+    return await EmbeddingEngine.open(
+      { folder, path, model, files, threads },
+      await describe('embeddings', dtype),
+    )
+  }
   const decoder = describeDecoder(model, files.config.vocab_size)
   const { graph, engine } = await openGraph({ path, model, source, decoder }, options, components.log)
-  const contextLengthMax = contextLengthOf(files, options.contextLengthMax)
+  const isUnpacked = options.skipsPrepacking === true && engine === 'ort-delta'
+  const facts = {
+    ...(await describe(engine, isUnpacked ? `${dtype}-unpacked` : dtype)),
+    engine,
+    vocabularySize: graph.vocabularySize,
+  }
+  const slotModel = new SlotModel(graph, facts, limitsOf(graph, facts.contextLengthMax))
+  return new TextEngine({ model: slotModel, ...components }, files)
+}
+
+interface FactsParts {
+  engine: EngineFacts['engine']
+  dtype: string
+  model: OnnxModel
+  files: ContextFiles
+  options: EngineOptions
+}
+
+async function factsOf({ engine, dtype, model, files, options }: FactsParts): Promise<EngineFacts> {
   const numericClass = await numericClassOf({
     engine,
     engineVersion: ORT_VERSION,
     executionProvider: 'cpu',
-    dtype: options.skipsPrepacking === true && engine === 'ort-delta' ? `${dtype}-unpacked` : dtype,
+    dtype,
     graphHash: graphHash(model),
   })
-  const facts: TokenModelFacts = {
-    slots: options.slots ?? SLOTS_DEFAULT,
-    engine,
-    contextLengthMax,
-    vocabularySize: graph.vocabularySize,
-    numericClass,
-  }
-  const slotModel = new SlotModel(graph, facts, limitsOf(graph, contextLengthMax))
-  return new TextEngine({ model: slotModel, ...components }, files)
+  const contextLengthMax = contextLengthOf(files, options.contextLengthMax)
+  return { slots: options.slots ?? SLOTS_DEFAULT, engine, contextLengthMax, numericClass }
 }
 
 interface OpenedGraph {

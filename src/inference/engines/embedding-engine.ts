@@ -1,0 +1,76 @@
+// The engine of embedding models: texts become vectors.
+import { HearthError, isHearthError } from '../../base/errors.ts'
+import { readPooling, type ContextFiles } from '../context-folder.ts'
+import { readEmbeddingRequest, writeEmbeddings } from '../embedding-request.ts'
+import { checkEncoder, EncoderModel } from '../encoder-model.ts'
+import type { Engine, EngineFacts, EngineRequest, EngineResult } from '../engine.ts'
+import { openSession } from '../onnx-session.ts'
+import type { OnnxModel } from '../onnx/onnx-reader.ts'
+import { TextCodec } from '../text-codec.ts'
+import { refusal } from '../text-engine.ts'
+
+const TOKENS_PER_STEP_MAX = 2_048
+
+export interface EmbeddingContext {
+  folder: string
+  path: string
+  model: OnnxModel
+  files: ContextFiles
+  threads: number
+}
+
+export class EmbeddingEngine implements Engine {
+  readonly facts: EngineFacts
+  readonly #model: EncoderModel
+  readonly #codec: TextCodec
+
+  private constructor(model: EncoderModel, codec: TextCodec, facts: EngineFacts) {
+    this.#model = model
+    this.#codec = codec
+    this.facts = facts
+  }
+
+  /** Throws `model-unsupported` or `context-invalid`. */
+  static async open(context: EmbeddingContext, facts: EngineFacts): Promise<EmbeddingEngine> {
+    const output = checkEncoder(context.model)
+    const codec = new TextCodec(context.files)
+    const pooling = await readPooling(context.folder)
+    const session = await openSession({ model: context.path }, { threads: context.threads })
+    const batches = { rowsMax: facts.slots, tokensMax: TOKENS_PER_STEP_MAX }
+    return new EmbeddingEngine(new EncoderModel(session, output, pooling, batches), codec, facts)
+  }
+
+  async run(
+    request: EngineRequest,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<EngineResult> {
+    signal?.throwIfAborted()
+    try {
+      const embedding = readEmbeddingRequest(request)
+      const texts = embedding.inputs.map((input) => this.#tokensOf(input))
+      const vectors = await Promise.all(texts.map((tokens) => this.#model.encode(tokens, signal)))
+      const promptTokens = texts.reduce((sum, tokens) => sum + tokens.length, 0)
+      return writeEmbeddings(embedding, vectors, promptTokens)
+    } catch (error) {
+      if (isHearthError(error, 'request-invalid')) return refusal(error)
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#model.close()
+  }
+
+  #tokensOf(input: string | number[]): number[] {
+    const tokens = typeof input === 'string' ? this.#codec.encodeText(input) : input
+    const { contextLengthMax } = this.facts
+    if (tokens.length === 0) throw new HearthError('request-invalid', 'the input is empty')
+    if (tokens.length > contextLengthMax) {
+      throw new HearthError(
+        'request-invalid',
+        `the input has ${tokens.length} tokens; it may have ${contextLengthMax}`,
+      )
+    }
+    return tokens
+  }
+}
