@@ -1,4 +1,15 @@
-import { constants, copyFile, link, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import {
+  type FileHandle,
+  constants,
+  copyFile,
+  link,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises'
 import { fileChunks } from './chunk-map.ts'
 import { FILE_MODE, asDiskError, bytesEqual, readAt, sha256, syncFile, syncFolder } from './disk.ts'
 import type { ContextFile } from './manifest.ts'
@@ -88,7 +99,7 @@ export class BlobStore {
       return partial.held.has(indexInFile) ? await partial.read(indexInFile) : undefined
     }
     const { offset, length } = fileChunks(file).chunk(indexInFile)
-    const blob = await open(this.#components.paths.blob(file), 'r').catch(() => undefined)
+    const blob = await openIfThere(this.#components.paths.blob(file))
     if (blob === undefined) return undefined
     try {
       return await readAt(blob, offset, length)
@@ -162,6 +173,15 @@ export class BlobStore {
       throw asDiskError(error, path)
     }
     this.#complete.add(gridKeyOf(file))
+  }
+}
+
+async function openIfThere(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, 'r')
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
   }
 }
 

@@ -1,16 +1,16 @@
-import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
+import { readFile, readdir, rm } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { HearthError, messageOf } from '../base/errors.ts'
+import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { BlobStore } from './blob-store.ts'
 import { readBootId } from './boot-id.ts'
+import { isFolderWhole, placeFolder } from './context-folder.ts'
 import { ContextNames, requireName } from './context-names.ts'
-import { FOLDER_MODE, type WritableAt, asDiskError, replaceFile, requireRoom, syncFolder } from './disk.ts'
+import { type WritableAt, replaceFile, requireRoom } from './disk.ts'
 import { HeldContext } from './held-context.ts'
 import { type FolderCopy, copyFolder } from './import-folder.ts'
 import {
+  type ContextFile,
   type RuntimeInfo,
   bytesOf,
   contextIdOf,
@@ -127,7 +127,7 @@ export class ContextStore {
   async import(folder: string, options: ImportOptions = {}): Promise<ImportResult> {
     if (options.name !== undefined) requireName(options.name)
     return await this.#inTurn(async () => {
-      const target = await this.#makeIncoming()
+      const target = await this.#paths.makeIncoming()
       try {
         const copy = await copyFolder(folder, target, {
           runtime: options.runtime,
@@ -254,12 +254,21 @@ export class ContextStore {
     })
   }
 
-  /** Seals all files of a context whose chunks are all held, and puts its folder in place. */
+  /**
+   * Seals all files of a context whose chunks are all held, and puts its folder in place. Throws
+   * `data-corrupt` when the disk lost some of them meanwhile (the next fetch gets those), `context-invalid`
+   * when the manifest contradicts itself, or `disk-full`.
+   */
   async complete(contextId: string): Promise<void> {
     await this.#inTurn(async () => {
       const context = this.#contexts.get(contextId)
       if (context === undefined) throw new RangeError(`context ${contextId} was never begun`)
-      await context.seal()
+      try {
+        await context.seal()
+      } catch (error) {
+        if (isHearthError(error, 'data-corrupt')) await this.#reload(context)
+        throw error
+      }
       await this.#store(context)
     })
   }
@@ -290,7 +299,7 @@ export class ContextStore {
   async #add(contextId: string, manifestBytes: Uint8Array): Promise<HeldContext> {
     decodeManifest(manifestBytes, contextId)
     const path = this.#paths.manifest(contextId)
-    await replaceFile(path, join(this.#paths.of('incoming'), randomBytes(8).toString('hex')), manifestBytes)
+    await replaceFile(path, this.#paths.newIncoming(), manifestBytes)
     return await this.#remember(contextId, manifestBytes)
   }
 
@@ -298,57 +307,48 @@ export class ContextStore {
     const manifest = decodeManifest(manifestBytes, contextId)
     const context = new HeldContext(this.#blobsOrThrow(), contextId, manifest, manifestBytes)
     await context.load()
+    context.onDamage = (file) => void this.#inTurn(() => this.#onDamage(file)).catch(() => {})
     this.#contexts.set(contextId, context)
     this.#tellOfGrowth(context)
     return context
+  }
+
+  /** A complete file turned out to be damaged: it is dropped, and so is the claim to every context with it. */
+  async #onDamage(file: ContextFile): Promise<void> {
+    if (!this.#blobsOrThrow().isComplete(file)) return
+    this.#components.log.error(
+      { path: file.path },
+      'a stored file is damaged on disk; it has to be fetched again',
+    )
+    await this.#blobsOrThrow().remove(file)
+    const key = gridKeyOf(file)
+    for (const context of this.#contexts.values()) {
+      if (context.gridKeys().includes(key)) await this.#reload(context)
+    }
+  }
+
+  /** Looks at the disk anew. */
+  async #reload(context: HeldContext): Promise<void> {
+    context.close()
+    await this.#remember(context.contextId, context.manifestBytes)
+    this.#tell(context.contextId)
   }
 
   /** A manifest that is damaged is as good as none: the context has to be fetched or imported again. */
   async #loadContext(contextId: string): Promise<void> {
     try {
       const context = await this.#remember(contextId, await readFile(this.#paths.manifest(contextId)))
-      context.isStored = context.held.isFull && (await this.#folderIsWhole(context))
+      context.isStored = context.held.isFull && (await isFolderWhole(this.#paths, context))
     } catch (error) {
       this.#components.log.error({ contextId, error: messageOf(error) }, 'context on disk cannot be used')
     }
   }
 
-  async #folderIsWhole(context: HeldContext): Promise<boolean> {
-    const folder = this.#paths.contextFolder(context.contextId)
-    for (const { path, size } of context.manifest.files) {
-      const stats = await stat(join(folder, path)).catch(() => undefined)
-      if (stats?.size !== size) return false
-    }
-    return true
-  }
-
-  /** Builds the folder aside and renames it: it is there whole or not at all. */
   async #store(context: HeldContext): Promise<void> {
     if (context.isStored) return
-    const aside = await this.#makeIncoming()
-    const folder = this.#paths.contextFolder(context.contextId)
-    try {
-      for (const file of context.manifest.files) {
-        const target = join(aside, file.path)
-        await mkdir(dirname(target), { recursive: true, mode: FOLDER_MODE })
-        await this.#blobsOrThrow().place(file, target)
-      }
-      await this.#blobsOrThrow().sync()
-      await rm(folder, { recursive: true, force: true })
-      await rename(aside, folder)
-      await syncFolder(dirname(folder))
-    } catch (error) {
-      await rm(aside, { recursive: true, force: true })
-      throw asDiskError(error, folder)
-    }
+    await placeFolder(this.#paths, this.#blobsOrThrow(), context)
     context.isStored = true
     this.#tell(context.contextId)
-  }
-
-  async #makeIncoming(): Promise<string> {
-    const path = join(this.#paths.of('incoming'), randomBytes(8).toString('hex'))
-    await mkdir(path, { recursive: true, mode: FOLDER_MODE })
-    return path
   }
 
   #tellOfGrowth(context: HeldContext): void {

@@ -17,6 +17,8 @@ export class HeldContext {
   readonly bytesTotal: number
   /** Whether the folder is in place. */
   isStored = false
+  /** Told of a file that was found damaged on disk. */
+  onDamage: (file: ContextFile) => void = () => {}
   #heldBytes = 0
   readonly #blobs: BlobStore
   #listeners = new Set<(chunk: number) => void>()
@@ -98,13 +100,19 @@ export class HeldContext {
     return isNew
   }
 
-  /** A held chunk's bytes, checked; undefined when it is not held, or the disk does not have it right any more. */
+  /**
+   * A held chunk's bytes, checked; undefined when it is not held, or the disk does not have it right any
+   * more (looked at twice, since the fault may be in memory). Then the store hears of the damage.
+   */
   async read(index: number): Promise<Uint8Array | undefined> {
     if (!this.held.has(index)) return undefined
     const { file, chunk } = this.#locate(index)
-    const bytes = await this.#blobs.read(file, chunk.indexInFile)
-    if (bytes === undefined || !bytesEqual(await sha256(bytes), chunk.sha256)) return undefined
-    return bytes
+    for (let times = 0; times < 2; times += 1) {
+      const bytes = await this.#blobs.read(file, chunk.indexInFile)
+      if (bytes !== undefined && bytesEqual(await sha256(bytes), chunk.sha256)) return bytes
+    }
+    if (this.held.has(index)) this.onDamage(file)
+    return undefined
   }
 
   /** Completes every file. Throws `context-invalid`, `disk-full`. */

@@ -213,7 +213,7 @@ export class PartialFile {
 
   async #seal(): Promise<void> {
     if (!this.held.isFull) {
-      throw new RangeError(`${this.file.path} has ${this.held.count} of ${this.held.size} chunks`)
+      throw this.#damaged(this.held.size - this.held.count)
     }
     const { paths } = this.#components
     const { data, journal } = await this.#openFiles()
@@ -229,6 +229,8 @@ export class PartialFile {
     const { paths } = this.#components
     const actual = await sha256OfFile(paths.part(this.file))
     if (bytesEqual(actual, this.file.sha256)) return
+    const lost = await this.#dropDamagedChunks()
+    if (lost > 0) throw this.#damaged(lost)
     await rm(paths.journal(this.file), { force: true })
     await rm(paths.part(this.file), { force: true })
     for (const chunk of this.held) this.held.delete(chunk)
@@ -237,6 +239,30 @@ export class PartialFile {
       `the manifest contradicts itself: ${this.file.path} hashes to ${toHex(actual)}, not to ${toHex(this.file.sha256)}, although every chunk is right. Nobody can serve this context; import its folder again`,
     )
     throw this.#contradiction
+  }
+
+  /** Hashes every chunk again; the journal is made anew without those that the disk does not have right. */
+  async #dropDamagedChunks(): Promise<number> {
+    const { paths } = this.#components
+    const data = await open(paths.part(this.file), 'r')
+    const before = this.held.count
+    try {
+      for (const chunk of this.held) if (!(await this.#isOnDisk(data, chunk))) this.held.delete(chunk)
+    } finally {
+      await data.close()
+    }
+    this.#resumable = undefined
+    const journal = await ChunkJournal.create(paths.journal(this.file), this.#identity, this.held)
+    await journal.close()
+    return before - this.held.count
+  }
+
+  #damaged(chunks: number): HearthError {
+    return new HearthError(
+      'data-corrupt',
+      `the disk lost ${chunks} chunks of ${this.file.path} after they were verified: check the disk, and fetch the context again (only those are fetched)`,
+      { data: { path: this.file.path, chunks } },
+    )
   }
 
   /** The file moves when it is sealed; whoever comes at that moment looks in the other place. */

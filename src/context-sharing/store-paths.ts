@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FOLDER_MODE, toHex } from './disk.ts'
@@ -30,6 +30,17 @@ export class StorePaths {
 
   of(folder: (typeof FOLDERS)[number]): string {
     return join(this.root, folder)
+  }
+
+  /** A path below `incoming` that nothing has yet. */
+  newIncoming(): string {
+    return join(this.of('incoming'), randomBytes(8).toString('hex'))
+  }
+
+  async makeIncoming(): Promise<string> {
+    const path = this.newIncoming()
+    await mkdir(path, { recursive: true, mode: FOLDER_MODE })
+    return path
   }
 
   blob(file: ContextFile): string {

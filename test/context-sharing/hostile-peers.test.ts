@@ -29,7 +29,7 @@ let contexts = 0
 async function newContext(): Promise<HeldContext> {
   contexts += 1
   const folder = await writeFiles(await closers.temporaryFolder(), {
-    ...modelFiles('hostile', 2 * CHUNK_BYTES),
+    ...modelFiles('hostile', CHUNK_BYTES + 9),
     'config.json': JSON.stringify({ contexts }),
   })
   const { contextId } = await holder.store.import(folder)

@@ -216,6 +216,22 @@ describe('on a full disk', () => {
   })
 })
 
+describe('a file that the disk damaged after its chunks were verified', () => {
+  it('is not sealed, and loses only the damaged chunks', async () => {
+    const of = await components()
+    const partial = await PartialFile.load(of, FILE)
+    for (const chunk of [0, 1, 2, 3, 4]) await partial.write(chunk, chunkBytes(chunk))
+    const data = await open(of.paths.part(FILE), 'r+')
+    await data.write(Uint8Array.of(1, 2, 3), 0, 3, 2 * CHUNK_BYTES + 5)
+    await data.close()
+    await expect(partial.seal()).rejects.toMatchObject({ code: 'data-corrupt' })
+    expect(await loadTrue(of)).toEqual([0, 1, 3, 4])
+    await partial.write(2, chunkBytes(2))
+    await partial.seal()
+    expect(Buffer.compare(await readFile(of.paths.blob(FILE)), CONTENT)).toBe(0)
+  })
+})
+
 describe('a file whose chunks are right and whose whole is not', () => {
   it('is refused and leaves nothing behind', async () => {
     const of = await components()

@@ -1,3 +1,5 @@
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { CHUNK_BYTES } from '../../src/base/limits.ts'
 import type { FetchProgress } from '../../src/context-sharing/context-sharing.ts'
@@ -225,6 +227,43 @@ describe('a fetch from holders that fail', () => {
     }
     await fetching
     expect(fetcher!.store.tier(seed.contextId).kind).toBe('stored')
+  })
+
+  it('gets nothing damaged from a holder whose disk is, and that holder stops claiming it', async () => {
+    const seed = await seedStore(3)
+    const path = join(seed.store.folder(seed.contextId), 'onnx/model.onnx_data')
+    const data = await open(path, 'r+')
+    await data.write(Uint8Array.of(1, 2, 3), 0, 3, CHUNK_BYTES + 9)
+    await data.close()
+    const [holder, fetcher] = await startPeers(closers, 2, { stores: [seed.store], unavailableAfterMs: 700 })
+    fetcher!.holders = [holder!.id]
+    await expect(fetcher!.sharing.fetch(seed.contextId)).rejects.toMatchObject({
+      code: 'context-unavailable',
+    })
+    expect(holder!.store.tier(seed.contextId)).toMatchObject({ kind: 'partial' })
+    expect(fetcher!.store.tier(seed.contextId)).toMatchObject({ kind: 'partial' })
+  })
+
+  it('says that the disk is full, and keeps what fitted', async () => {
+    const seed = await seedStore(4)
+    let left = 2 * CHUNK_BYTES + 9000
+    const full = await openStore(closers, {
+      writable: (file) => ({
+        async write(bytes, offset, length, position) {
+          if (left < length) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
+          left -= length
+          return await file.write(bytes, offset, length, position)
+        },
+      }),
+    })
+    const [holder, fetcher] = await startPeers(closers, 2, { stores: [seed.store, full] })
+    fetcher!.holders = [holder!.id]
+    await expect(fetcher!.sharing.fetch(seed.contextId)).rejects.toMatchObject({ code: 'disk-full' })
+    expect(full.tier(seed.contextId)).toMatchObject({ kind: 'partial' })
+    left = Number.MAX_SAFE_INTEGER
+    const result = await fetcher!.sharing.fetch(seed.contextId)
+    expect(result.bytesReused).toBeGreaterThan(0)
+    expect(await storedFiles(full, seed.contextId)).toEqual(await storedFiles(seed.store, seed.contextId))
   })
 
   it('fails when nobody is known, with what to do', async () => {

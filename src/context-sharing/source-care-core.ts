@@ -1,0 +1,67 @@
+import { FETCH_SOURCES_MAX } from '../base/limits.ts'
+import { readyCandidates } from './candidates-core.ts'
+import {
+  type Download,
+  type DownloadEffect,
+  askedFor,
+  bySpeed,
+  drop,
+  takeBack,
+} from './download-state-core.ts'
+import { type Source, addRequest, hasRoom, isOverdue, isSilent } from './source-core.ts'
+
+/** A stalled source is left after this, ms. */
+const STALLED_MS_MAX = 30_000
+/** A chunk that takes longer than this is taken from its source, however slowly it trickles, ms. */
+const CHUNK_AGE_MS_MAX = 180_000
+/** A source without anything wanted makes room for another after this, ms. */
+const USELESS_MS_MAX = 10_000
+
+export function checkSource(
+  download: Download,
+  source: Source,
+  nowMs: number,
+  effects: DownloadEffect[],
+): void {
+  if (source.stalledSinceMs !== undefined && nowMs - source.stalledSinceMs > STALLED_MS_MAX) {
+    return drop(download, source, 'it sends nothing', nowMs, effects)
+  }
+  const oldestMs = Math.min(...[...source.requests.values()].map(({ requestedMs }) => requestedMs))
+  if (nowMs - oldestMs > CHUNK_AGE_MS_MAX) return drop(download, source, 'it is too slow', nowMs, effects)
+  if (isUseless(download, source, nowMs)) {
+    return drop(download, source, 'it has nothing that is missing', nowMs, effects)
+  }
+  if (source.stalledSinceMs === undefined && isSilent(source, nowMs)) stall(download, source, nowMs, effects)
+  hedge(download, source, nowMs, effects)
+}
+
+/** Whether the source gives nothing while another peer waits for its place. */
+export function isUseless(download: Download, source: Source, nowMs: number): boolean {
+  return (
+    source.requests.size === 0 &&
+    nowMs - source.lastUsefulMs > USELESS_MS_MAX &&
+    download.sources.size >= FETCH_SOURCES_MAX &&
+    readyCandidates(download, nowMs).length > 0
+  )
+}
+
+/** Its chunks go to others, but for one by which it can show that it is alive. */
+export function stall(download: Download, source: Source, nowMs: number, effects: DownloadEffect[]): void {
+  source.stalledSinceMs = nowMs
+  const [, ...released] = source.requests.keys()
+  for (const chunk of released) takeBack(download, source, chunk)
+  if (released.length > 0) effects.push({ kind: 'cancel', peer: source.peer, chunks: released })
+}
+
+/** Asks another source for what is overdue: two copies at most. */
+export function hedge(download: Download, source: Source, nowMs: number, effects: DownloadEffect[]): void {
+  for (const [chunk, request] of source.requests) {
+    if (!isOverdue(source, request, nowMs) || askedFor(download, chunk).length > 1) continue
+    const other = bySpeed(download).find(
+      (other) => other !== source && hasRoom(other, nowMs) && other.has?.has(chunk) === true,
+    )
+    if (other === undefined) continue
+    addRequest(other, chunk, download.lengths[chunk] ?? 0, nowMs)
+    effects.push({ kind: 'request', peer: other.peer, chunks: [chunk] })
+  }
+}
