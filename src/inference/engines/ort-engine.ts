@@ -1,5 +1,6 @@
 // The engines on onnxruntime: a context folder becomes a text engine.
 import { freemem } from 'node:os'
+import { dirname } from 'node:path'
 import { isHearthError, messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { findModelFile, readContextFiles, type ContextFiles } from '../context-folder.ts'
@@ -18,6 +19,7 @@ import { SlotModel, type SlotModelOptions } from '../slot-model.ts'
 import type { StepGraph } from '../step-graph.ts'
 import { TextEngine } from '../text-engine.ts'
 import type { TokenModelFacts } from '../token-model.ts'
+import { checkWeightFiles } from '../weight-files.ts'
 
 /** More sequences share each reading of the weights, until attention outweighs it. */
 const SLOTS_DEFAULT = 32
@@ -37,6 +39,7 @@ export const loadOrtEngine: LoadEngine = async (folder, options, components) => 
   const { path, dtype } = await findModelFile(folder, options.dtype)
   using source = new FileSource(path)
   const model = readModel(source)
+  await checkWeightFiles(model, dirname(path))
   const isEmbedding = options.engine === 'embeddings' || (options.engine === 'auto' && isEncoder(model))
   const describe = (engine: EngineFacts['engine'], dtypeUsed: string): Promise<EngineFacts> =>
     factsOf({ engine, dtype: dtypeUsed, model, files, options })
