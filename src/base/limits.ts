@@ -110,6 +110,14 @@ export const CONTEXT_JSON_BYTES_MAX: number = 64 * MIB
 export const ONNX_NODES_MAX = 200_000
 /** Requests that wait in one engine host for a slot. */
 export const ENGINE_RUNS_WAITING_MAX = 4096
+/** What an OpenAI-compatible endpoint may send: one event, characters; one answer, bytes; choices in it. */
+export const ENDPOINT_EVENT_CHARACTERS_MAX: number = MIB
+export const ENDPOINT_ANSWER_BYTES_MAX: number = 64 * MIB
+export const ENDPOINT_CHOICES_MAX = 128
+/** Of an endpoint's refusal, what is read, bytes. */
+export const ENDPOINT_REFUSAL_BYTES_MAX: number = 64 * KIB
+/** The body of a result, bytes: it travels inside a frame. */
+export const RESULT_BODY_BYTES_MAX: number = MIB - 64 * KIB
 
 if (STREAM_WINDOW_BYTES_MAX >= STREAM_READ_BUFFER_BYTES_MAX)
   throw new RangeError('a paused stream would be reset')

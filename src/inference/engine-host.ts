@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.ts'
 import { HearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { EngineFacts, EngineName, EngineRequest, EngineResult, FakeTiming } from './engine.ts'
+import { endpointRunMsMax, type EndpointOptions } from './endpoint/endpoint-options.ts'
 import { EngineProcess, type EngineProcessOptions } from './engine-process.ts'
 
 export interface EngineHostComponents {
@@ -41,6 +42,8 @@ export interface EngineHostOptions {
    * models. Default false, because the two are of different numeric classes.
    */
   quickStart?: boolean
+  /** The OpenAI-compatible server that this machine has. */
+  endpoint?: EndpointOptions | undefined
   /** The fake engine's timing. */
   fake?: Partial<FakeTiming> | undefined
 }
@@ -90,9 +93,11 @@ export class EngineHost {
     return this.#state.kind === 'started' ? this.#state.process.pid : undefined
   }
 
-  /** Memory of the child as it said last, bytes; 0 while it has said nothing. */
+  /** Memory of its processes as they said last, bytes; 0 while they have said nothing. */
   get residentBytes(): number {
-    return this.#state.kind === 'started' ? this.#state.process.residentBytes : 0
+    const processes = [...this.#others]
+    if (this.#state.kind === 'started') processes.push(this.#state.process)
+    return processes.reduce((sum, { residentBytes }) => sum + residentBytes, 0)
   }
 
   /**
@@ -231,6 +236,7 @@ function resolveOptions(options: EngineHostOptions): EngineProcessOptions {
     threads = defaultThreads(),
     contextLengthMax,
     dtype,
+    endpoint,
     fake,
   } = options
   for (const [name, value] of Object.entries({ slots, threads, contextLengthMax })) {
@@ -240,12 +246,12 @@ function resolveOptions(options: EngineHostOptions): EngineProcessOptions {
   }
   return {
     folder,
-    engine: { engine, slots, threads, contextLengthMax, dtype, fake },
+    engine: { engine, slots, threads, contextLengthMax, dtype, endpoint, fake },
     nice: options.nice ?? 5,
     heartbeatMs: options.heartbeatMs ?? 500,
     limits: {
       loadMsMax: options.loadMsMax ?? 120_000,
-      runMsMax: options.runMsMax ?? 600_000,
+      runMsMax: options.runMsMax ?? (endpoint === undefined ? 600_000 : endpointRunMsMax(endpoint)),
       silenceMsMax: options.silenceMsMax ?? 60_000,
       residentBytesMax: options.residentBytesMax ?? Infinity,
     },

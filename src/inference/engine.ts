@@ -4,13 +4,15 @@ import type { Clock } from '../base/clock.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Random } from '../base/random.ts'
+import type { EndpointOptions } from './endpoint/endpoint-options.ts'
 
 /**
  * `auto` takes the fastest engine that can run the model. `ort-delta` and `ort-present` are
  * onnxruntime on a rewritten and on the stock graph; `embeddings` is onnxruntime on an encoder;
- * `fake` answers without a model, after the time that its timing model says.
+ * `openai` is a server that the machine runs already; `fake` answers without a model, after the time
+ * that its timing model says.
  */
-export const ENGINE_NAMES = ['auto', 'ort-delta', 'ort-present', 'embeddings', 'fake'] as const
+export const ENGINE_NAMES = ['auto', 'ort-delta', 'ort-present', 'embeddings', 'openai', 'fake'] as const
 
 export type EngineName = (typeof ENGINE_NAMES)[number]
 
@@ -80,6 +82,8 @@ export interface EngineOptions {
   dtype?: string | undefined
   /** Ready at once, slower at large batches, and of a numeric class of its own: see EngineHostOptions.quickStart. */
   skipsPrepacking?: boolean | undefined
+  /** For the openai engine: the endpoint that this machine has. */
+  endpoint?: EndpointOptions | undefined
   /** For the fake engine. */
   fake?: Partial<FakeTiming> | undefined
 }

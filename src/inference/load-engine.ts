@@ -1,3 +1,4 @@
+import { readDeclaration } from './endpoint/declaration.ts'
 import type { LoadEngine } from './engine.ts'
 
 /** Loads the engine that the options name. Each engine's code, and its native library, is imported only then. */
@@ -5,6 +6,11 @@ export const loadEngine: LoadEngine = async (folder, options, components) => {
   if (options.engine === 'fake') {
     const { loadFakeEngine } = await import('./engines/fake-engine.ts')
     return await loadFakeEngine(folder, options, components)
+  }
+  // A declared context goes to the openai engine whatever was asked for: it says what is missing here.
+  if (options.engine === 'openai' || (await readDeclaration(folder)) !== undefined) {
+    const { loadOpenAiEngine } = await import('./engines/openai-engine.ts')
+    return await loadOpenAiEngine(folder, options, components)
   }
   const { loadOrtEngine } = await import('./engines/ort-engine.ts')
   return await loadOrtEngine(folder, options, components)

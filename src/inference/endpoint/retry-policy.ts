@@ -1,0 +1,48 @@
+import { randomBetween, type Random } from '../../base/random.ts'
+
+/** Times that a request is sent again to an endpoint that says it is busy. */
+export const BUSY_RETRIES_MAX = 6
+/** A longer wait is not worth it: another peer may have room. */
+export const BUSY_WAIT_MS_MAX = 30_000
+const FIRST_WAIT_MS = 500
+
+/** The endpoint has no room for this request now; any other status is an answer. */
+export function isBusy(statusCode: number): boolean {
+  return statusCode === 429 || statusCode === 503
+}
+
+/**
+ * How long to wait before the request is sent again, ms; undefined when it is not to be. What the
+ * endpoint asks for is waited for in full; without that, 0.5 s doubled each time, each shortened by up
+ * to half at random so that slots do not come back together.
+ */
+export function busyWaitMs(
+  retries: number,
+  retryAfterMs: number | undefined,
+  random: Random,
+): number | undefined {
+  if (retries >= BUSY_RETRIES_MAX) return undefined
+  if (retryAfterMs !== undefined) return retryAfterMs <= BUSY_WAIT_MS_MAX ? retryAfterMs : undefined
+  return Math.min(BUSY_WAIT_MS_MAX, FIRST_WAIT_MS * 2 ** retries) * randomBetween(random, 0.5, 1)
+}
+
+/** `Retry-After` (RFC 9110, 10.2.3): seconds or a date. undefined when it is absent or neither. */
+export function readRetryAfter(header: string | null, wallMs: number): number | undefined {
+  if (header === null) return undefined
+  const text = header.trim()
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1_000
+  // oxlint-disable-next-line no-restricted-globals -- reads a date, not the time
+  const ms = Date.parse(text) - wallMs
+  return Number.isNaN(ms) ? undefined : Math.max(0, ms)
+}
+
+/**
+ * Refusals that say nothing about the request, but that this endpoint is not set up for it (its key, its
+ * model's name) or was too slow: another peer's may be.
+ */
+const NOT_OF_THE_REQUEST: ReadonlySet<number> = new Set([401, 402, 403, 404, 405, 407, 408, 425])
+
+/** Whether the request would be refused by every endpoint. */
+export function isOwnFault(statusCode: number): boolean {
+  return statusCode >= 400 && statusCode < 500 && !isBusy(statusCode) && !NOT_OF_THE_REQUEST.has(statusCode)
+}

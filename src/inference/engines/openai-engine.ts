@@ -1,0 +1,147 @@
+// An engine that is somebody else's: an OpenAI-compatible server that this machine runs already.
+// docs/decisions/endpoint-contexts.md says how such a model is a context.
+import { HearthError, isHearthError } from '../../base/errors.ts'
+import { RESULT_BODY_BYTES_MAX } from '../../base/limits.ts'
+import { randomInteger } from '../../base/random.ts'
+import { describeDeclaration, readDeclaration, type EndpointDeclaration } from '../endpoint/declaration.ts'
+import { EndpointClient, type EndpointModel } from '../endpoint/endpoint-client.ts'
+import type { EndpointOptions } from '../endpoint/endpoint-options.ts'
+import { SlotGate } from '../slot-gate.ts'
+import type {
+  Engine,
+  EngineFacts,
+  EngineOptions,
+  EngineRequest,
+  EngineResult,
+  EngineUsage,
+  LoadEngine,
+} from '../engine.ts'
+
+/** Servers batch continuously; with fewer, their batches stay small. */
+const SLOTS_DEFAULT = 16
+
+/** What may be asked of it, and whether the answer is streamed. */
+const PATHS: Readonly<Record<string, { path: string; isStreamed: boolean }>> = {
+  '/v1/chat/completions': { path: '/chat/completions', isStreamed: true },
+  '/v1/completions': { path: '/completions', isStreamed: true },
+  '/v1/embeddings': { path: '/embeddings', isStreamed: false },
+}
+
+class OpenAiEngine implements Engine {
+  readonly facts: EngineFacts
+  readonly #client: EndpointClient
+  readonly #model: string
+  readonly #slots: SlotGate
+  readonly #closed = new AbortController()
+
+  constructor(client: EndpointClient, model: string, facts: EngineFacts) {
+    this.#client = client
+    this.#model = model
+    this.facts = facts
+    this.#slots = new SlotGate(facts.slots)
+  }
+
+  /** Failures of the endpoint are results of status 502, so that one does not end what else runs. */
+  async run(
+    request: EngineRequest,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<EngineResult> {
+    const target = PATHS[request.url]
+    if (target === undefined) return refuse(400, `this context does not serve ${request.url}`)
+    const body = this.#bodyOf(request.body, target.isStreamed)
+    if (body === undefined) return refuse(400, "the request's body is no object")
+    const signal =
+      options.signal === undefined
+        ? this.#closed.signal
+        : AbortSignal.any([options.signal, this.#closed.signal])
+    return await this.#slots.hold(signal, () => this.#ask(target.path, body, signal))
+  }
+
+  close(): Promise<void> {
+    this.#closed.abort(new HearthError('engine-failed', 'the engine is closed'))
+    return Promise.resolve()
+  }
+
+  async #ask(path: string, body: Record<string, unknown>, signal: AbortSignal): Promise<EngineResult> {
+    try {
+      const answer = await this.#client.ask(path, body, signal)
+      if (answer.kind === 'refused')
+        return refuse(answer.statusCode, `the endpoint refuses it: ${answer.message}`)
+      const bytes = Buffer.byteLength(JSON.stringify(answer.body))
+      if (bytes > RESULT_BODY_BYTES_MAX) {
+        return refuse(422, `its answer has ${bytes} bytes, the limit is ${RESULT_BODY_BYTES_MAX}`)
+      }
+      return { ok: true, statusCode: 200, body: answer.body, usage: usageOf(answer.body) }
+    } catch (error) {
+      if (signal.aborted || !isHearthError(error, 'engine-failed')) throw error
+      return { ok: false, statusCode: 502, error: { code: error.code, message: error.message } }
+    }
+  }
+
+  #bodyOf(body: unknown, isStreamed: boolean): Record<string, unknown> | undefined {
+    if (typeof body !== 'object' || body === null || Array.isArray(body)) return undefined
+    const streaming = isStreamed ? { stream: true, stream_options: { include_usage: true } } : {}
+    return { ...body, model: this.#model, ...streaming }
+  }
+}
+
+/**
+ * Takes a context that is a declaration, if this peer has the endpoint that it declares, and looks
+ * whether that serves the model. Throws `model-unsupported` when it does not, `engine-failed` when the
+ * endpoint does not answer.
+ */
+export const loadOpenAiEngine: LoadEngine = async (folder, options, components) => {
+  const endpoint = endpointFor(await readDeclaration(folder), options)
+  const client = new EndpointClient(components, endpoint)
+  const models = await client.models()
+  const model = models.find(({ id }) => id === endpoint.model || id === `${endpoint.model}:latest`)
+  if (model === undefined && models.length > 0) throw notServed(endpoint.model, models)
+  components.log.info({ model: endpoint.model }, 'endpoint answers')
+  return new OpenAiEngine(client, endpoint.model, {
+    slots: options.slots ?? SLOTS_DEFAULT,
+    engine: 'openai',
+    // Of a server that we do not run we know nothing: no result is bit-equal to any other.
+    numericClass: `openai/${randomInteger(components.random, Number.MAX_SAFE_INTEGER).toString(16)}`,
+    contextLengthMax: model?.contextLengthMax ?? Number.MAX_SAFE_INTEGER,
+  })
+}
+
+function endpointFor(
+  declaration: EndpointDeclaration | undefined,
+  { endpoint }: EngineOptions,
+): EndpointOptions {
+  if (declaration === undefined) {
+    throw unsupported('this peer runs only what its endpoint serves (--engine openai), and no weights')
+  }
+  const what = `an endpoint that serves ${describeDeclaration(declaration)}`
+  if (endpoint === undefined) {
+    throw unsupported(
+      `this context needs ${what}, which this peer does not have (hearth up --engine openai --url … --model …)`,
+    )
+  }
+  if (endpoint.model !== declaration.model || endpoint.declared !== declaration.declared) {
+    throw unsupported(`this context needs ${what}; this peer's serves ${describeDeclaration(endpoint)}`)
+  }
+  return endpoint
+}
+
+function notServed(model: string, models: readonly EndpointModel[]): HearthError {
+  const names = models.slice(0, 8).map(({ id }) => id)
+  const more = models.length > names.length ? ` and ${models.length - names.length} more` : ''
+  return unsupported(`the endpoint does not serve ${model}, but ${names.join(', ')}${more}`)
+}
+
+function unsupported(message: string): HearthError {
+  return new HearthError('model-unsupported', message)
+}
+
+function refuse(statusCode: number, message: string): EngineResult {
+  return { ok: false, statusCode, error: { code: 'request-invalid', message } }
+}
+
+/** What the endpoint counted; 0 when it does not say. */
+function usageOf({ usage }: Record<string, unknown>): EngineUsage {
+  const counts = (usage ?? {}) as Record<string, unknown>
+  const count = (name: string): number => (Number.isSafeInteger(counts[name]) ? (counts[name] as number) : 0)
+  return { promptTokens: count('prompt_tokens'), completionTokens: count('completion_tokens') }
+}
