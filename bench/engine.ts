@@ -99,8 +99,9 @@ async function runAll(model: SlotModel, requests: readonly Request[]): Promise<v
   await Promise.all(
     requests.map(({ promptTokens, tokensMax }) => {
       let left = tokensMax
-      const next = (logits: Float32Array): number | undefined => (--left > 0 ? greatest(logits) : undefined)
-      return model.run({ promptTokens, tokensMax, next }, undefined)
+      const take = (token: number): number | undefined => (--left > 0 ? token : undefined)
+      const next = (logits: Float32Array): number | undefined => take(greatest(logits))
+      return model.run({ promptTokens, tokensMax, isGreedy: true, take, next }, undefined)
     }),
   )
 }

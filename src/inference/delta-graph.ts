@@ -5,7 +5,7 @@ import type { KvPart, KvRows, KvShape } from './kv-store.ts'
 import { floatData, openSession, type Feeds, type SessionOptions } from './onnx-session.ts'
 import type { AttentionKind, Decoder } from './onnx/decoder.ts'
 import { DELTA_INPUTS } from './onnx/delta-attention.ts'
-import { LOGITS_OUTPUT, rewriteToDelta, type DeltaModel } from './onnx/delta-rewrite.ts'
+import { BEST_OUTPUT, LOGITS_OUTPUT, rewriteToDelta, type DeltaModel } from './onnx/delta-rewrite.ts'
 import type { OnnxModel } from './onnx/onnx-reader.ts'
 import type { ByteSource } from './onnx/protobuf.ts'
 import { integers, maskOf, pastFeeds, pastTokensOf, tokenFeeds, widthOf } from './step-feeds.ts'
@@ -25,6 +25,9 @@ export class DeltaGraph implements StepGraph {
   readonly #session: InferenceSession
   readonly #delta: Omit<DeltaModel, 'bytes'>
   readonly #attention: AttentionKind
+  /** Only outputs that are asked for are copied out of onnxruntime. */
+  readonly #withLogits: readonly string[]
+  readonly #withoutLogits: readonly string[]
   /** Without prepacking, matrix kernels sum a single row in another order than several. */
   readonly #rowsMin: number
 
@@ -37,6 +40,8 @@ export class DeltaGraph implements StepGraph {
     this.#rowsMin = skipsPrepacking ? 2 : 1
     this.#session = session
     this.#delta = { inputs: delta.inputs, newKeys: delta.newKeys, newValues: delta.newValues }
+    this.#withoutLogits = [BEST_OUTPUT, ...delta.newKeys, ...delta.newValues]
+    this.#withLogits = [LOGITS_OUTPUT, ...this.#withoutLogits]
     this.#attention = decoder.attention
     this.kvShape = decoder.kvShape
     this.vocabularySize = decoder.vocabularySize
@@ -53,11 +58,14 @@ export class DeltaGraph implements StepGraph {
   }
 
   async run(input: StepInput): Promise<StepOutput> {
-    const outputs = await this.#session.run(this.#feeds(addRows(input, this.#rowsMin)))
-    const logits = floatData(outputs, LOGITS_OUTPUT)
+    const fetches = input.wantsLogits ? this.#withLogits : this.#withoutLogits
+    const outputs = await this.#session.run(this.#feeds(addRows(input, this.#rowsMin)), fetches)
+    const best = outputs[BEST_OUTPUT]?.data as BigInt64Array
+    const logits = input.wantsLogits ? floatData(outputs, LOGITS_OUTPUT) : new Float32Array(0)
     const { vocabularySize } = this
     const width = paddedWidth(input)
     return {
+      best: (row) => Number(best[row]),
       logits: (row) => logits.subarray(row * vocabularySize, (row + 1) * vocabularySize),
       keyValues: (layer, part): KvRows => ({
         data: floatData(outputs, this.#nameOf(layer, part)),

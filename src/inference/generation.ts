@@ -53,14 +53,25 @@ export class Generation implements TokenSequence {
     this.#stops = settings.stopStrings.length > 0 ? new StopStrings(settings.stopStrings, decode) : undefined
   }
 
+  get isGreedy(): boolean {
+    const { sampling, topLogprobs } = this.#settings
+    return sampling.temperature === 0 && this.#counts === undefined && topLogprobs === undefined
+  }
+
   next(logits: Float32Array): number | undefined {
     const token = this.#choose(logits)
+    const { topLogprobs, endTokens } = this.#settings
+    if (topLogprobs !== undefined && !endTokens.has(token)) {
+      this.scores.push(logprobsOf(logits, token, topLogprobs))
+    }
+    return this.take(token)
+  }
+
+  take(token: number): number | undefined {
     this.#tokensComputed += 1
     if (this.#settings.endTokens.has(token)) return this.#end()
     this.tokens.push(token)
     this.#counts?.add(token)
-    const { topLogprobs } = this.#settings
-    if (topLogprobs !== undefined) this.scores.push(logprobsOf(logits, token, topLogprobs))
     if (this.#stops?.add(token) === true) return this.#end()
     return this.tokens.length < this.tokensMax ? token : undefined
   }

@@ -17,6 +17,15 @@ export interface KvRows {
   tokens: number
 }
 
+/** `count` tokens of `row`, from token `from` of it on, for `slot`, from its token `to` on. */
+export interface KvPlace {
+  row: number
+  from: number
+  slot: number
+  to: number
+  count: number
+}
+
 export class KvStore {
   readonly shape: KvShape
   readonly slots: number
@@ -74,13 +83,8 @@ export class KvStore {
     return packed
   }
 
-  /** Stores `count` tokens of `row`, found at token `from` of the rows, at token `to` of the slot. */
-  write(
-    layer: number,
-    part: KvPart,
-    rows: KvRows,
-    place: { row: number; from: number; slot: number; to: number; count: number },
-  ): void {
+  /** Stores some tokens of one row in one slot. */
+  write(layer: number, part: KvPart, rows: KvRows, place: KvPlace): void {
     const { keyValueHeads, headSize } = this.shape
     const array = this.#array(layer, part)
     const length = place.count * headSize

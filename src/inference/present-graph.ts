@@ -5,6 +5,7 @@ import type { KvRows, KvShape } from './kv-store.ts'
 import { floatData, openSession, type Feeds, type SessionOptions } from './onnx-session.ts'
 import { FLOAT, unsupported, type AttentionKind, type Decoder } from './onnx/decoder.ts'
 import { integers, maskOf, pastFeeds, pastTokensOf, tokenFeeds, widthOf } from './step-feeds.ts'
+import { greatest } from './sampling.ts'
 import type { StepGraph, StepInput, StepOutput } from './step-graph.ts'
 
 export class PresentGraph implements StepGraph {
@@ -70,11 +71,13 @@ export class PresentGraph implements StepGraph {
     const { vocabularySize } = this
     const isGrouped = this.#attention === 'grouped-query'
     const { keyValueHeads, headSize } = this.kvShape
+    const logitsOf = (row: number): Float32Array => {
+      const end = row * width + (rows[row]?.length ?? 1)
+      return logits.subarray((end - 1) * vocabularySize, end * vocabularySize)
+    }
     return {
-      logits: (row) => {
-        const end = row * width + (rows[row]?.length ?? 1)
-        return logits.subarray((end - 1) * vocabularySize, end * vocabularySize)
-      },
+      best: (row) => greatest(logitsOf(row)),
+      logits: logitsOf,
       keyValues: (layer, part): KvRows => {
         const data = floatData(outputs, `present.${layer}.${part}`)
         return { data, tokens: data.length / (rows.length * keyValueHeads * headSize) }

@@ -1,6 +1,6 @@
 // Runs sequences through a model in steps that they share: the shell of slot-scheduler-core.ts.
 import { HearthError, messageOf } from '../base/errors.ts'
-import { KV_PARTS, KvStore } from './kv-store.ts'
+import { KV_PARTS, KvStore, type KvPlace } from './kv-store.ts'
 import { PrefixFinder, type Prefix } from './prefix-core.ts'
 import { SlotScheduler, type DecodeRow, type PrefillRow, type Step } from './slot-scheduler-core.ts'
 import type { StepGraph, StepOutput, StepPast } from './step-graph.ts'
@@ -136,8 +136,9 @@ export class SlotModel implements TokenModel {
     for (let from = 0; from < tokens.length; from += this.#options.prefillTokensMax) {
       const part = tokens.slice(from, from + this.#options.prefillTokensMax)
       const past: StepPast = from === 0 ? { kind: 'none' } : { kind: 'packed', store, slot: 0, count: from }
-      const output = await this.#graph.run({ rows: [part], past, pastLengths: [from] })
-      this.#keep(output, store, { row: 0, slot: 0, to: from, count: part.length })
+      const input = { rows: [part], past, pastLengths: [from], wantsLogits: false }
+      const output = await this.#graph.run(input)
+      this.#keep(output, store, [{ row: 0, slot: 0, to: from, count: part.length }])
     }
     this.#prefixStores.set(prefix, store)
     return store
@@ -149,10 +150,15 @@ export class SlotModel implements TokenModel {
       rows: tokens,
       past,
       pastLengths: rows.map(({ from }) => (past.kind === 'none' ? 0 : from)),
+      wantsLogits: this.#wantLogits(rows),
     })
-    for (const [row, { sequence, slot, from, count, isLast }] of rows.entries()) {
-      this.#keep(output, this.#store, { row, slot, to: from, count })
-      if (isLast) this.#choose(sequence, output.logits(row))
+    this.#keep(
+      output,
+      this.#store,
+      rows.map(({ slot, from, count }, row) => ({ row, slot, to: from, count })),
+    )
+    for (const [row, { sequence, isLast }] of rows.entries()) {
+      if (isLast) this.#choose(sequence, output, row)
     }
   }
 
@@ -170,28 +176,42 @@ export class SlotModel implements TokenModel {
       pastLengths[slot] = from
     }
     const past: StepPast = { kind: 'slots', store: this.#store }
-    const output = await this.#graph.run({ rows: tokens, past, pastLengths })
-    for (const { sequence, slot, from } of rows) {
-      this.#keep(output, this.#store, { row: slot, slot, to: from, count: 1 })
-      this.#choose(sequence, output.logits(slot))
+    const output = await this.#graph.run({
+      rows: tokens,
+      past,
+      pastLengths,
+      wantsLogits: this.#wantLogits(rows),
+    })
+    this.#keep(
+      output,
+      this.#store,
+      rows.map(({ slot, from }) => ({ row: slot, slot, to: from, count: 1 })),
+    )
+    for (const { sequence, slot } of rows) {
+      this.#choose(sequence, output, slot)
     }
   }
 
-  #keep(
-    output: StepOutput,
-    store: KvStore,
-    place: { row: number; slot: number; to: number; count: number },
-  ): void {
-    const from = output.newFrom(place.row)
+  /** Stores what a step made, for all its rows at once: one look at each output, not one for each row. */
+  #keep(output: StepOutput, store: KvStore, rows: readonly Omit<KvPlace, 'from'>[]): void {
+    const places = rows.map((place) => ({ ...place, from: output.newFrom(place.row) }))
     for (let layer = 0; layer < store.shape.layers; layer += 1) {
-      for (const part of KV_PARTS) store.write(layer, part, output.keyValues(layer, part), { ...place, from })
+      for (const part of KV_PARTS) {
+        const made = output.keyValues(layer, part)
+        for (const place of places) store.write(layer, part, made, place)
+      }
     }
   }
 
-  #choose(sequence: number, logits: Float32Array): void {
-    const run = this.#runs.get(sequence)
+  #wantLogits(rows: readonly { sequence: number }[]): boolean {
+    return rows.some(({ sequence }) => this.#runs.get(sequence)?.sequence.isGreedy === false)
+  }
+
+  #choose(id: number, output: StepOutput, row: number): void {
+    const run = this.#runs.get(id)
     if (run === undefined) return
-    const token = run.sequence.next(logits)
+    const { sequence } = run
+    const token = sequence.isGreedy ? sequence.take(output.best(row)) : sequence.next(output.logits(row))
     if (token === undefined) run.finish()
     else run.lastToken = token
   }

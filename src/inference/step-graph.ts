@@ -16,9 +16,13 @@ export interface StepInput {
   past: StepPast
   /** Tokens that come before each row; 0 for all when there is no past. */
   pastLengths: readonly number[]
+  /** Whether logits are wanted; without them, `best` is all that there is. */
+  wantsLogits: boolean
 }
 
 export interface StepOutput {
+  /** The likeliest token after the row's last; the first of equals. */
+  best(row: number): number
   /** The logits after the row's last token: [vocabulary]. Valid until the next step. */
   logits(row: number): Float32Array
   /** The keys or values that the step made, for all rows. */

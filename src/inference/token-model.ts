@@ -7,6 +7,13 @@ export interface TokenSequence {
   /** Tokens that may be added, at least 1. With the prompt's, at most the model's `contextLengthMax`. */
   readonly tokensMax: number
   /**
+   * Whether the next token is the likeliest one, and nothing more is wanted of the logits. Then `take` is
+   * called, and where all sequences of a step are so, the logits need not leave the model.
+   */
+  readonly isGreedy: boolean
+  /** Takes the likeliest token. Returns it, or undefined when the sequence is complete. */
+  take(token: number): number | undefined
+  /**
    * Takes the logits [vocabulary] that follow the sequence so far, valid during the call only. Returns
    * the token chosen, or undefined when the sequence is complete.
    */

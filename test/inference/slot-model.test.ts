@@ -92,6 +92,18 @@ describe.each(Object.keys(GRAPHS) as (keyof typeof GRAPHS)[])('%s', (engine) => 
       expect(results.map(({ tokens }) => tokens)).toEqual(cases.map(({ outputTokenIds }) => outputTokenIds))
     })
 
+    test('a sequence whose logits nobody wants gets the same tokens, alone and beside others', async () => {
+      for (const isGreedyAt of [() => true, (index: number) => index % 2 === 0]) {
+        const model = modelOn(graph, { slots: 4 })
+        const results = await Promise.all(
+          cases.map(({ promptTokenIds }, index) =>
+            continueGreedily(model, promptTokenIds, 24, { isGreedy: isGreedyAt(index) }),
+          ),
+        )
+        expect(results.map(({ tokens }) => tokens)).toEqual(cases.map(({ outputTokenIds }) => outputTokenIds))
+      }
+    })
+
     test('a cancelled sequence leaves the others as they are', async () => {
       const model = modelOn(graph, { slots: 2 })
       const cancel = new AbortController()
@@ -99,7 +111,7 @@ describe.each(Object.keys(GRAPHS) as (keyof typeof GRAPHS)[])('%s', (engine) => 
         number[],
         number[],
       ]
-      const doomed = expect(continueGreedily(model, first, 150, cancel.signal)).rejects.toThrow('unwanted')
+      const doomed = expect(continueGreedily(model, first, 150, cancel)).rejects.toThrow('unwanted')
       const kept = continueGreedily(model, second, 24)
       const waiting = continueGreedily(model, first, 24)
       setTimeout(() => cancel.abort(new Error('unwanted')), 5)

@@ -43,24 +43,27 @@ export interface Greedy {
   logits: Float32Array[]
 }
 
-/** The likeliest continuation of `tokensMax` tokens. */
+/** The likeliest continuation of `tokensMax` tokens; without logits when `isGreedy`. */
 export async function continueGreedily(
   model: TokenModel,
   promptTokens: readonly number[],
   tokensMax: number,
-  signal?: AbortSignal,
+  options: { signal?: AbortSignal; isGreedy?: boolean } = {},
 ): Promise<Greedy> {
   const result: Greedy = { tokens: [], logits: [] }
   const sequence: TokenSequence = {
     promptTokens,
     tokensMax,
-    next(logits) {
-      const token = greatest(logits)
+    isGreedy: options.isGreedy ?? false,
+    take(token) {
       result.tokens.push(token)
-      result.logits.push(logits.slice())
       return result.tokens.length < tokensMax ? token : undefined
     },
+    next(logits) {
+      result.logits.push(logits.slice())
+      return sequence.take(greatest(logits))
+    },
   }
-  await model.run(sequence, signal)
+  await model.run(sequence, options.signal)
   return result
 }

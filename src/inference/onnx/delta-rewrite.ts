@@ -33,6 +33,8 @@ const INT8_MIDDLE = 128
 const INT8_LEVELS = 127
 
 export const LOGITS_OUTPUT = 'hearth_logits'
+/** The likeliest token of each row: all that leaves when nobody wants the logits. */
+export const BEST_OUTPUT = 'hearth_best'
 
 export interface DeltaModel {
   bytes: Uint8Array
@@ -175,7 +177,12 @@ function cutLogits(edit: GraphEdit, { outputs }: OnnxModel, { vocabularySize }: 
     const options = isHalf ? { attributes: { to: FLOAT } } : {}
     edit.builder.namedNode(isHalf ? 'Cast' : 'Identity', ['logits'], [LOGITS_OUTPUT], options)
   })
+  edit.append(() => {
+    const attributes = { axis: -1, keepdims: 0 }
+    edit.builder.namedNode('ArgMax', [LOGITS_OUTPUT], [BEST_OUTPUT], { attributes })
+  })
   edit.builder.output(LOGITS_OUTPUT, 'float', ['rows', 1, vocabularySize])
+  edit.builder.output(BEST_OUTPUT, 'int64', ['rows', 1])
 }
 
 /** The value that the head begins with, and the nodes that take it. */
