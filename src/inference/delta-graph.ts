@@ -6,7 +6,7 @@ import { floatData, openSession, type Feeds, type SessionOptions } from './onnx-
 import type { AttentionKind, Decoder } from './onnx/decoder.ts'
 import { DELTA_INPUTS } from './onnx/delta-attention.ts'
 import { BEST_OUTPUT, LOGITS_OUTPUT, rewriteToDelta, type DeltaModel } from './onnx/delta-rewrite.ts'
-import type { OnnxModel } from './onnx/onnx-reader.ts'
+import type { ModelNode, OnnxModel } from './onnx/onnx-reader.ts'
 import type { ByteSource } from './onnx/protobuf.ts'
 import { integers, maskOf, pastFeeds, pastTokensOf, tokenFeeds, widthOf } from './step-feeds.ts'
 import type { StepGraph, StepInput, StepOutput } from './step-graph.ts'
@@ -28,16 +28,11 @@ export class DeltaGraph implements StepGraph {
   /** Only outputs that are asked for are copied out of onnxruntime. */
   readonly #withLogits: readonly string[]
   readonly #withoutLogits: readonly string[]
-  /** Without prepacking, matrix kernels sum a single row in another order than several. */
+  /** Rows of a step, at least: so that a sequence alone gets the bits that it gets among others. */
   readonly #rowsMin: number
 
-  private constructor(
-    session: InferenceSession,
-    delta: DeltaModel,
-    decoder: Decoder,
-    { skipsPrepacking = false }: SessionOptions,
-  ) {
-    this.#rowsMin = skipsPrepacking ? 2 : 1
+  private constructor(session: InferenceSession, delta: DeltaModel, decoder: Decoder, rowsMin: number) {
+    this.#rowsMin = rowsMin
     this.#session = session
     this.#delta = { inputs: delta.inputs, newKeys: delta.newKeys, newValues: delta.newValues }
     this.#withoutLogits = [BEST_OUTPUT, ...delta.newKeys, ...delta.newValues]
@@ -54,7 +49,7 @@ export class DeltaGraph implements StepGraph {
   ): Promise<DeltaGraph> {
     const delta = rewriteToDelta(model, decoder, source, basename(path))
     const session = await openSession({ model: delta.bytes, weightsFolder: dirname(path) }, options)
-    return new DeltaGraph(session, delta, decoder, options)
+    return new DeltaGraph(session, delta, decoder, sumsSingleRowsApart(model, options) ? 2 : 1)
   }
 
   async run(input: StepInput): Promise<StepOutput> {
@@ -103,6 +98,16 @@ export class DeltaGraph implements StepGraph {
     const pastRows = past.kind === 'packed' && this.#attention === 'grouped-query' ? 1 : rows.length
     return { ...Object.fromEntries(wanted), ...pastFeeds(past, this.kvShape, pastRows) }
   }
+}
+
+/** Accuracy level of MatMulNBits with which one row is computed as several are: in 8 bits. */
+const ACCURACY_INT8 = 4
+
+/** Whether matrix kernels sum a single row in another order than several. */
+function sumsSingleRowsApart({ nodes }: OnnxModel, { skipsPrepacking = false }: SessionOptions): boolean {
+  const isApart = ({ operator, attributes }: ModelNode): boolean =>
+    operator === 'MatMulNBits' && attributes.get('accuracy_level')?.integer !== ACCURACY_INT8
+  return skipsPrepacking || nodes.some(isApart)
 }
 
 /** Matrix kernels sum one row in another order than several: a prefill has two at least, so that bits agree. */

@@ -6,28 +6,37 @@ import { FileSource } from '../../src/inference/onnx/protobuf.ts'
 import { readModel, type OnnxModel } from '../../src/inference/onnx/onnx-reader.ts'
 import { buildLlamaGraph, type LlamaAttention } from '../../src/inference/onnx/llama-graph.ts'
 import { randomWeights, type LlamaShape } from '../../src/inference/onnx/llama-weights.ts'
-import { writeModel } from '../../src/inference/onnx/onnx-writer.ts'
-import { quantizeGraph } from './quantized-graph.ts'
+import { writeModel, type OnnxGraph } from '../../src/inference/onnx/onnx-writer.ts'
+import { blockGraph, halveGraph, quantizeGraph } from './quantized-graph.ts'
 import { greatest } from '../../src/inference/sampling.ts'
 import type { TokenModel, TokenSequence } from '../../src/inference/token-model.ts'
+
+type WeightForm = 'fp32' | 'fp16' | 'int8' | 'blocks'
+
+const FORMS: Record<WeightForm, (graph: OnnxGraph) => OnnxGraph> = {
+  fp32: (graph) => graph,
+  fp16: halveGraph,
+  int8: quantizeGraph,
+  blocks: blockGraph,
+}
 
 export interface SmallModel {
   shape: LlamaShape
   seed: number
   attention: LlamaAttention
   externalData?: boolean
-  /** 8-bit weights, with activations quantized while it runs. */
-  isQuantized?: boolean
+  /** What its weights become. */
+  weights?: WeightForm
 }
 
 /** Writes onnx/model.onnx under a new folder of the system's temporary one; returns its path. */
 export function writeSmallModel(model: SmallModel): string {
-  const { shape, seed, attention, externalData = false, isQuantized = false } = model
+  const { shape, seed, attention, externalData = false, weights = 'fp32' } = model
   const folder = join(mkdtempSync(join(tmpdir(), 'hearth-model-')), 'onnx')
   mkdirSync(folder)
   const path = join(folder, 'model.onnx')
   const graph = buildLlamaGraph(shape, randomWeights(seed), attention)
-  writeModel(isQuantized ? quantizeGraph(graph) : graph, path, { externalData })
+  writeModel(FORMS[weights](graph), path, { externalData })
   writeFileSync(join(folder, 'shape.json'), JSON.stringify(shape))
   return path
 }
