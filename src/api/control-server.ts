@@ -7,15 +7,30 @@ import { isHearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { randomHex } from '../base/system-random.ts'
 import type { ControlAccess } from '../node/data-folder.ts'
+import type { DetachedJobs } from '../node/detached-jobs.ts'
 import type { Peer } from '../node/peer.ts'
+import { JOB_URLS, type JobFileOptions } from '../tasks/job-file.ts'
 
 export interface ControlServerComponents {
   peer: Peer
+  jobs: DetachedJobs
   log: Logger
 }
 
 const importBody = z.strictObject({ folder: z.string().min(1), name: z.string().min(1).max(64).optional() })
 const pauseBody = z.strictObject({ accepts: z.boolean() })
+const readingBody: z.ZodType<JobFileOptions> = z.strictObject({
+  format: z.enum(['batch', 'text', 'jsonl', 'csv']),
+  template: z.string().optional(),
+  url: z.enum(JOB_URLS),
+  defaults: z.record(z.string(), z.unknown()),
+})
+const jobBody = z.strictObject({
+  inputPath: z.string().min(1),
+  outputPath: z.string().min(1),
+  context: z.string().min(1),
+  reading: readingBody,
+})
 
 /**
  * What programs on this machine may ask of the running peer, over HTTP on loopback. Every request
@@ -52,7 +67,7 @@ export class ControlServer {
   }
 
   #routes(): Hono {
-    const { peer, log } = this.#components
+    const { peer, jobs, log } = this.#components
     const app = new Hono()
     app.use(this.#guard())
     app.get('/v0/status', (c) => c.json(peer.status()))
@@ -67,6 +82,10 @@ export class ControlServer {
       peer.setAccepting(accepts, 'paused')
       return c.json(peer.status().tasks)
     })
+    app.get('/v0/jobs', (c) => c.json(jobs.list()))
+    app.post('/v0/jobs', async (c) => c.json(await jobs.submit(jobBody.parse(await c.req.json()))))
+    app.post('/v0/jobs/:id/retry', (c) => c.json(jobs.retry(c.req.param('id'))))
+    app.post('/v0/jobs/:id/release', async (c) => c.json({ released: await jobs.release(c.req.param('id')) }))
     app.notFound((c) =>
       c.json({ error: { code: 'usage', message: `no ${c.req.method} ${c.req.path} here` } }, 404),
     )

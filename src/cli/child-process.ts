@@ -52,6 +52,11 @@ export class HearthProcess {
     return this.#stderr
   }
 
+  /** The last line of JSON that it printed, an event or not. */
+  get lastLine(): unknown {
+    return this.#events.at(-1)
+  }
+
   onEvent(listener: (event: HearthEvent) => void): void {
     this.#listeners.add(listener)
   }

@@ -3,7 +3,9 @@ import { Command, Option } from 'commander'
 import { runCommand, type CommonOptions } from './command-context.ts'
 import type { ContextAddOptions } from './context.ts'
 import type { DemoOptions } from './demo.ts'
+import type { JobRetryOptions } from './job.ts'
 import { EXIT } from './exit-codes.ts'
+import { addReadingOptions } from './reading-options.ts'
 import type { SubmitCommandOptions } from './submit.ts'
 import type { UpCommandOptions } from './up.ts'
 
@@ -42,7 +44,9 @@ command(program, 'up', 'run a peer on this machine')
     runCommand(options, async (context) => (await import('./up.ts')).upCommand(options, context)),
   )
 
-command(program, 'submit <file>', 'run a job file (OpenAI batch JSONL) on the swarm')
+addReadingOptions(
+  command(program, 'submit <file>', 'run a job file on the swarm: OpenAI batch JSONL, text, or records'),
+)
   .requiredOption('--context <name|cid>', 'the context to run it on')
   .requiredOption('-o, --output <file>', 'where the results go')
   .option(
@@ -53,6 +57,7 @@ command(program, 'submit <file>', 'run a job file (OpenAI batch JSONL) on the sw
   )
   .option('--swarm <id>', 'the swarm (default: the bootstrap peer’s)')
   .option('--wait <seconds>', 'give up when nothing could run for this long', '60')
+  .option('--detach', 'let the running peer of this machine carry the job on')
   .action((file: string, options: SubmitCommandOptions) =>
     runCommand(options, async (context) =>
       (await import('./submit.ts')).submitCommand(file, options, context),
@@ -89,6 +94,57 @@ command(contexts, 'add <folder>', 'import a model folder; prints its CID')
 command(contexts, 'ls', 'list the contexts of this machine').action((options: CommonOptions) =>
   runCommand(options, async (context) => (await import('./context.ts')).contextListCommand(context)),
 )
+
+const jobs = program.command('job').description('jobs submitted from this machine')
+
+command(jobs, 'ls', 'list them').action((options: CommonOptions) =>
+  runCommand(options, async (context) => (await import('./job.ts')).jobListCommand(context)),
+)
+
+command(jobs, 'show <id>', 'how far one is, who works on it, why nothing happens, what went wrong').action(
+  (id: string, options: CommonOptions) =>
+    runCommand(options, async (context) => (await import('./job.ts')).jobShowCommand(id, context)),
+)
+
+command(jobs, 'watch <id>', 'follow one that the peer carries until it ends').action(
+  (id: string, options: CommonOptions) =>
+    runCommand(options, async (context) => (await import('./job.ts')).jobWatchCommand(id, context)),
+)
+
+command(jobs, 'results <id>', 'its results so far, while it runs or after')
+  .option('-o, --output <file>', 'write them there instead of to stdout')
+  .action((id: string, options: CommonOptions & { output?: string }) =>
+    runCommand(options, async (context) =>
+      (await import('./job.ts')).jobResultsCommand(id, options, context),
+    ),
+  )
+
+command(jobs, 'cancel <id>', 'end one for good; what is not answered becomes an error line').action(
+  (id: string, options: CommonOptions) =>
+    runCommand(options, async (context) => (await import('./job.ts')).jobCancelCommand(id, context)),
+)
+
+command(jobs, 'retry <id>', 'run its error lines again, and only those')
+  .option(
+    '--bootstrap <multiaddr>',
+    'a peer of the swarm; may be repeated (default: the peer of this machine)',
+    gather,
+    [],
+  )
+  .option('--swarm <id>', 'the swarm (default: the bootstrap peer’s)')
+  .option('--wait <seconds>', 'give up when nothing could run for this long', '60')
+  .option('--detach', 'let the running peer of this machine carry it on')
+  .action((id: string, options: CommonOptions & JobRetryOptions) =>
+    runCommand(options, async (context) => (await import('./job.ts')).jobRetryCommand(id, options, context)),
+  )
+
+command(jobs, 'report <id>', 'draw its throughput and its peers over time, as an HTML page')
+  .option('-o, --output <file>', 'where the page goes (default: report.html in the job’s folder)')
+  .action((id: string, options: CommonOptions & { output?: string }) =>
+    runCommand(options, async (context) =>
+      (await import('./report.ts')).jobReportCommand(id, options, context),
+    ),
+  )
 
 command(program, 'demo', 'a job on four peers, one killed on the way and one joining late')
   .option('--requests <n>', 'how many claims of the shipped file to run', '3000')

@@ -1,21 +1,32 @@
+import { resolve } from 'node:path'
 import { every } from '../base/clock.ts'
 import { HearthError } from '../base/errors.ts'
-import { submitJob, type JobSummary, type SubmitListener } from '../node/submit-job.ts'
+import {
+  openJob,
+  runJob,
+  type JobRequest,
+  type JobSummary,
+  type OpenJob,
+  type RunOptions,
+} from '../node/submit-job.ts'
 import type { PeerStatus } from '../node/peer-status.ts'
 import type { JobProgress } from '../tasks/job-progress.ts'
 import type { JournalCounts } from '../tasks/journal.ts'
 import { askPeer } from '../api/control-client.ts'
 import type { CommandContext, CommonOptions } from './command-context.ts'
 import { EXIT } from './exit-codes.ts'
+import { readingOf, type ReadingOptions } from './reading-options.ts'
+import { requireControl } from './status.ts'
 import { progressBlock, progressEvent, progressLine, type ProgressView } from './progress.ts'
 import { formatDuration, paint, shortPeer } from './terminal.ts'
 
-export interface SubmitCommandOptions extends CommonOptions {
+export interface SubmitCommandOptions extends CommonOptions, ReadingOptions {
   context: string
   output: string
   bootstrap: string[]
   swarm?: string
   wait: string
+  detach?: boolean
 }
 
 const REDRAW_MS = 200
@@ -28,39 +39,79 @@ export async function submitCommand(
   options: SubmitCommandOptions,
   context: CommandContext,
 ): Promise<number> {
-  const { terminal } = context
-  const swarm = await whereIsTheSwarm(options, context)
-  const giveUpMs = secondsOption('--wait', options.wait) * 1000
+  const request: JobRequest = {
+    inputPath: resolve(file),
+    outputPath: resolve(options.output),
+    context: options.context,
+    reading: readingOf(file, options),
+    isDetached: options.detach === true,
+  }
+  if (request.isDetached) return await handOver(request, context)
+  const run = await whereToRun(options, context)
+  const job = await openJob(context, context.data, request)
+  return await carryOut(job, run, context)
+}
+
+/** Runs an open job in this process, telling how far it is; closes it. */
+export async function carryOut(job: OpenJob, run: RunOptions, context: CommandContext): Promise<number> {
   const progress = new ProgressPrinter(context)
   try {
-    const summary = await submitJob(
-      context,
-      {
-        inputPath: file,
-        outputPath: options.output,
-        context: options.context,
-        data: context.data,
-        ...swarm,
-        giveUpMs,
-        signal: context.signal,
-      },
-      progress,
-    )
+    progress.begin(job)
+    const summary = await runJob(context, job, run, (running) => progress.follow(running))
     progress.stop()
     printSummary(summary, context)
     return summary.counts.failed > 0 ? EXIT.failedLines : EXIT.ok
   } catch (error) {
     progress.stop()
     if (context.signal.aborted) {
-      terminal.note(`interrupted; the same command goes on from here${progress.committedWords()}`)
+      context.terminal.note(`interrupted; the same command goes on from here${progress.committedWords()}`)
     }
     throw error
+  } finally {
+    job.journal.close()
   }
+}
+
+/** `--detach`: the running peer takes the job; this command ends as soon as the job is safe there. */
+async function handOver(
+  { isDetached: _isDetached, ...request }: JobRequest,
+  context: CommandContext,
+): Promise<number> {
+  const { data, terminal, signal } = context
+  const access = requireControl(data.control())
+  const taken = await askPeer<{ jobId: string; counts: JournalCounts; isResumed: boolean }>(
+    access,
+    '/v0/jobs',
+    request,
+    signal,
+  )
+  const { jobId, counts } = taken
+  terminal.event({
+    event: 'job',
+    jobId,
+    resumed: taken.isResumed,
+    requests: counts.requests,
+    committed: counts.committed,
+  })
+  if (!terminal.isJson) terminal.print(jobId)
+  terminal.note(
+    `the peer carries ${counts.requests} requests on; "hearth job watch ${jobId.slice(0, 8)}" shows how far it is`,
+  )
+  return EXIT.ok
+}
+
+/** Where the swarm is and how long to wait for it, from the options of a command. */
+export async function whereToRun(
+  options: { bootstrap: string[]; swarm?: string; wait: string },
+  context: CommandContext,
+): Promise<RunOptions> {
+  const giveUpMs = secondsOption('--wait', options.wait) * 1000
+  return { ...(await whereIsTheSwarm(options, context)), giveUpMs, signal: context.signal }
 }
 
 /** The bootstrap addresses given, or those of the peer that runs on this machine's data folder. */
 async function whereIsTheSwarm(
-  options: SubmitCommandOptions,
+  options: { bootstrap: string[]; swarm?: string },
   { data, signal }: CommandContext,
 ): Promise<{ bootstrap: string[]; swarm?: string | undefined }> {
   if (options.bootstrap.length > 0) return { bootstrap: options.bootstrap, swarm: options.swarm }
@@ -87,7 +138,7 @@ function secondsOption(name: string, text: string): number {
 }
 
 /** Says how far the job is: a block on a terminal, a line per 5 s in a pipe, events with --json. */
-class ProgressPrinter implements SubmitListener {
+class ProgressPrinter {
   readonly #context: CommandContext
   #cancel: () => void = () => {}
   #read: (() => ProgressView) | undefined
@@ -97,20 +148,15 @@ class ProgressPrinter implements SubmitListener {
     this.#context = context
   }
 
-  onJournal(counts: JournalCounts, job: { jobId: string; isResumed: boolean }): void {
+  begin({ folder, journal, isResumed }: OpenJob): void {
     const { terminal } = this.#context
-    terminal.event({
-      event: 'job',
-      jobId: job.jobId,
-      resumed: job.isResumed,
-      requests: counts.requests,
-      committed: counts.committed,
-    })
-    if (job.isResumed)
-      terminal.note(`resuming: ${counts.committed} of ${counts.requests} requests are already committed`)
+    const { requests, committed } = journal.counts()
+    this.#committed = committed
+    terminal.event({ event: 'job', jobId: folder.jobId, resumed: isResumed, requests, committed })
+    if (isResumed) terminal.note(`resuming: ${committed} of ${requests} requests are already committed`)
   }
 
-  onRunning(running: { progress(): JobProgress; counts(): JournalCounts }): void {
+  follow(running: { progress(): JobProgress; counts(): JournalCounts }): void {
     const { clock, terminal } = this.#context
     const startedAtMs = clock.nowMs()
     const tokensBefore = running.counts().completionTokens

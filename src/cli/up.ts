@@ -1,6 +1,7 @@
 import { ControlServer } from '../api/control-server.ts'
 import { HearthError } from '../base/errors.ts'
 import type { Cancel } from '../base/clock.ts'
+import { DetachedJobs } from '../node/detached-jobs.ts'
 import { Peer } from '../node/peer.ts'
 import type { EngineName } from '../inference/engine.ts'
 import type { CommandContext, CommonOptions } from './command-context.ts'
@@ -33,9 +34,11 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
       threads: wholeNumber('--threads', options.threads),
     },
   })
-  const control = new ControlServer({ peer, log: context.log })
+  const jobs = new DetachedJobs(context, { data, swarm: peer.swarm, bootstrap: () => peer.addresses })
+  const control = new ControlServer({ peer, jobs, log: context.log })
   try {
     await peer.start()
+    jobs.start()
     data.publishControl(await control.start())
     announce(peer, options, context)
     await aborted(signal)
@@ -43,6 +46,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     return EXIT.ok
   } finally {
     await control.stop()
+    await jobs.stop()
     await peer.stop()
     unlock()
   }

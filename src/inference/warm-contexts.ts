@@ -1,20 +1,38 @@
-// Which contexts are loaded on this peer, and by whom they are used.
-import { HearthError } from '../base/errors.ts'
+// The contexts that are loaded on this peer, and who uses them: the shell of residency-core.ts.
+import { totalmem } from 'node:os'
+import { every, type Cancel, type Clock } from '../base/clock.ts'
+import { withDeadline } from '../base/deadline.ts'
+import { HearthError, isHearthError } from '../base/errors.ts'
+import { estimateMemoryBytes } from './context-folder.ts'
 import type { EngineHost, EngineHostFacts, EngineHostOptions } from './engine-host.ts'
+import { nextTickMs, stepResidency, type ResidencyEffect, type ResidencyEvent } from './residency-core.ts'
+import {
+  createResidency,
+  RESIDENCY_DEFAULTS,
+  type Residency,
+  type ResidencyOptions,
+} from './residency-state-core.ts'
 
 export interface WarmContextsComponents {
+  clock: Clock
   /** Makes the host of one context; it is not started yet. */
   makeHost: (options: EngineHostOptions) => EngineHost
 }
 
 export interface WarmContextsOptions {
-  /** Contexts loaded at once. The least recently used idle one makes room. */
-  contextsMax: number
-  /** Given to every host. */
+  /** Memory of their processes together, bytes. Default: half of the machine's. */
+  memoryBytesMax?: number | undefined
+  /** Contexts loaded at once. Default 16. */
+  contextsMax?: number | undefined
+  /** How long an acquirer waits for room, ms. Default 300,000. */
+  waitMsMax?: number | undefined
+  /** The other constants of the residency; see its defaults. */
+  residency?: Partial<ResidencyOptions> | undefined
+  /** Given to every host. Its `residentBytesMax` is by default the memory of all. */
   host: Omit<EngineHostOptions, 'folder'>
 }
 
-/** A use of a loaded context. Until it is released, the context is not evicted for another. */
+/** A use of a loaded context. Until it is released, the context is not unloaded for another. */
 export interface ContextLease {
   readonly contextId: string
   readonly host: EngineHost
@@ -32,40 +50,82 @@ export interface WarmContext {
   facts: EngineHostFacts | undefined
 }
 
-interface Entry {
+/** A context that was ready, and that takes no more uses: it was unloaded, or will be after its last one. */
+export interface Eviction {
   contextId: string
-  host: EngineHost
-  uses: number
+  /** For people. */
+  reason: string
 }
 
-export class WarmContexts {
-  readonly #makeHost: WarmContextsComponents['makeHost']
-  readonly #options: WarmContextsOptions
-  /** Least recently used first. */
-  readonly #entries = new Map<string, Entry>()
+interface Waiting {
+  host: EngineHost
+  admitted: PromiseWithResolvers<EngineHost>
+}
 
+const WAIT_MS_DEFAULT = 300_000
+const MEASURE_EVERY_MS = 1_000
+
+export class WarmContexts {
+  readonly #components: WarmContextsComponents
+  readonly #options: WarmContextsOptions & { waitMsMax: number }
+  readonly #residency: Residency
+  /** Of every resident. */
+  readonly #hosts = new Map<string, EngineHost>()
+  /** Resolves when the process of a leaving resident is gone. */
+  readonly #leaving = new Map<string, Promise<void>>()
+  readonly #waiting = new Map<number, Waiting>()
+  readonly #changeListeners = new Set<() => void>()
+  readonly #evictionListeners = new Set<(eviction: Eviction) => void>()
+  #nextTicket = 1
+  #cancelTick: Cancel = () => {}
+  #cancelMeasuring: Cancel | undefined
+  #readyWhenLooked = ''
+
+  /** Throws RangeError. */
   constructor(components: WarmContextsComponents, options: WarmContextsOptions) {
-    if (!(options.contextsMax >= 1)) {
-      throw new RangeError(`contextsMax must be at least 1, got ${options.contextsMax}`)
-    }
-    this.#makeHost = components.makeHost
-    this.#options = options
+    const { memoryBytesMax = Math.floor(totalmem() / 2), contextsMax, waitMsMax = WAIT_MS_DEFAULT } = options
+    this.#components = components
+    this.#options = { ...options, waitMsMax, host: { residentBytesMax: memoryBytesMax, ...options.host } }
+    this.#residency = createResidency({
+      ...RESIDENCY_DEFAULTS,
+      ...options.residency,
+      ...(contextsMax === undefined ? {} : { contextsMax }),
+      memoryBytesMax,
+    })
   }
 
-  /** The contexts that are loaded or loading, least recently used first. */
+  /** Memory of all loaded contexts together, bytes. */
+  get memoryBytesMax(): number {
+    return this.#residency.options.memoryBytesMax
+  }
+
+  /** The contexts that are loaded or loading, least recently used first; not those that are to go. */
   list(): WarmContext[] {
-    return [...this.#entries.values()].map(({ contextId, host, uses }) => ({
-      contextId,
-      isReady: host.facts !== undefined,
-      uses,
-      facts: host.facts,
-    }))
+    const residents = [...this.#residency.residents.values()].sort((a, b) => a.usedMs - b.usedMs)
+    return residents.flatMap(({ contextId, phase, uses }) => {
+      if (phase === 'closing' || phase === 'leaving') return []
+      const facts = this.#hosts.get(contextId)?.facts
+      return [{ contextId, isReady: facts !== undefined, uses: uses.size, facts }]
+    })
+  }
+
+  /** Calls `listener` whenever `list()` has changed; the returned function ends that. */
+  onChange(listener: () => void): () => void {
+    this.#changeListeners.add(listener)
+    return () => this.#changeListeners.delete(listener)
+  }
+
+  /** Calls `listener` as soon as a context that was ready is not to be counted on; the returned function ends that. */
+  onEvicted(listener: (eviction: Eviction) => void): () => void {
+    this.#evictionListeners.add(listener)
+    return () => this.#evictionListeners.delete(listener)
   }
 
   /**
-   * The context loaded, and held until released; callers at the same time share one load. Makes room by
-   * evicting an idle context. Throws `limit-reached` when all are in use, what loading throws
-   * (`context-invalid`, `model-unsupported`, `engine-failed`), or the signal's reason.
+   * The context loaded, and held until released; callers at the same time share one load. Where there is
+   * no room it waits, and others make room in time. Throws `limit-reached` when the context is over the
+   * bound on memory or none made room in `waitMsMax`, what loading throws (`context-invalid`,
+   * `model-unsupported`, `engine-failed`), or the signal's reason.
    */
   async acquire(
     contextId: string,
@@ -73,70 +133,176 @@ export class WarmContexts {
     options: { signal?: AbortSignal | undefined } = {},
   ): Promise<ContextLease> {
     options.signal?.throwIfAborted()
-    const entry = this.#touch(contextId) ?? (await this.#add(contextId, folder))
-    entry.uses += 1
+    const ticket = this.#nextTicket++
     try {
-      const facts = await entry.host.start(options)
-      return this.#lease(entry, facts)
+      const host = await this.#admit(ticket, contextId, folder, options.signal)
+      const facts = await this.#start(contextId, host, options)
+      return { contextId, host, facts, release: () => this.#step({ kind: 'release', ticket }) }
     } catch (error) {
-      entry.uses -= 1
-      if (entry.uses === 0 && entry.host.facts === undefined) await this.#remove(entry)
+      this.#waiting.delete(ticket)
+      this.#step({ kind: 'release', ticket })
+      await this.#leaving.get(contextId)
       throw error
     }
   }
 
+  /** A use of a context that is loaded now; undefined when it is not, or is to go. */
+  borrow(contextId: string): Pick<ContextLease, 'host' | 'release'> | undefined {
+    const host = this.#hosts.get(contextId)
+    if (host === undefined || this.#residency.residents.get(contextId)?.phase !== 'loaded') return undefined
+    const ticket = this.#nextTicket++
+    this.#step({ kind: 'acquire', ticket, contextId, estimateBytes: 0 })
+    return { host, release: () => this.#step({ kind: 'release', ticket }) }
+  }
+
   /** Unloads a context, whoever uses it; its memory is back when this resolves. False when it was not loaded. */
-  async evict(contextId: string): Promise<boolean> {
-    const entry = this.#entries.get(contextId)
-    if (entry === undefined) return false
-    await this.#remove(entry)
+  async evict(contextId: string, reason = 'it was unloaded'): Promise<boolean> {
+    if (!this.#residency.residents.has(contextId)) return false
+    this.#step({ kind: 'evict', contextId, reason })
+    await this.#leaving.get(contextId)
     return true
   }
 
-  /** Unloads everything. */
+  /** Unloads everything; those who wait are told. */
   async stop(): Promise<void> {
-    await Promise.all([...this.#entries.values()].map((entry) => this.#remove(entry)))
+    for (const [ticket, { admitted }] of this.#waiting) {
+      this.#step({ kind: 'release', ticket })
+      admitted.reject(new HearthError('engine-failed', 'the peer unloads its contexts'))
+    }
+    const contextIds = [...this.#residency.residents.keys()]
+    await Promise.all(contextIds.map((contextId) => this.evict(contextId, 'the peer is stopping')))
+    this.#cancelTick()
   }
 
-  #lease(entry: Entry, facts: EngineHostFacts): ContextLease {
-    let isHeld = true
-    return {
-      contextId: entry.contextId,
-      host: entry.host,
-      facts,
-      release() {
-        if (isHeld) entry.uses -= 1
-        isHeld = false
+  /** Waits for a place. */
+  async #admit(
+    ticket: number,
+    contextId: string,
+    folder: string,
+    signal: AbortSignal | undefined,
+  ): Promise<EngineHost> {
+    const { clock, makeHost } = this.#components
+    const isThere = this.#residency.residents.has(contextId)
+    const estimateBytes = isThere ? 0 : await estimateMemoryBytes(folder)
+    signal?.throwIfAborted()
+    const admitted = Promise.withResolvers<EngineHost>()
+    this.#waiting.set(ticket, { host: makeHost({ ...this.#options.host, folder }), admitted })
+    this.#step({ kind: 'acquire', ticket, contextId, estimateBytes })
+    const whose = `room for context ${contextId}`
+    try {
+      return await withDeadline({ clock, ms: this.#options.waitMsMax, whose, signal }, () => admitted.promise)
+    } catch (error) {
+      if (signal?.aborted === true || !isHearthError(error, 'deadline-passed')) throw error
+      const used = this.list().map((context) => context.contextId)
+      throw new HearthError(
+        'limit-reached',
+        `no room was made for context ${contextId} within ${this.#options.waitMsMax} ms; loaded are ${used.join(', ')}`,
+        { cause: error },
+      )
+    }
+  }
+
+  /** A context whose process died is loaded again here. When that fails it has no place any more. */
+  async #start(
+    contextId: string,
+    host: EngineHost,
+    options: { signal?: AbortSignal | undefined },
+  ): Promise<EngineHostFacts> {
+    try {
+      return await host.start(options)
+    } catch (error) {
+      const isOurs = options.signal?.aborted !== true && this.#hosts.get(contextId) === host
+      if (isOurs) this.#step({ kind: 'failed', contextId })
+      throw error
+    }
+  }
+
+  #step(event: ResidencyEvent): void {
+    const { clock } = this.#components
+    const effects = stepResidency(this.#residency, event, clock.nowMs())
+    for (const effect of effects) this.#perform(effect)
+    this.#scheduleTick()
+    if (effects.length > 0 || event.kind === 'loaded' || event.kind === 'unloaded') this.#changed()
+  }
+
+  #perform(effect: ResidencyEffect): void {
+    const { contextId } = effect
+    const waiting = 'ticket' in effect ? this.#waiting.get(effect.ticket) : undefined
+    switch (effect.kind) {
+      case 'load':
+        if (waiting !== undefined) this.#load(contextId, waiting.host)
+        break
+      case 'grant':
+        this.#waiting.delete(effect.ticket)
+        waiting?.admitted.resolve(this.#hosts.get(contextId) ?? waiting.host)
+        break
+      case 'refuse':
+        waiting?.admitted.reject(
+          new HearthError('limit-reached', `context ${contextId} is not loaded: ${effect.why}`),
+        )
+        break
+      case 'close':
+        for (const listener of this.#evictionListeners) listener({ contextId, reason: effect.reason })
+        break
+      case 'unload':
+        this.#unload(contextId)
+        break
+    }
+  }
+
+  #load(contextId: string, host: EngineHost): void {
+    this.#hosts.set(contextId, host)
+    host.onExit(() => this.#changed())
+    host.start().then(
+      () => {
+        this.#step({ kind: 'loaded', contextId })
+        this.#measure()
       },
+      // Whoever waits for it sees why, and says that it failed.
+      () => {},
+    )
+    this.#cancelMeasuring ??= every(this.#components.clock, MEASURE_EVERY_MS, () => this.#measure())
+  }
+
+  #unload(contextId: string): void {
+    const host = this.#hosts.get(contextId)
+    const gone = (host?.stop() ?? Promise.resolve()).then(() => {
+      this.#hosts.delete(contextId)
+      this.#leaving.delete(contextId)
+      if (this.#hosts.size === 0) this.#stopMeasuring()
+      this.#step({ kind: 'unloaded', contextId })
+    })
+    this.#leaving.set(contextId, gone)
+  }
+
+  /** Looks at the processes: what they hold, and whether one that had died is there again. */
+  #measure(): void {
+    for (const [contextId, { residentBytes }] of this.#hosts) {
+      if (residentBytes > 0) this.#step({ kind: 'measured', contextId, bytes: residentBytes })
     }
+    const ready = this.list().flatMap(({ contextId, isReady }) => (isReady ? [contextId] : []))
+    if (ready.join() !== this.#readyWhenLooked) this.#changed()
+    this.#readyWhenLooked = ready.join()
   }
 
-  #touch(contextId: string): Entry | undefined {
-    const entry = this.#entries.get(contextId)
-    if (entry === undefined) return undefined
-    this.#entries.delete(contextId)
-    this.#entries.set(contextId, entry)
-    return entry
+  #stopMeasuring(): void {
+    this.#cancelMeasuring?.()
+    this.#cancelMeasuring = undefined
   }
 
-  async #add(contextId: string, folder: string): Promise<Entry> {
-    const evicted = this.#entries.size < this.#options.contextsMax ? undefined : this.#leastRecentIdle()
-    const entry = { contextId, uses: 0, host: this.#makeHost({ ...this.#options.host, folder }) }
-    this.#entries.set(contextId, entry)
-    // The place is taken first, so that a second caller shares it while the old context leaves.
-    if (evicted !== undefined) await this.#remove(evicted)
-    return entry
+  #scheduleTick(): void {
+    const { clock } = this.#components
+    this.#cancelTick()
+    const atMs = nextTickMs(this.#residency, clock.nowMs())
+    this.#cancelTick =
+      atMs === undefined
+        ? () => {}
+        : clock.schedule(Math.max(1, atMs - clock.nowMs()), () => this.#step({ kind: 'tick' }), {
+            background: true,
+          })
   }
 
-  #leastRecentIdle(): Entry {
-    for (const entry of this.#entries.values()) {
-      if (entry.uses === 0) return entry
-    }
-    throw new HearthError('limit-reached', `all ${this.#entries.size} loaded contexts are in use`)
-  }
-
-  async #remove(entry: Entry): Promise<void> {
-    if (this.#entries.get(entry.contextId) === entry) this.#entries.delete(entry.contextId)
-    await entry.host.stop()
+  #changed(): void {
+    for (const listener of this.#changeListeners) listener()
   }
 }

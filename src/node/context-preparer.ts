@@ -1,24 +1,28 @@
+import type { Clock } from '../base/clock.ts'
+import { HearthError } from '../base/errors.ts'
 import type { ContextSharing } from '../context-sharing/context-sharing.ts'
 import type { FetchProgress } from '../context-sharing/fetch.ts'
 import type { ContextStore } from '../context-sharing/context-store.ts'
 import type { EngineResult } from '../inference/engine.ts'
-import type { ContextLease, WarmContexts } from '../inference/warm-contexts.ts'
+import { RateMeter } from '../inference/rate-meter.ts'
+import type { WarmContexts } from '../inference/warm-contexts.ts'
 import type { PrepareOptions, RunResult, WarmContext } from '../tasks/worker.ts'
 
 export interface ContextPreparerComponents {
+  clock: Clock
   store: ContextStore
   sharing: ContextSharing
   warm: WarmContexts
   /** What the swarm calls a context, if anything. */
   nameInSwarm(contextId: string): string | undefined
-  /** Called when a context's tier or its loading has changed. */
-  onChange(): void
 }
 
 /** Takes a context from wherever it is to warm: fetched from peers, verified, loaded in an engine host. */
 export class ContextPreparer {
   readonly #components: ContextPreparerComponents
   readonly #fetchedFrom = new Map<string, Map<string, number>>()
+  /** Of the contexts that ran here. */
+  readonly #rates = new Map<string, RateMeter>()
 
   constructor(components: ContextPreparerComponents) {
     this.#components = components
@@ -29,11 +33,40 @@ export class ContextPreparer {
     const { store, warm } = this.#components
     if (store.tier(contextId).kind !== 'stored') await this.#fetch(contextId, options)
     options.onProgress('loading', 'loading the model')
-    const acquiring = warm.acquire(contextId, store.folder(contextId), { signal: options.signal })
-    this.#components.onChange()
-    const lease = await acquiring
-    this.#components.onChange()
-    return warmContext(lease)
+    const lease = await warm.acquire(contextId, store.folder(contextId), { signal: options.signal })
+    lease.release()
+    return {
+      slots: lease.facts.slots,
+      run: (request, { signal }) => this.#run(contextId, request, signal),
+    }
+  }
+
+  /** Completion tokens per second, all slots together; undefined while too little was run to tell. */
+  tokensPerSecond(contextId: string): number | undefined {
+    return this.#rates.get(contextId)?.tokensPerSecond(this.#components.clock.nowMs())
+  }
+
+  /** Holds the context for one request only, so that an idle one can make room for another. */
+  async #run(
+    contextId: string,
+    { url, body }: { url: string; body: string },
+    signal: AbortSignal,
+  ): Promise<RunResult> {
+    const { clock, warm } = this.#components
+    const use = warm.borrow(contextId)
+    if (use === undefined) throw new HearthError('engine-failed', 'the context was unloaded to make room')
+    const rate = this.#rates.get(contextId) ?? new RateMeter()
+    this.#rates.set(contextId, rate)
+    let tokens = 0
+    rate.begin(clock.nowMs())
+    try {
+      const result = await use.host.run({ url, body: JSON.parse(body) as unknown }, { signal })
+      if (result.ok) tokens = result.usage.completionTokens
+      return runResult(result)
+    } finally {
+      rate.end(tokens, clock.nowMs())
+      use.release()
+    }
   }
 
   /** Verified bytes of a context by the peer they came from, most first. */
@@ -66,15 +99,6 @@ export class ContextPreparer {
 function wordsOf({ bytesDone, bytesTotal, sources }: FetchProgress): string {
   const percent = bytesTotal === 0 ? 100 : Math.floor((100 * bytesDone) / bytesTotal)
   return `${percent} % from ${sources.length} ${sources.length === 1 ? 'peer' : 'peers'}`
-}
-
-function warmContext({ host, facts }: ContextLease): WarmContext {
-  return {
-    slots: facts.slots,
-    async run({ url, body }, { signal }): Promise<RunResult> {
-      return runResult(await host.run({ url, body: JSON.parse(body) as unknown }, { signal }))
-    },
-  }
 }
 
 /** Errors of the request itself are the line's result; errors of this host send the request elsewhere. */

@@ -32,7 +32,9 @@ export class ContextTiers {
 
   start(onChange: () => void): void {
     this.#onChange = onChange
-    this.#cancel = this.#components.store.onTier(() => this.changed())
+    const { store, warm } = this.#components
+    const cancels = [store.onTier(() => this.changed()), warm.onChange(() => this.changed())]
+    this.#cancel = () => cancels.forEach((cancel) => cancel())
   }
 
   stop(): void {
@@ -71,17 +73,19 @@ export class ContextTiers {
         fetchedFrom: preparer.fetchedFrom(contextId),
         engine: host?.facts?.engine,
         slots: host?.facts?.slots,
+        tokensPerSecond: preparer.tokensPerSecond(contextId),
       }
     })
   }
 
   /** The same, as an advert says it. A context that is loading is stored. */
   advertised(): AdvertContext[] {
-    return this.list().map(({ contextId, names, tier, share }) => ({
+    return this.list().map(({ contextId, names, tier, share, tokensPerSecond }) => ({
       contextId,
       name: names[0] ?? '',
       tier: tier === 'loading' ? 'stored' : tier,
       ...(tier === 'partial' ? { share } : {}),
+      ...(tokensPerSecond === undefined ? {} : { tokensPerSecond: Math.round(tokensPerSecond) }),
     }))
   }
 

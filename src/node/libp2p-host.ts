@@ -81,6 +81,7 @@ export const HOST_TIMING: Readonly<HostTiming> = Object.freeze({
 
 /** Paths of a DHT query, and questions under way on each: kad-dht's 10 and 10 make a storm of a stampede. */
 const DHT_PARALLEL_QUESTIONS = 3
+const DHT_SELF_QUERY_EVERY_MS = 300_000
 /** Handshakes begun at once: more of them only make each other late. */
 const PARALLEL_DIALS_MAX = 10
 
@@ -178,6 +179,9 @@ function kademlia(options: HostOptions, timing: HostTiming): ReturnType<typeof k
     clientMode: options.dhtMode === 'client',
     peerInfoMapper: mapPeerInfo,
     allowQueryWithZeroPeers: true,
+    // dht/join.ts walks to our own id itself, when there is somebody to ask.
+    initialQuerySelfInterval: DHT_SELF_QUERY_EVERY_MS,
+    querySelfInterval: DHT_SELF_QUERY_EVERY_MS,
     alpha: DHT_PARALLEL_QUESTIONS,
     disjointPaths: DHT_PARALLEL_QUESTIONS,
     networkDialTimeout: answerTimeout,

@@ -13,6 +13,8 @@ export interface ContextStatus {
   fetchedFrom: { peer: string; bytes: number }[]
   engine: string | undefined
   slots: number | undefined
+  /** Measured in the work done here, all slots together; undefined before there was enough of it. */
+  tokensPerSecond?: number | undefined
 }
 
 /** A peer as its owner sees it: `hearth status`. */

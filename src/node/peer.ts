@@ -43,8 +43,6 @@ export interface SubmitterOptions {
   swarm?: string | undefined
 }
 
-/** Contexts loaded at once. */
-const WARM_CONTEXTS_MAX = 4
 /** How long a bootstrap peer may take to say which swarm it is of, ms. */
 const DISCOVER_MS = 10_000
 /** How long joining may take before a job says that nobody is there, ms. */
@@ -227,6 +225,7 @@ export class Peer {
     closers.defer(() => sharing.stop())
     await worker.start()
     closers.defer(() => worker.stop())
+    closers.defer(warm.onEvicted(({ contextId, reason }) => worker.forget(contextId, 'unloaded', reason)))
     tiers.start(() => this.#link.adverts.changed())
     closers.defer(() => tiers.stop())
   }
@@ -255,18 +254,17 @@ function createServing(
   const sharing = new ContextSharing({ network, store, findHolders, clock, random, log })
   const { engine: name, slots, threads } = engine
   const warm = new WarmContexts(
-    { makeHost: (options) => new EngineHost({ clock, log }, options) },
+    { clock, makeHost: (options) => new EngineHost({ clock, log }, options) },
     {
-      contextsMax: WARM_CONTEXTS_MAX,
       host: { ...(name === undefined ? {} : { engine: name }), slots, threads },
     },
   )
-  const preparer: ContextPreparer = new ContextPreparer({
+  const preparer = new ContextPreparer({
+    clock,
     store,
     sharing,
     warm,
     nameInSwarm: (contextId) => link.view.nameOf(contextId),
-    onChange: () => tiers.changed(),
   })
   const worker = new Worker({
     network,
@@ -274,7 +272,7 @@ function createServing(
     log,
     prepare: (contextId, options) => preparer.prepare(contextId, options),
   })
-  const tiers: ContextTiers = new ContextTiers({ store, warm, preparer, routing: link.routing, log })
+  const tiers = new ContextTiers({ store, warm, preparer, routing: link.routing, log })
   return { data, store, sharing, warm, preparer, worker, tiers }
 }
 

@@ -1,19 +1,20 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { access, constants } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
-import type { Clock } from '../base/clock.ts'
+import { dirname, resolve } from 'node:path'
+import { sleep, type Clock } from '../base/clock.ts'
 import { withDeadline } from '../base/deadline.ts'
 import { HearthError, messageOf } from '../base/errors.ts'
+import { EventLog } from '../base/event-log.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Random } from '../base/random.ts'
+import { JOB_LOG_SCHEMA } from '../tasks/coordinator-events.ts'
 import { Coordinator, COORDINATOR_SHELL_DEFAULTS } from '../tasks/coordinator.ts'
-import { readJobFile } from '../tasks/job-file.ts'
+import { readJobFile, type JobFileOptions } from '../tasks/job-file.ts'
 import type { JobProgress } from '../tasks/job-progress.ts'
 import { Journal, type JournalCounts } from '../tasks/journal.ts'
 import { writeOutputFile } from '../tasks/output-file.ts'
 import type { DataFolder } from './data-folder.ts'
 import { loadOrCreateIdentity } from './identity.ts'
+import { hashFile, JobFolder, jobIdOf } from './job-folder.ts'
 import { Peer } from './peer.ts'
 
 export interface SubmitComponents {
@@ -22,26 +23,36 @@ export interface SubmitComponents {
   log: Logger
 }
 
-export interface SubmitOptions {
+/** What to run, and how to read it. */
+export interface JobRequest {
   inputPath: string
   outputPath: string
   /** A context's name in the swarm, or its CID. */
   context: string
-  data: DataFolder
+  reading: JobFileOptions
+  /** Whether the running peer is to carry it, across its restarts. */
+  isDetached: boolean
+}
+
+/** Where a job runs. */
+export interface RunOptions {
   /** Where the swarm is: multiaddrs of any of its peers. */
   bootstrap: readonly string[]
   /** The swarm's id; asked of the bootstrap peer when absent. */
   swarm?: string | undefined
-  /** How long nothing may be able to run before the job is given up, ms. */
-  giveUpMs?: number | undefined
+  /** How long nothing may be able to run before the job is given up, ms; Infinity waits for ever. */
+  giveUpMs: number
   signal?: AbortSignal | undefined
 }
 
-export interface SubmitListener {
-  /** The journal is open: `committed` of `requests` lines are done by earlier runs. */
-  onJournal(counts: JournalCounts, job: { jobId: string; isResumed: boolean }): void
-  /** The job runs; `progress` and `counts` can be read at any time from now on. */
-  onRunning(running: { progress(): JobProgress; counts(): JournalCounts }): void
+/** Told once the job runs: what can be read of it at any time from then on. */
+export type OnRunning = (running: { progress(): JobProgress; counts(): JournalCounts }) => void
+
+/** An open journal and the folder it lies in. Whoever opened it closes it. */
+export interface OpenJob {
+  folder: JobFolder
+  journal: Journal
+  isResumed: boolean
 }
 
 export interface JobSummary {
@@ -53,141 +64,127 @@ export interface JobSummary {
   wallMs: number
 }
 
-/** How long a submitter looks for a context's name among the peers, ms. */
+/** How long a submitter looks for a context's name among the peers, ms, and the time between two looks. */
 const RESOLVE_MS = 10_000
-/** Between two looks, ms. */
 const RESOLVE_AGAIN_MS = 250
 const CONTEXT_ID = /^b[a-z2-7]{50,}$/
+const EVENT_FLUSH_MS = 500
+const EVENTS_WAITING_MAX = 65_536
 
 /**
- * Runs a job file on the swarm and writes its output file. The same call again, after whatever ended
- * the first, goes on where the journal stands: no committed line runs twice.
+ * Finds or makes the journal of a job. The same request again, after whatever ended the first, is the
+ * same job. Throws `input-invalid` with every bad line, `output-unwritable`, `data-in-use`, `disk-full`.
  */
-export async function submitJob(
-  components: SubmitComponents,
-  options: SubmitOptions,
-  listener: SubmitListener,
-): Promise<JobSummary> {
-  const startedAtMs = components.clock.nowMs()
-  const outputPath = resolve(options.outputPath)
-  await requireWritable(outputPath)
-  const inputSha256 = await hashFile(options.inputPath)
-  const jobId = jobIdOf(inputSha256, options.context, outputPath)
-  const folder = join(options.data.jobsPath, jobId)
-  const { journal, isResumed } = await openJournal(components, options, {
-    folder,
-    jobId,
-    inputSha256,
-    outputPath,
-  })
-  try {
-    const counts = journal.counts()
-    listener.onJournal(counts, { jobId, isResumed })
-    if (counts.committed < counts.requests) await runJob(components, options, journal, folder, listener)
-    await writeOutputFile(outputPath, jobId, journal.lines())
-    const wallMs = components.clock.nowMs() - startedAtMs
-    const { contextId } = journal.job
-    return {
-      jobId,
-      contextId,
-      counts: journal.counts(),
-      resultsByPeer: journal.resultsByPeer(),
-      outputPath,
-      wallMs,
-    }
-  } finally {
-    journal.close()
-  }
-}
-
-/** The same input, context and output are the same job: that is how a second run finds the first's journal. */
-function jobIdOf(inputSha256: string, context: string, outputPath: string): string {
-  return createHash('sha256')
-    .update(JSON.stringify([inputSha256, context, outputPath]))
-    .digest('hex')
-    .slice(0, 32)
-}
-
-async function openJournal(
+export async function openJob(
   { clock }: SubmitComponents,
-  { inputPath, context }: SubmitOptions,
-  found: { folder: string; jobId: string; inputSha256: string; outputPath: string },
-): Promise<{ journal: Journal; isResumed: boolean }> {
-  const path = join(found.folder, 'journal.sqlite')
-  const existing = Journal.open(path)
-  if (existing !== undefined) return { journal: existing, isResumed: true }
-  const { jobId, inputSha256, outputPath } = found
+  data: DataFolder,
+  request: JobRequest,
+): Promise<OpenJob> {
+  const { context, reading, isDetached } = request
+  const inputPath = resolve(request.inputPath)
+  const outputPath = resolve(request.outputPath)
+  await requireWritable(outputPath)
+  const inputSha256 = await hashFile(inputPath)
+  const folder = new JobFolder(data, jobIdOf(inputSha256, { inputPath, outputPath, context, reading }))
+  const existing = Journal.open(folder.journalPath)
+  if (existing !== undefined) return { folder, journal: existing, isResumed: true }
   const contextId = CONTEXT_ID.test(context) ? context : ''
+  const { jobId } = folder
   const record = {
     jobId,
     context,
     contextId,
-    inputPath: resolve(inputPath),
+    inputPath,
     inputSha256,
     outputPath,
     createdAtMs: clock.wallMs(),
+    isDetached,
   }
-  return { journal: await Journal.create(path, record, readJobFile(inputPath)), isResumed: false }
+  const journal = await Journal.create(folder.journalPath, record, readJobFile(inputPath, reading))
+  return { folder, journal, isResumed: false }
+}
+
+/** Runs what is not settled of an open job on the swarm, and writes its output file. */
+export async function runJob(
+  components: SubmitComponents,
+  { folder, journal }: OpenJob,
+  options: RunOptions,
+  onRunning: OnRunning,
+): Promise<JobSummary> {
+  const startedAtMs = components.clock.nowMs()
+  const { committed, requests } = journal.counts()
+  if (committed < requests) await coordinate(components, folder, journal, options, onRunning)
+  const { jobId, contextId, outputPath } = journal.job
+  await writeOutputFile(outputPath, jobId, journal.lines())
+  return {
+    jobId,
+    contextId,
+    counts: journal.counts(),
+    resultsByPeer: journal.resultsByPeer(),
+    outputPath,
+    wallMs: components.clock.nowMs() - startedAtMs,
+  }
 }
 
 /** A job has an identity of its own, kept with its journal: peers keep results for it while it is away. */
-async function runJob(
+async function coordinate(
   components: SubmitComponents,
-  options: SubmitOptions,
+  folder: JobFolder,
   journal: Journal,
-  folder: string,
-  listener: SubmitListener,
+  { bootstrap, swarm, giveUpMs, signal }: RunOptions,
+  onRunning: OnRunning,
 ): Promise<void> {
-  const identity = await loadOrCreateIdentity(join(folder, 'identity.key'))
-  const peer = await Peer.createSubmitter(components, {
-    identity,
-    bootstrap: options.bootstrap,
-    swarm: options.swarm,
+  const { clock } = components
+  const identity = await loadOrCreateIdentity(folder.identityPath)
+  const peer = await Peer.createSubmitter(components, { identity, bootstrap, swarm })
+  const events = new EventLog(clock, folder.eventsPath, {
+    schema: { ...JOB_LOG_SCHEMA, jobId: folder.jobId, requests: journal.counts().requests },
+    flushEveryMs: EVENT_FLUSH_MS,
+    waitingMax: EVENTS_WAITING_MAX,
   })
-  await peer.start()
   try {
-    await peer.joined(options.signal)
-    if (journal.job.contextId === '') journal.bindContext(await resolveContext(components, peer, options))
+    await peer.start()
+    await peer.joined(signal)
+    if (journal.job.contextId === '') {
+      journal.bindContext(
+        await resolveContext(clock, peer, journal.job.context, Math.min(RESOLVE_MS, giveUpMs), signal),
+      )
+    }
     const coordinator = new Coordinator(
-      { ...components, network: peer.network, journal, candidates: peer.swarmView },
-      {
-        ...COORDINATOR_SHELL_DEFAULTS,
-        ...(options.giveUpMs === undefined ? {} : { giveUpMs: options.giveUpMs }),
-      },
+      { ...components, network: peer.network, journal, candidates: peer.swarmView, events },
+      { ...COORDINATOR_SHELL_DEFAULTS, giveUpMs },
     )
-    listener.onRunning({ progress: () => coordinator.progress(), counts: () => journal.counts() })
-    await coordinator.run(options.signal)
+    onRunning({ progress: () => coordinator.progress(), counts: () => journal.counts() })
+    await coordinator.run(signal)
   } finally {
     await peer.stop()
+    await events.close()
   }
 }
 
 /** Asks again for a while: the adverts of a swarm just joined come in within a second or two. */
 async function resolveContext(
-  { clock }: SubmitComponents,
+  clock: Clock,
   peer: Peer,
-  options: SubmitOptions,
+  context: string,
+  ms: number,
+  signal: AbortSignal | undefined,
 ): Promise<string> {
-  const { context, signal } = options
   let lastError: unknown
-  const deadline = {
-    clock,
-    ms: Math.min(RESOLVE_MS, options.giveUpMs ?? RESOLVE_MS),
-    whose: `a peer that holds "${context}"`,
-    signal,
-  }
   try {
-    return await withDeadline(deadline, async (until) => {
-      for (;;) {
-        try {
-          return await peer.swarmView.resolve(context, until)
-        } catch (error) {
-          lastError = error
+    return await withDeadline(
+      { clock, ms, whose: `a peer that holds "${context}"`, signal },
+      async (until) => {
+        for (;;) {
+          try {
+            return await peer.swarmView.resolve(context, until)
+          } catch (error) {
+            lastError = error
+          }
+          await sleep(clock, RESOLVE_AGAIN_MS, until)
         }
-        await new Promise<void>((done) => clock.schedule(RESOLVE_AGAIN_MS, done))
-        until.throwIfAborted()
-      }
-    })
+      },
+    )
   } catch (error) {
     signal?.throwIfAborted()
     throw lastError ?? error
@@ -204,14 +201,4 @@ async function requireWritable(outputPath: string): Promise<void> {
       { cause },
     )
   }
-}
-
-async function hashFile(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  try {
-    for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) hash.update(chunk)
-  } catch (cause) {
-    throw new HearthError('input-invalid', `cannot read ${path}: ${messageOf(cause)}`, { cause })
-  }
-  return hash.digest('hex')
 }

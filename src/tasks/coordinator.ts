@@ -1,5 +1,6 @@
 import { every, type Cancel, type Clock } from '../base/clock.ts'
 import { HearthError, messageOf } from '../base/errors.ts'
+import type { EventSink } from '../base/event-log.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
 import type { Random } from '../base/random.ts'
@@ -14,6 +15,7 @@ import {
   type CoordinatorEvent,
   type CoordinatorOptions,
 } from './coordinator-core.ts'
+import { CoordinatorEvents } from './coordinator-events.ts'
 import type { CommitEntry, Journal } from './journal.ts'
 import { progressOf, type JobProgress } from './job-progress.ts'
 import { TaskLink } from './task-link.ts'
@@ -34,6 +36,8 @@ export interface CoordinatorComponents {
   clock: Clock
   random: Random
   log: Logger
+  /** Where every decision is told; nowhere when absent. */
+  events?: EventSink | undefined
 }
 
 export interface CoordinatorShellOptions extends CoordinatorOptions {
@@ -64,6 +68,7 @@ export class Coordinator {
   #components: CoordinatorComponents
   #options: CoordinatorShellOptions
   #state: CoordinatorState
+  #events: CoordinatorEvents | undefined
   #links = new Map<string, TaskLink>()
   #leases: LeaseKey[] = []
   #commits: CommitEntry[] = []
@@ -79,7 +84,8 @@ export class Coordinator {
   ) {
     this.#components = components
     this.#options = options
-    const { journal } = components
+    const { journal, events } = components
+    this.#events = events === undefined ? undefined : new CoordinatorEvents(events)
     this.#state = createCoordinator(
       { ranges: journal.unsettledRanges(), epochs: journal.leasedEpochs() },
       options,
@@ -125,7 +131,9 @@ export class Coordinator {
 
   #dispatch(event: CoordinatorEvent, arrived?: CommitEntry): void {
     const { clock, random } = this.#components
-    for (const effect of step(this.#state, event, clock.nowMs(), random)) this.#perform(effect, arrived)
+    const effects = step(this.#state, event, clock.nowMs(), random)
+    this.#events?.add(event, effects)
+    for (const effect of effects) this.#perform(effect, arrived)
   }
 
   #perform(effect: CoordinatorEffect, arrived: CommitEntry | undefined): void {

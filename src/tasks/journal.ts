@@ -1,7 +1,8 @@
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { HearthError } from '../base/errors.ts'
+import { lockForThisProcess } from '../base/process-lock.ts'
 import { isLineError, type JobLine, type LineError } from './job-file.ts'
 import type { RequestRange } from './pending-requests.ts'
 import type { LeaseKey, TaskResult } from './task-messages.ts'
@@ -23,7 +24,12 @@ export interface JobRecord {
   inputSha256: string
   outputPath: string
   createdAtMs: number
+  /** Whether the running peer carries it, rather than the command that submitted it. */
+  isDetached: boolean
 }
+
+/** open: to be run until every line is settled. cancelled: what was not settled became an error line. */
+export type JobState = 'open' | 'cancelled'
 
 /** A settled request, as an output line needs it. */
 export interface JournalLine {
@@ -52,8 +58,10 @@ export interface JournalCounts {
   completionTokens: number
 }
 
+type JobRow = Omit<JobRecord, 'isDetached'> & { version: number; state: JobState; isDetached: number }
+
 const SCHEMA = `
-  CREATE TABLE job (version INTEGER, jobId TEXT, context TEXT, contextId TEXT, inputPath TEXT, inputSha256 TEXT, outputPath TEXT, createdAtMs INTEGER);
+  CREATE TABLE job (version INTEGER, jobId TEXT, context TEXT, contextId TEXT, inputPath TEXT, inputSha256 TEXT, outputPath TEXT, createdAtMs INTEGER, isDetached INTEGER, state TEXT);
   CREATE TABLE request (n INTEGER PRIMARY KEY, line INTEGER, customId TEXT UNIQUE, url TEXT, body TEXT, epoch INTEGER NOT NULL DEFAULT 0);
   CREATE TABLE result (n INTEGER PRIMARY KEY, epoch INTEGER, peer TEXT, ok INTEGER, statusCode INTEGER, body TEXT,
     promptTokens INTEGER, completionTokens INTEGER, committedAtMs INTEGER);
@@ -68,6 +76,7 @@ const SCHEMA = `
  */
 export class Journal {
   #job: JobRecord
+  #unlock: () => void
   #counts: JournalCounts
   #db: DatabaseSync
   #lease: StatementSync
@@ -76,17 +85,32 @@ export class Journal {
   #has: StatementSync
 
   /**
-   * Opens the journal at `path`. Throws `data-in-use` while another process has it open,
-   * `data-corrupt` when it is damaged or of another version.
+   * Opens the journal at `path` to run its job; undefined when there is none. Throws `data-in-use`
+   * while another process runs it, `data-corrupt` when it is damaged or of another version.
    */
   static open(path: string): Journal | undefined {
-    const db = openDatabase(path)
-    const row = readJob(db, path)
-    if (row === undefined) {
+    if (!existsSync(path)) return undefined
+    const unlock = lockJob(path)
+    return Journal.#openWith(path, unlock)
+  }
+
+  /** Opens a journal to read it, whoever runs its job meanwhile; undefined when there is none. */
+  static read(path: string): Journal | undefined {
+    return existsSync(path) ? Journal.#openWith(path, () => {}) : undefined
+  }
+
+  static #openWith(path: string, unlock: () => void): Journal | undefined {
+    try {
+      const db = openDatabase(path)
+      const job = readJob(db, path)
+      if (job !== undefined) return new Journal(db, job, unlock)
       db.close()
+      unlock()
       return undefined
+    } catch (error) {
+      unlock()
+      throw error
     }
-    return new Journal(db, row)
   }
 
   /**
@@ -98,12 +122,12 @@ export class Journal {
     job: JobRecord,
     lines: AsyncIterable<JobLine | LineError>,
   ): Promise<Journal> {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    const unlock = lockJob(path)
     const db = openDatabase(path)
     try {
       db.exec('BEGIN')
       db.exec(SCHEMA)
-      db.prepare('INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?)').run(
+      db.prepare('INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').run(
         JOURNAL_VERSION,
         job.jobId,
         job.context,
@@ -112,18 +136,22 @@ export class Journal {
         job.inputSha256,
         job.outputPath,
         job.createdAtMs,
+        job.isDetached ? 1 : 0,
+        'open' satisfies JobState,
       )
       await insertRequests(db, job.inputPath, lines)
       db.exec('COMMIT')
-      return new Journal(db, job)
+      return new Journal(db, job, unlock)
     } catch (error) {
       if (db.isTransaction) db.exec('ROLLBACK')
       db.close()
+      unlock()
       throw asHearthError(error, path)
     }
   }
 
-  private constructor(db: DatabaseSync, job: JobRecord) {
+  private constructor(db: DatabaseSync, job: JobRecord, unlock: () => void) {
+    this.#unlock = unlock
     this.#job = job
     this.#counts = countRows(db)
     this.#db = db
@@ -243,9 +271,61 @@ export class Journal {
     for (const row of rows) yield { ...(row as unknown as JournalLine), ok: row['ok'] === 1 }
   }
 
+  get state(): JobState {
+    return this.#db.prepare('SELECT state FROM job').get()?.['state'] as JobState
+  }
+
+  /** Makes an error line of every request that is not settled: nothing of the job runs any more. */
+  cancel(wallMs: number): void {
+    const body = JSON.stringify({
+      code: 'batch_cancelled',
+      message: 'the job was cancelled before this line was answered',
+    })
+    this.#db.exec('BEGIN IMMEDIATE')
+    this.#db.prepare("UPDATE job SET state = 'cancelled'").run()
+    this.#db
+      .prepare(
+        `INSERT INTO result SELECT n, epoch, '', 0, 500, ?, 0, 0, ? FROM request
+         WHERE n NOT IN (SELECT n FROM result)`,
+      )
+      .run(body, wallMs)
+    this.#db.exec('COMMIT')
+    this.#counts = countRows(this.#db)
+  }
+
+  /** Forgets the error lines, so that they run again under new epochs; returns how many there were. */
+  reopenFailed(): number {
+    this.#db.exec('BEGIN IMMEDIATE')
+    this.#db.prepare("UPDATE job SET state = 'open'").run()
+    this.#db
+      .prepare('UPDATE request SET epoch = epoch + 1 WHERE n IN (SELECT n FROM result WHERE ok = 0)')
+      .run()
+    const { changes } = this.#db.prepare('DELETE FROM result WHERE ok = 0').run()
+    this.#db.exec('COMMIT')
+    this.#counts = countRows(this.#db)
+    return Number(changes)
+  }
+
+  /** The most frequent errors of settled lines, with one line that has each. */
+  commonErrors(limit: number): { code: string; message: string; lines: number; exampleLine: number }[] {
+    return this.#db
+      .prepare(
+        `SELECT result.body ->> 'code' AS code, min(result.body ->> 'message') AS message, count(*) AS lines,
+         min(line) AS exampleLine FROM result JOIN request USING (n) WHERE ok = 0
+         GROUP BY code ORDER BY lines DESC, code LIMIT ?`,
+      )
+      .all(limit) as { code: string; message: string; lines: number; exampleLine: number }[]
+  }
+
   close(): void {
     this.#db.close()
+    this.#unlock()
   }
+}
+
+/** One process runs a job at a time; the lock goes with the process, however it ends. */
+function lockJob(path: string): () => void {
+  return lockForThisProcess(`${path}.lock`, `this job is already running in another process (${path})`)
 }
 
 function openDatabase(path: string): DatabaseSync {
@@ -253,10 +333,7 @@ function openDatabase(path: string): DatabaseSync {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
     db = new DatabaseSync(path)
-    // One process at a time: the exclusive lock goes with the process, however it ends.
-    db.exec(
-      'PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN EXCLUSIVE; COMMIT',
-    )
+    db.exec('PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
     return db
   } catch (error) {
     db?.close()
@@ -268,10 +345,13 @@ function readJob(db: DatabaseSync, path: string): JobRecord | undefined {
   try {
     const exists = db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'job'").get()
     if (exists === undefined) return undefined
-    const { version, ...job } = db.prepare('SELECT * FROM job').get() as unknown as JobRecord & {
-      version: number
-    }
-    if (version === JOURNAL_VERSION) return job
+    const {
+      version,
+      state: _state,
+      isDetached,
+      ...job
+    } = db.prepare('SELECT * FROM job').get() as unknown as JobRow
+    if (version === JOURNAL_VERSION) return { ...job, isDetached: isDetached === 1 }
     throw new HearthError(
       'data-corrupt',
       `${path} is a journal of version ${version}; this Hearth reads version ${JOURNAL_VERSION}`,

@@ -127,9 +127,9 @@ export class Worker {
   }
 
   /** Says that a context is not warm any more: its sessions end, and its next request prepares it again. */
-  forget(contextId: string, reason: string): void {
+  forget(contextId: string, reason: string, detail: string = reason): void {
     this.#contexts.delete(contextId)
-    this.#dispatch({ kind: 'unprepared', contextId, reason, detail: reason })
+    this.#dispatch({ kind: 'unprepared', contextId, reason, detail })
   }
 
   status(): WorkerStatus {

@@ -23,6 +23,7 @@ const record: JobRecord = {
   inputSha256: 'aa',
   outputPath: 'out.jsonl',
   createdAtMs: 1,
+  isDetached: false,
 }
 const line = (customId: string): string =>
   JSON.stringify({ custom_id: customId, method: 'POST', url: '/v1/completions', body: { prompt: customId } })
@@ -91,6 +92,29 @@ describe('a journal', () => {
     const again = Journal.open(join(folder, 'journal.sqlite'))!
     expect(again.job).toMatchObject({ context: 'facts', contextId: 'bafy' })
     again.close()
+  })
+
+  test('can be read while it runs', async () => {
+    const journal = await create('a', 'b')
+    journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1)], 5)
+    const reader = Journal.read(join(folder, 'journal.sqlite'))!
+    expect([...reader.lines()].map(({ customId }) => customId)).toEqual(['a'])
+    reader.close()
+    journal.close()
+  })
+
+  test('a cancelled job has an error line for all that was not settled; a retry runs those again', async () => {
+    const journal = await create('a', 'b', 'c')
+    journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1)], 5)
+    journal.cancel(6)
+    expect(journal.state).toBe('cancelled')
+    expect(journal.counts()).toMatchObject({ committed: 3, failed: 2 })
+    expect(journal.commonErrors(3)).toMatchObject([{ code: 'batch_cancelled', lines: 2, exampleLine: 2 }])
+    expect(journal.reopenFailed()).toBe(2)
+    expect(journal.unsettledRanges()).toEqual([{ from: 1, to: 3 }])
+    expect(journal.counts()).toMatchObject({ committed: 1, failed: 0 })
+    expect(journal.commit([], [entry(1, 0)], 7)).toEqual(['stale'])
+    journal.close()
   })
 
   test('is open in one process at a time', async () => {

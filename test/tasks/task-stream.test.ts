@@ -45,6 +45,7 @@ async function makeJournal(requests = REQUESTS): Promise<Journal> {
     inputSha256: '',
     outputPath: '',
     createdAtMs: 0,
+    isDetached: false,
   }
   async function* lines() {
     for (let n = 0; n < requests; n += 1)

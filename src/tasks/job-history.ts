@@ -1,0 +1,113 @@
+/** A job over time, read back from its event log. */
+export interface JobHistory {
+  jobId: string
+  /** From the log's start to its last event, ms. */
+  lengthMs: number
+  committed: number
+  /** Requests committed, per interval of `intervalMs`. */
+  committedPer: number[]
+  intervalMs: number
+  /** When each peer was in which phase. */
+  peers: PeerHistory[]
+  /** Leases that were taken back from peers that were lost. */
+  releasedLeases: number
+}
+
+export interface PeerHistory {
+  peer: string
+  committed: number
+  spans: { phase: string; fromMs: number; toMs: number }[]
+  /** How it ended, where it was lost: the reason. */
+  lost: { atMs: number; reason: string }[]
+}
+
+interface Line {
+  t?: number
+  kind?: string
+  peer?: string
+  phase?: string
+  reason?: string
+  schema?: { jobId?: string }
+  leases?: [number, number][]
+}
+
+const INTERVALS = 120
+
+/** Follows the lines of an event log. A log of several runs is told one after the other. */
+export async function readHistory(lines: AsyncIterable<string>): Promise<JobHistory> {
+  const peers = new Map<string, PeerHistory>()
+  const commits: number[] = []
+  let jobId = ''
+  let baseMs = 0
+  let nowMs = 0
+  let releasedLeases = 0
+  const outstanding = new Map<string, number>()
+  const peerOf = (name: string): PeerHistory => {
+    const known = peers.get(name) ?? { peer: name, committed: 0, spans: [], lost: [] }
+    peers.set(name, known)
+    return known
+  }
+  for await (const text of lines) {
+    const line = parse(text)
+    if (line.schema !== undefined) {
+      jobId = line.schema.jobId ?? jobId
+      for (const peer of peers.values()) enter(peer, undefined, nowMs)
+      baseMs = nowMs
+      continue
+    }
+    nowMs = baseMs + (line.t ?? 0)
+    if (line.peer === undefined) continue
+    const peer = peerOf(line.peer)
+    if (line.kind === 'opened') enter(peer, 'queued', nowMs)
+    else if (line.kind === 'status' && line.phase !== undefined)
+      enter(peer, line.phase === 'refused' ? undefined : line.phase, nowMs)
+    else if (line.kind === 'send')
+      outstanding.set(line.peer, (outstanding.get(line.peer) ?? 0) + (line.leases?.length ?? 0))
+    else if (line.kind === 'committed') {
+      commits.push(nowMs)
+      peer.committed += 1
+      outstanding.set(line.peer, (outstanding.get(line.peer) ?? 1) - 1)
+    } else if (line.kind === 'lost') {
+      releasedLeases += Math.max(0, outstanding.get(line.peer) ?? 0)
+      outstanding.delete(line.peer)
+      if (peer.spans.at(-1)?.toMs === Number.POSITIVE_INFINITY)
+        peer.lost.push({ atMs: nowMs, reason: line.reason ?? '' })
+      enter(peer, undefined, nowMs)
+    }
+  }
+  for (const peer of peers.values()) enter(peer, undefined, nowMs)
+  const intervalMs = Math.max(1, nowMs / INTERVALS)
+  const committedPer = Array<number>(INTERVALS).fill(0)
+  for (const atMs of commits) {
+    const index = Math.min(INTERVALS - 1, Math.floor(atMs / intervalMs))
+    committedPer[index] = (committedPer[index] ?? 0) + 1
+  }
+  return {
+    jobId,
+    lengthMs: nowMs,
+    committed: commits.length,
+    committedPer,
+    intervalMs,
+    peers: [...peers.values()],
+    releasedLeases,
+  }
+}
+
+/** Ends a peer's present phase and begins another; undefined begins none. */
+function enter(peer: PeerHistory, phase: string | undefined, atMs: number): void {
+  const last = peer.spans.at(-1)
+  if (last !== undefined && last.toMs === Number.POSITIVE_INFINITY) {
+    if (last.phase === phase) return
+    last.toMs = atMs
+  }
+  if (phase !== undefined) peer.spans.push({ phase, fromMs: atMs, toMs: Number.POSITIVE_INFINITY })
+}
+
+function parse(text: string): Line {
+  try {
+    return JSON.parse(text) as Line
+  } catch {
+    // The last line of a log whose writer was killed may be torn.
+    return {}
+  }
+}
