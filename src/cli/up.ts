@@ -74,7 +74,9 @@ function announce(peer: Peer, options: UpCommandOptions, { terminal, data }: Com
   const others = addresses.find((address) => !address.includes('/127.0.0.1/')) ?? addresses[0]
   if (others !== undefined) {
     terminal.note('  others join with')
-    terminal.note(`    ${paint('bold', `hearth up --bootstrap ${others} --swarm ${swarm}`)}`)
+    terminal.note(
+      `    ${paint('bold', `hearth up ${options.lan === true ? '--lan ' : ''}--bootstrap ${others} --swarm ${swarm}`)}`,
+    )
   }
   if (options.listen.length === 0 && options.lan !== true) {
     terminal.note('  only this machine can reach it; "hearth up --lan" opens it to the local network')

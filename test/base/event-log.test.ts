@@ -1,0 +1,54 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { EventLog } from '../../src/base/event-log.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'hearth-events-'))
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+const options = { schema: { log: 'test', version: 1 }, flushEveryMs: 1_000, waitingMax: 100 }
+
+async function readLog(path: string): Promise<Record<string, unknown>[]> {
+  const text = await readFile(path, 'utf8')
+  return text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+}
+
+describe('an event log', () => {
+  test('begins with its schema, and keeps the order of what it is told', async () => {
+    const path = join(folder, 'new', 'events.ndjson')
+    const log = new EventLog(systemClock, path, options)
+    log.add({ kind: 'a', n: 1 })
+    log.add({ kind: 'b' })
+    await log.close()
+    expect(await readLog(path)).toMatchObject([
+      { schema: { log: 'test', version: 1 } },
+      { kind: 'a', n: 1 },
+      { kind: 'b' },
+    ])
+  })
+
+  test('keeps a bounded number in memory, and says how many it had to drop', async () => {
+    const path = join(folder, 'events.ndjson')
+    const log = new EventLog(systemClock, path, options)
+    for (let n = 0; n < 150; n += 1) log.add({ kind: 'event', n })
+    await log.close()
+    await log.close()
+    const lines = await readLog(path)
+    expect(lines.filter((line) => line['kind'] === 'event')).toHaveLength(99)
+    expect(lines.at(-1)).toMatchObject({ kind: 'events-dropped', events: 51 })
+  })
+
+  test('goes on when it cannot be written', async () => {
+    const log = new EventLog(systemClock, join('/proc', 'none', 'events.ndjson'), options)
+    log.add({ kind: 'lost' })
+    await expect(log.close()).resolves.toBeUndefined()
+  })
+})
