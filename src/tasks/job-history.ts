@@ -55,7 +55,8 @@ export async function readHistory(lines: AsyncIterable<string>): Promise<JobHist
       baseMs = nowMs
       continue
     }
-    nowMs = baseMs + (line.t ?? 0)
+    if (line.t === undefined) continue
+    nowMs = baseMs + line.t
     if (line.peer === undefined) continue
     const peer = peerOf(line.peer)
     if (line.kind === 'opened') enter(peer, 'queued', nowMs)

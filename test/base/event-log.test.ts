@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -47,7 +47,8 @@ describe('an event log', () => {
   })
 
   test('goes on when it cannot be written', async () => {
-    const log = new EventLog(systemClock, join('/proc', 'none', 'events.ndjson'), options)
+    await writeFile(join(folder, 'file'), 'not a folder')
+    const log = new EventLog(systemClock, join(folder, 'file', 'events.ndjson'), options)
     log.add({ kind: 'lost' })
     await expect(log.close()).resolves.toBeUndefined()
   })
