@@ -253,26 +253,31 @@ export class WarmContexts {
   #load(contextId: string, host: EngineHost): void {
     this.#hosts.set(contextId, host)
     host.onExit(() => this.#changed())
-    host.start().then(
-      () => {
-        this.#step({ kind: 'loaded', contextId })
-        this.#measure()
-      },
-      // Whoever waits for it sees why, and says that it failed.
-      () => {},
-    )
+    void this.#startHost(contextId, host)
     this.#cancelMeasuring ??= every(this.#components.clock, MEASURE_EVERY_MS, () => this.#measure())
   }
 
+  async #startHost(contextId: string, host: EngineHost): Promise<void> {
+    try {
+      await host.start()
+    } catch {
+      // Whoever waits for it sees why, and says that it failed.
+      return
+    }
+    this.#step({ kind: 'loaded', contextId })
+    this.#measure()
+  }
+
   #unload(contextId: string): void {
-    const host = this.#hosts.get(contextId)
-    const gone = (host?.stop() ?? Promise.resolve()).then(() => {
-      this.#hosts.delete(contextId)
-      this.#leaving.delete(contextId)
-      if (this.#hosts.size === 0) this.#stopMeasuring()
-      this.#step({ kind: 'unloaded', contextId })
-    })
-    this.#leaving.set(contextId, gone)
+    this.#leaving.set(contextId, this.#stopHost(contextId))
+  }
+
+  async #stopHost(contextId: string): Promise<void> {
+    await this.#hosts.get(contextId)?.stop()
+    this.#hosts.delete(contextId)
+    this.#leaving.delete(contextId)
+    if (this.#hosts.size === 0) this.#stopMeasuring()
+    this.#step({ kind: 'unloaded', contextId })
   }
 
   /** Looks at the processes: what they hold, and whether one that had died is there again. */

@@ -107,14 +107,14 @@ test('a context that is to go says so at once, takes no new use, and its last on
   makeWarm(1, { fake: { prefillMs: 200 } }, { residency: { ...EAGER, patienceMs: 0 } })
   const evictions: Eviction[] = []
   warm.onEvicted((eviction) => evictions.push(eviction))
-  const { host, release } = await warm.acquire('a', '/a')
-  const run = host.run(complete('x'))
+  const lease = await warm.acquire('a', '/a')
+  const run = lease.host.run(complete('x'))
   const second = warm.acquire('b', '/b')
   await expect.poll(() => evictions).toEqual([{ contextId: 'a', reason: 'it made room for context b' }])
   expect(warm.list()).toEqual([])
   expect(warm.borrow('a')).toBeUndefined()
   expect(await run).toMatchObject({ ok: true })
-  release()
+  lease.release()
   expect((await second).contextId).toBe('b')
 })
 
