@@ -75,7 +75,11 @@ export class AdvertExchange {
   ) {
     this.#components = components
     this.#options = options
-    this.#signer = new AdvertSigner(components, { ttlMs: options.ttlMs })
+    this.#signer = new AdvertSigner(components, {
+      ttlMs: options.ttlMs,
+      // A copy prolongs nothing, so each refresh must be newer than the last.
+      reuseMs: options.refreshEveryMs / 4,
+    })
     this.board = new AdvertBoard({ clock: components.clock, fetch: (peer) => this.#fetch(peer) })
   }
 

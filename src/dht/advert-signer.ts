@@ -13,20 +13,24 @@ export interface AdvertSignerComponents {
   describe(): AdvertBody
 }
 
-/** An advert is signed anew when it is older than this, ms; meanwhile the same bytes serve all who ask. */
-const SIGNED_REUSE_MS = 5_000
+export interface AdvertSignerOptions {
+  ttlMs: number
+  /** An advert is signed anew when it is older than this, ms; meanwhile the same bytes serve all who ask. */
+  reuseMs: number
+}
+
 const TIER_RANK: Readonly<Record<AdvertTier, number>> = { warm: 0, stored: 1, partial: 2 }
 
 /** Makes our own adverts, each with a higher sequence than the one before. */
 export class AdvertSigner {
   readonly #components: AdvertSignerComponents
-  readonly #ttlMs: number
+  readonly #options: AdvertSignerOptions
   #sequence = 0
   #current: { signed: Promise<SignedAdvert>; atMs: number } | undefined
 
-  constructor(components: AdvertSignerComponents, options: { ttlMs: number }) {
+  constructor(components: AdvertSignerComponents, options: AdvertSignerOptions) {
     this.#components = components
-    this.#ttlMs = options.ttlMs
+    this.#options = options
   }
 
   /** The next advert is signed anew. */
@@ -37,7 +41,7 @@ export class AdvertSigner {
   /** Our advert as of now. */
   async sign(): Promise<SignedAdvert> {
     const nowMs = this.#components.clock.nowMs()
-    if (this.#current !== undefined && nowMs - this.#current.atMs < SIGNED_REUSE_MS)
+    if (this.#current !== undefined && nowMs - this.#current.atMs < this.#options.reuseMs)
       return await this.#current.signed
     const signed = this.#signNow()
     this.#current = { signed, atMs: nowMs }
@@ -69,7 +73,7 @@ export class AdvertSigner {
         peer: members.self,
         sequence: this.#sequence,
         issuedAtMs: Math.floor(clock.wallMs()),
-        ttlMs: this.#ttlMs,
+        ttlMs: this.#options.ttlMs,
       },
       key,
     )

@@ -241,8 +241,10 @@ export class Join {
   async #save(): Promise<void> {
     const { members, log } = this.#components
     try {
-      for (const peer of members.list())
+      for (const peer of members.list()) {
         this.#remembered.learn({ peer, addresses: await members.addressesOf(peer) })
+        this.#remembered.seen(peer)
+      }
       await this.#components.save(this.#remembered.list())
     } catch (error) {
       log.warn({ error: messageOf(error) }, 'the peers to join through next time were not saved')

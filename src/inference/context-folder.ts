@@ -202,5 +202,5 @@ export async function estimateMemoryBytes(folder: string): Promise<number> {
       ),
     ),
   )
-  return PROCESS_BYTES + OVERHEAD_SHARE * sizes.reduce((sum, size) => sum + size, 0)
+  return PROCESS_BYTES + Math.ceil(OVERHEAD_SHARE * sizes.reduce((sum, size) => sum + size, 0))
 }

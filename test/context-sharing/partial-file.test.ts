@@ -145,6 +145,27 @@ describe('after the death of the process', () => {
     }
   })
 
+  it('cuts off what follows a damaged record, and a record in the wrong place is damaged', async () => {
+    const of = await killed()
+    const journal = await readFile(of.paths.journal(FILE))
+    const record = (number: number): Buffer =>
+      journal.subarray(JOURNAL_HEADER_BYTES + number * JOURNAL_RECORD_BYTES).subarray(0, JOURNAL_RECORD_BYTES)
+    const header = journal.subarray(0, JOURNAL_HEADER_BYTES)
+    await writeFile(
+      of.paths.journal(FILE),
+      Buffer.concat([header, record(0), record(2), record(1), record(3)]),
+    )
+    expect(await loadTrue(of)).toEqual([2])
+    const damaged = Buffer.concat([header, record(0), Buffer.alloc(8), record(2), record(3)])
+    await writeFile(of.paths.journal(FILE), damaged)
+    const partial = await PartialFile.load(of, FILE)
+    await partial.write(4, chunkBytes(4))
+    const length = JOURNAL_HEADER_BYTES + 2 * JOURNAL_RECORD_BYTES
+    expect((await readFile(of.paths.journal(FILE))).byteLength).toBe(length)
+    expect(await loadTrue(of)).toEqual([2, 4])
+    await partial.close()
+  })
+
   it('holds nothing when the data is gone or of another length', async () => {
     const of = await killed()
     await truncate(of.paths.part(FILE), 5)

@@ -58,7 +58,7 @@ describe('a fetch', () => {
   })
 
   it('among four peers draws on those that fetch the same', async () => {
-    const seed = await seedStore(12)
+    const seed = await seedStore(9)
     const [holder, ...fetchers] = await startPeers(closers, 4, { stores: [seed.store] })
     for (const fetcher of fetchers) fetcher.holders = [holder!.id]
     const results = await Promise.all(fetchers.map(({ sharing }) => sharing.fetch(seed.contextId)))
@@ -130,7 +130,7 @@ describe('a fetch', () => {
 
 describe('a fetch from holders that fail', () => {
   it('bans one that sends corrupt chunks, takes them from another, and keeps no bad byte', async () => {
-    const seed = await seedStore(10)
+    const seed = await seedStore(7)
     const liar = await startHolder(closers, seed.context, {
       async onRequest(stream, chunk, context) {
         const bytes = (await honestChunk(context, chunk)).slice()
@@ -157,7 +157,7 @@ describe('a fetch from holders that fail', () => {
   })
 
   it('goes on with another when one dies midway', async () => {
-    const seed = await seedStore(10)
+    const seed = await seedStore(7)
     let served = 0
     const mortal = await startHolder(closers, seed.context, {
       async onRequest(stream, chunk, context) {

@@ -126,7 +126,7 @@ test('a signer leaves out the least useful contexts when not all fit, and counts
   const start = (): AdvertSigner =>
     new AdvertSigner(
       { members: { self: peer }, clock, key, describe: (): AdvertBody => testBody({ contexts }) },
-      { ttlMs: ADVERT_TTL_MS_MAX },
+      { ttlMs: ADVERT_TTL_MS_MAX, reuseMs: 5_000 },
     )
   const signer = start()
   const read = async (from: AdvertSigner): Promise<Advert> =>

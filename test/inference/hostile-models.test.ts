@@ -1,6 +1,5 @@
 // Models made to do harm: each is refused with a reason, or contained in its process. Hearth goes on.
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { isHearthError } from '../../src/base/errors.ts'
@@ -13,6 +12,7 @@ import { bytesSource } from '../../src/inference/onnx/protobuf.ts'
 import { readModel } from '../../src/inference/onnx/onnx-reader.ts'
 import { GraphBuilder, writeModel, type OnnxGraph } from '../../src/inference/onnx/onnx-writer.ts'
 import goldens from '../fixtures/random-llama-goldens.json' with { type: 'json' }
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { writeSmallModel } from '../support/small-models.ts'
 
 const FACTS = join(import.meta.dirname, '../../models/facts')
@@ -25,7 +25,7 @@ beforeAll(() => {
 
 /** A context with the small files of models/facts and this model. */
 function contextWith(write: (onnxFolder: string) => void): string {
-  const folder = mkdtempSync(join(tmpdir(), 'hearth-hostile-'))
+  const folder = temporaryFolder('hostile')
   for (const name of ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'generation_config.json']) {
     cpSync(join(FACTS, name), join(folder, name))
   }

@@ -1,8 +1,8 @@
 // A small embedding model in Hugging Face's layout, with random weights and the tokenizer of models/facts.
-import { copyFileSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { GraphBuilder, writeModel, type OnnxGraph } from '../../src/inference/onnx/onnx-writer.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 import { randomWeights } from '../../src/inference/onnx/llama-weights.ts'
 
 const FACTS = join(import.meta.dirname, '../../models/facts')
@@ -31,7 +31,7 @@ function encoderGraph(): OnnxGraph {
 
 /** Writes the model to a new folder under the system's temporary one; returns the folder. */
 export function writeSmallEncoder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'hearth-encoder-'))
+  const folder = temporaryFolder('encoder')
   mkdirSync(join(folder, 'onnx'))
   writeModel(encoderGraph(), join(folder, 'onnx/model.onnx'))
   const config = { model_type: 'bert', max_position_embeddings: TOKENS_MAX, vocab_size: VOCABULARY }

@@ -1,6 +1,5 @@
 // Small random models, written where a test can load them, and the engines on them.
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FileSource } from '../../src/inference/onnx/protobuf.ts'
 import { readModel, type OnnxModel } from '../../src/inference/onnx/onnx-reader.ts'
@@ -8,6 +7,7 @@ import { buildLlamaGraph, type LlamaAttention } from '../../src/inference/onnx/l
 import { randomWeights, type LlamaShape } from '../../src/inference/onnx/llama-weights.ts'
 import { writeModel, type OnnxGraph } from '../../src/inference/onnx/onnx-writer.ts'
 import { blockGraph, halveGraph, quantizeGraph } from './quantized-graph.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 import { greatest } from '../../src/inference/sampling.ts'
 import type { TokenModel, TokenSequence } from '../../src/inference/token-model.ts'
 
@@ -32,7 +32,7 @@ export interface SmallModel {
 /** Writes onnx/model.onnx under a new folder of the system's temporary one; returns its path. */
 export function writeSmallModel(model: SmallModel): string {
   const { shape, seed, attention, externalData = false, weights = 'fp32' } = model
-  const folder = join(mkdtempSync(join(tmpdir(), 'hearth-model-')), 'onnx')
+  const folder = join(temporaryFolder('model'), 'onnx')
   mkdirSync(folder)
   const path = join(folder, 'model.onnx')
   const graph = buildLlamaGraph(shape, randomWeights(seed), attention)
