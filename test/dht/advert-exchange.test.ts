@@ -92,11 +92,11 @@ test('an advert that is not renewed is dropped after its ttl, and its listeners 
 })
 
 test('and one that is renewed is not', async () => {
-  const adverts = { ttlMs: 900, refreshEveryMs: 200 }
+  const adverts = { ttlMs: 2_000, refreshEveryMs: 300 }
   const a = await start({ adverts })
   const b = await start({ bootstrap: [a.address], adverts })
   await until('b knows a', () => b.adverts.board.known().length === 1)
-  for (let look = 0; look < 20; look += 1) {
+  for (let look = 0; look < 26; look += 1) {
     expect(b.adverts.board.known()).toHaveLength(1)
     await new Promise((resolve) => setTimeout(resolve, 100))
   }

@@ -1,0 +1,131 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+
+/** One bad file for each rule that holds the architecture: its path, its text, the rule that must say no. */
+const BAD: [what: string, path: string, text: string, rule: string][] = [
+  [
+    'a domain imports another',
+    'src/tasks/a.ts',
+    `import { x } from '../dht/x.ts'\nexport const a: number = x\n`,
+    'no-restricted-imports',
+  ],
+  [
+    'base imports a domain',
+    'src/base/a.ts',
+    `import { x } from '../dht/x.ts'\nexport const a: number = x\n`,
+    'no-restricted-imports',
+  ],
+  [
+    'node imports the command line',
+    'src/node/a.ts',
+    `import { x } from '../cli/x.ts'\nexport const a: number = x\n`,
+    'no-restricted-imports',
+  ],
+  [
+    'src imports test',
+    'src/dht/b.ts',
+    `import { x } from '../../test/x.ts'\nexport const a: number = x\n`,
+    'no-restricted-imports',
+  ],
+  [
+    'a core reads a file',
+    'src/tasks/a-core.ts',
+    `import { readFileSync } from 'node:fs'\nexport const a: string = readFileSync('x', 'utf8')\n`,
+    'no-restricted-imports',
+  ],
+  [
+    'a core has a clock',
+    'src/tasks/b-core.ts',
+    `import type { Clock } from '../base/clock.ts'\nexport const a: Clock | undefined = undefined\n`,
+    'no-restricted-imports',
+  ],
+  ['the ambient clock', 'src/tasks/c.ts', 'export const a: number = Date.now()\n', 'no-restricted-globals'],
+  [
+    'an ambient timer',
+    'src/node/c.ts',
+    'export const a: unknown = setTimeout(() => {}, 1)\n',
+    'no-restricted-globals',
+  ],
+  [
+    'the timers module',
+    'src/node/d.ts',
+    `import { setTimeout as wait } from 'node:timers/promises'\nexport const a: unknown = wait\n`,
+    'no-restricted-imports',
+  ],
+  [
+    'ambient chance',
+    'src/inference/c.ts',
+    'export const a: number = Math.random()\n',
+    'no-restricted-properties',
+  ],
+  [
+    'an ambient deadline',
+    'src/dht/c.ts',
+    'export const a: AbortSignal = AbortSignal.timeout(1)\n',
+    'no-restricted-properties',
+  ],
+  [
+    'a promise that nobody awaits',
+    'src/base/c.ts',
+    'async function f(): Promise<void> {}\nexport function g(): void {\n  f()\n}\n',
+    'no-floating-promises',
+  ],
+  [
+    'a cycle of types',
+    'src/api/one.ts',
+    `import type { Two } from './two.ts'\nexport interface One {\n  two?: Two\n}\n`,
+    'no-cycle',
+  ],
+]
+
+/** What the bad files import, and the other half of the cycle. */
+const GOOD: Record<string, string> = {
+  'src/dht/x.ts': 'export const x: number = 1\n',
+  'src/cli/x.ts': 'export const x: number = 1\n',
+  'src/base/clock.ts': 'export interface Clock {\n  nowMs(): number\n}\n',
+  'test/x.ts': 'export const x: number = 1\n',
+  'src/api/two.ts': `import type { One } from './one.ts'\nexport interface Two {\n  one?: One\n}\n`,
+  'src/base/system-clock.ts': 'export const a: number = Date.now()\n',
+}
+
+let folder: string
+let said: { code: string; filename: string }[]
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'hearth-lint-'))
+  const files: [string, string][] = [
+    ...Object.entries(GOOD),
+    ...BAD.map(([, path, text]): [string, string] => [path, text]),
+  ]
+  for (const [path, text] of files) {
+    await mkdir(dirname(join(folder, path)), { recursive: true })
+    await writeFile(join(folder, path), text)
+  }
+  for (const name of ['oxlint.config.ts', 'tsconfig.json', 'package.json'])
+    await cp(join(ROOT, name), join(folder, name))
+  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  const oxlint = join(ROOT, 'node_modules/.bin/oxlint')
+  const run = promisify(execFile)(oxlint, ['--type-aware', '--format', 'json'], { cwd: folder })
+  const { stdout } = await run.catch((error: { stdout: string }) => error)
+  said = (JSON.parse(stdout) as { diagnostics: { code: string; filename: string }[] }).diagnostics
+}, 60_000)
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+describe('the architecture is held by rules that fail', () => {
+  test.each(BAD)('%s', (_what, path, _text, rule) => {
+    const codes = said.filter(({ filename }) => filename.endsWith(path)).map(({ code }) => code)
+    expect(codes.join(' ')).toContain(rule)
+  })
+
+  test('and say nothing of files that keep to it, the adapters among them', () => {
+    const good = Object.keys(GOOD).filter((path) => path !== 'src/api/two.ts')
+    expect(said.filter(({ filename }) => good.some((path) => filename.endsWith(path)))).toEqual([])
+  })
+})
