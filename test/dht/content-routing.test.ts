@@ -8,7 +8,7 @@ import type { TestPeer, TestPeerOptions } from '../support/libp2p-swarm.ts'
 
 const CONTEXT = 'bafyreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy'
 const OTHER = 'bafyreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku'
-const RECORD_MS = 2_000
+const RECORD_MS = 1_500
 const QUICK: TestPeerOptions = {
   stack: {
     timing: {
