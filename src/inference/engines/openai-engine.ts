@@ -115,9 +115,7 @@ function endpointFor(
   }
   const what = `an endpoint that serves ${describeDeclaration(declaration)}`
   if (endpoint === undefined) {
-    throw unsupported(
-      `this context needs ${what}, which this peer does not have (hearth up --engine openai --url … --model …)`,
-    )
+    throw unsupported(`this context needs ${what}, which this peer does not have`)
   }
   if (endpoint.model !== declaration.model || endpoint.declared !== declaration.declared) {
     throw unsupported(`this context needs ${what}; this peer's serves ${describeDeclaration(endpoint)}`)
