@@ -26,12 +26,12 @@ const GRAPHS = {
   'ort-delta unpacked': (path: string) => openDelta(path, true),
 }
 
-async function openDelta(path: string, skipsPrepacking: boolean): Promise<DeltaGraph> {
+async function openDelta(path: string, skipsPrepacking: boolean, threads = 1): Promise<DeltaGraph> {
   using source = new FileSource(path)
   const model = readModel(source)
   return await DeltaGraph.open(
     { path, model, source, decoder: describeDecoder(model, undefined) },
-    { threads: 1, skipsPrepacking },
+    { threads, skipsPrepacking },
   )
 }
 
@@ -180,4 +180,26 @@ describe.each([
     const same = alone.filter(({ tokens }, index) => tokens[0] === golden.cases[index]?.outputTokenIds[0])
     expect(same.length).toBeGreaterThan(alone.length / 2)
   })
+})
+
+test('two threads give the bits of one', async () => {
+  // Wide enough that onnxruntime does divide its products.
+  const shape = {
+    ...(goldens[0] as (typeof goldens)[number]).shape,
+    layers: 1,
+    hidden: 448,
+    intermediate: 1_216,
+  }
+  const path = writeSmallModel({ shape, seed: 1, attention: 'grouped-query' })
+  const prompts = [1, 5, 17, 64].map((length) =>
+    Array.from({ length }, (_, index) => (index * 37 + length) % 256),
+  )
+  const results = []
+  for (const threads of [1, 2]) {
+    const graph = await openDelta(path, false, threads)
+    const model = modelOn(graph)
+    results.push(await Promise.all(prompts.map((prompt) => continueGreedily(model, prompt, 6))))
+    await graph.close()
+  }
+  expect(results[1]).toEqual(results[0])
 })
