@@ -32,6 +32,8 @@ export const INBOUND_CONNECTIONS_PER_SECOND_MAX = 100
 export const INBOUND_CONNECTIONS_PENDING_MAX = 64
 /** Streams of all protocols on one connection, each way. */
 export const CONNECTION_STREAMS_MAX = 256
+/** Streams opened on a connection before it is fully accepted; libp2p's 10 ends it when a busy peer dials. */
+export const EARLY_STREAMS_MAX = 64
 /** Peers of other swarms whose swarm is remembered, to tell the owner what is wrong. */
 export const FOREIGN_PEERS_REMEMBERED_MAX = 256
 /** Streams of one protocol that one remote peer may have open to us. */

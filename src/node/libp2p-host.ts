@@ -17,6 +17,7 @@ import { HearthError, messageOf } from '../base/errors.ts'
 import {
   CONNECTIONS_MAX,
   CONNECTION_STREAMS_MAX,
+  EARLY_STREAMS_MAX,
   INBOUND_CONNECTIONS_PENDING_MAX,
   INBOUND_CONNECTIONS_PER_SECOND_MAX,
   STREAM_READ_BUFFER_BYTES_MAX,
@@ -152,6 +153,7 @@ export function plainNode(
       yamux({
         maxInboundStreams: CONNECTION_STREAMS_MAX,
         maxOutboundStreams: CONNECTION_STREAMS_MAX,
+        maxEarlyStreams: EARLY_STREAMS_MAX,
         streamOptions: {
           initialStreamWindowSize: STREAM_WINDOW_BYTES_INITIAL,
           maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX,
