@@ -41,6 +41,8 @@ export interface ImportOptions {
   name?: string
   /** Parts of the runtime info that should not be inferred from the folder. */
   runtime?: Partial<RuntimeInfo>
+  /** Which of several models in the folder: 'fp32', 'fp16', 'q8', 'q4' …; file-selection.ts has the default. */
+  dtype?: string | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -131,6 +133,7 @@ export class ContextStore {
       try {
         const copy = await copyFolder(folder, target, {
           runtime: options.runtime,
+          dtype: options.dtype,
           keepFreeBytes: this.#freeBytesMin,
           signal: options.signal,
         })

@@ -62,10 +62,18 @@ const PICKLE_NAME = /^(pytorch_model|training_args|optimizer|scheduler|rng_state
 const EXTERNAL_DATA_NAME = /(\.onnx_data(_\d+)?|\.onnx\.data|\.data|\.bin|\.weights?)$/i
 const ONNX_NAME = /^(.*?)(?:_(fp16|q8|int8|uint8|quantized|q4|q4f16|bnb4))?\.onnx$/
 
-/** Splits `paths` into what belongs to the context and what does not. Throws `context-invalid`. */
-export function selectFiles(paths: readonly string[], given: Partial<RuntimeInfo> = {}): Selection {
+/**
+ * Splits `paths` into what belongs to the context and what does not. Of several models, the one of
+ * `wantedDtype` ('q4', 'fp16' …) is the entry. Throws `context-invalid`.
+ * @param given parts of the runtime info that are not to be inferred
+ */
+export function selectFiles(
+  paths: readonly string[],
+  given: Partial<RuntimeInfo> = {},
+  wantedDtype?: string,
+): Selection {
   const visible = paths.filter((path) => !isHidden(path))
-  const entry = given.entry ?? findEntry(visible)
+  const entry = given.entry ?? findEntry(visible, wantedDtype)
   if (!visible.includes(entry)) throw invalid(`there is no file "${entry}" in it to be its entry`)
   const format = FORMATS.find(({ isEntry }) => isEntry(entry))
   const files = visible
@@ -88,19 +96,39 @@ function isHidden(path: string): boolean {
   return path.split('/').some((name) => name.startsWith('.'))
 }
 
-function findEntry(paths: readonly string[]): string {
-  for (const format of FORMATS) {
-    const preferred = format.preferred.find((path) => paths.includes(path))
-    if (preferred !== undefined) return preferred
-    const candidates = paths.filter(format.isEntry)
-    if (candidates.length === 1 && candidates[0] !== undefined) return candidates[0]
-    if (candidates.length > 1) {
-      throw invalid(
-        `it has several models (${candidates.slice(0, 4).join(', ')}…): say which one is the entry`,
-      )
-    }
+/** Of a dtype that is asked for, the model that has it; else the preferred one, else the only one. */
+function findEntry(paths: readonly string[], dtype: string | undefined): string {
+  for (const { isEntry, preferred } of FORMATS) {
+    const candidates = paths.filter(isEntry)
+    if (candidates.length === 0) continue
+    if (dtype !== undefined) return entryOfDtype(candidates, dtype)
+    const entry = preferred.find((path) => paths.includes(path)) ?? onlyOne(candidates)
+    if (entry !== undefined) return entry
+    throw invalid(
+      `it has several models (${candidates.slice(0, 4).join(', ')}…): say which one is the entry, with --dtype ${dtypesOf(candidates).join(' or ')}`,
+    )
   }
   throw invalid('there is no .onnx, .safetensors or .gguf file in it: give the folder that holds the model')
+}
+
+function entryOfDtype(candidates: readonly string[], dtype: string): string {
+  const found = candidates.filter((path) => dtypeOf(path) === dtype)
+  const models = found.filter((path) => /^model[_.]/.test(nameOf(path)))
+  const entry = models.find((path) => folderOf(path) === 'onnx') ?? models[0] ?? onlyOne(found)
+  if (entry !== undefined) return entry
+  throw invalid(
+    found.length === 0
+      ? `it has no model of dtype ${dtype}, but ${dtypesOf(candidates).join(', ')}`
+      : `it has several models of dtype ${dtype} (${found.slice(0, 4).join(', ')}…)`,
+  )
+}
+
+function onlyOne(candidates: readonly string[]): string | undefined {
+  return candidates.length === 1 ? candidates[0] : undefined
+}
+
+function dtypesOf(candidates: readonly string[]): string[] {
+  return [...new Set(candidates.map(dtypeOf))].sort()
 }
 
 function classify(path: string, entry: string, format: Format | undefined): SelectedFile[] {

@@ -8,6 +8,7 @@ import { CHUNK_BYTES, IMPORT_DEPTH_MAX, IMPORT_ENTRIES_MAX } from '../base/limit
 import { fileChunks } from './chunk-map.ts'
 import { FILE_MODE, asDiskError, readAt, requireRoom, sha256, syncFile } from './disk.ts'
 import { type SelectedFile, type Selection, selectFiles } from './file-selection.ts'
+import { blobBehindLink, blobFault } from './hub/snapshot-link.ts'
 import { pathFault, pathsFault } from './manifest-path.ts'
 import { type ContextFile, HASH_BYTES, type Manifest, type RuntimeInfo, chunkCountOf } from './manifest.ts'
 import { segmentsOf } from './segments.ts'
@@ -21,11 +22,12 @@ export interface FolderCopy {
 
 export interface CopyFolderOptions {
   runtime?: Partial<RuntimeInfo> | undefined
+  dtype?: string | undefined
   keepFreeBytes: number
   signal?: AbortSignal | undefined
 }
 
-/** Paths as the manifest will have them (NFC), and as the disk has them. */
+/** Paths as the manifest will have them (NFC), and as the disk has them, seen from the folder. */
 type FoundFiles = Map<string, string>
 
 /**
@@ -39,7 +41,7 @@ export async function copyFolder(
   options: CopyFolderOptions,
 ): Promise<FolderCopy> {
   const found = await findFiles(folder)
-  const selection = selectFiles([...found.keys()], options.runtime)
+  const selection = selectFiles([...found.keys()], options.runtime, options.dtype)
   const fault = pathsFault(selection.files.map(({ path }) => path))
   if (fault !== undefined) throw refused(folder, fault)
   const stats = await Promise.all(
@@ -70,7 +72,10 @@ async function copyFiles(work: CopyWork): Promise<FolderCopy> {
     work.signal?.throwIfAborted()
     const copy = join(work.target, String(index))
     await copyOne(work, index, selected, copy)
-    files.push(await describe(copy, selected, work.signal))
+    const file = await describe(copy, selected, work.signal)
+    const fault = blobFault(work.found.get(selected.path) ?? '', file.sha256)
+    if (fault !== undefined) throw refused(work.folder, `"${selected.path}" ${fault}`)
+    files.push(file)
     copies.push(copy)
   }
   const manifest: Manifest = {
@@ -95,8 +100,11 @@ async function findFiles(folder: string): Promise<FoundFiles> {
         throw refused(folder, `it holds more than a model (over ${IMPORT_ENTRIES_MAX} entries, or too deep)`)
       }
       if (entry.isDirectory()) folders.push(path)
-      else if (entry.isFile()) found.set(acceptedPath(folder, path), path)
-      else throw refused(folder, whyNotAFile(entry.isSymbolicLink(), path))
+      else {
+        const diskPath = entry.isFile() ? path : await blobBehindLink(folder, path, entry)
+        if (diskPath === undefined) throw refused(folder, whyNotAFile(entry.isSymbolicLink(), path))
+        found.set(acceptedPath(folder, path), diskPath)
+      }
     }
   }
   return found
@@ -130,7 +138,9 @@ function whyNotAFile(isLink: boolean, path: string): string {
 }
 
 async function statOfOriginal(folder: string, diskPath: string): Promise<Stats> {
-  const stats = await lstat(join(folder, diskPath))
+  const stats = await lstat(join(folder, diskPath)).catch((cause: unknown) => {
+    throw refused(folder, `"${diskPath}" is not there: download the model again`, cause)
+  })
   if (!stats.isFile()) throw refused(folder, whyNotAFile(stats.isSymbolicLink(), diskPath))
   if (stats.nlink > 1) {
     throw refused(
@@ -201,6 +211,7 @@ async function hashInto(
   return new Uint8Array(whole.digest())
 }
 
-function refused(folder: string, what: string): HearthError {
-  return new HearthError('context-invalid', `${folder} cannot be imported: ${what}`, { data: { folder } })
+function refused(folder: string, what: string, cause?: unknown): HearthError {
+  const message = `${folder} cannot be imported: ${what}`
+  return new HearthError('context-invalid', message, { data: { folder }, cause })
 }

@@ -69,6 +69,36 @@ describe('which files of a folder belong to its context', () => {
     expect(q4.runtime.dtype).toBe('q4')
   })
 
+  it.each([
+    ['q4', 'onnx/model_q4.onnx'],
+    ['q8', 'onnx/model_quantized.onnx'],
+    ['fp16', 'onnx/model_fp16.onnx'],
+    ['fp32', 'onnx/model.onnx'],
+    [undefined, 'onnx/model.onnx'],
+  ])('takes the model of the dtype that is asked for: %s', (dtype, entry) => {
+    const folder = ['q4', 'quantized', 'fp16'].map((suffix) => `onnx/model_${suffix}.onnx`)
+    const extra = ['onnx/embed_tokens_q4.onnx', 'onnx/model.onnx', 'model_q4.onnx', 'config.json']
+    const selection = selectFiles([...folder, ...extra], {}, dtype)
+    expect(selection.runtime).toMatchObject({ entry, dtype: dtype ?? 'fp32' })
+  })
+
+  it('takes a GGUF by its dtype', () => {
+    const folder = ['tiny.Q4_K_M.gguf', 'tiny.Q8_0.gguf']
+    expect(selectFiles(folder, {}, 'q8_0').runtime.entry).toBe('tiny.Q8_0.gguf')
+  })
+
+  it.each([
+    [['onnx/model.onnx', 'onnx/model_fp16.onnx'], 'q4', 'it has no model of dtype q4, but fp16, fp32'],
+    [
+      ['onnx/a_q4.onnx', 'onnx/b_q4.onnx'],
+      'q4',
+      'several models of dtype q4 (onnx/a_q4.onnx, onnx/b_q4.onnx',
+    ],
+    [['onnx/model_q4.onnx', 'onnx/model_fp16.onnx'], undefined, 'with --dtype fp16 or q4'],
+  ])('of %j with dtype %s is refused', (folder, dtype, message) => {
+    expect(() => selectFiles(folder, {}, dtype)).toThrow(message)
+  })
+
   it('takes all shards of safetensors, with their index', () => {
     const selection = selectFiles([
       'model-00001-of-00002.safetensors',
