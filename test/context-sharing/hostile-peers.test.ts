@@ -1,6 +1,11 @@
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { CHUNKS_REQUESTED_MAX, CHUNK_BYTES, MANIFEST_BYTES_MAX } from '../../src/base/limits.ts'
+import {
+  CHUNKS_REQUESTED_MAX,
+  CHUNK_BYTES,
+  MANIFEST_BYTES_MAX,
+  UPLOAD_SESSIONS_MAX,
+} from '../../src/base/limits.ts'
 import type { MessageStream } from '../../src/base/message-stream.ts'
 import type { HeldContext } from '../../src/context-sharing/held-context.ts'
 import { encodeManifest, contextIdOf } from '../../src/context-sharing/manifest.ts'
@@ -200,6 +205,28 @@ describe('a holder', () => {
       { type: 'request', chunks: [131_071] },
     ]
     expect(await answers(messages, 2)).toEqual(['holding', 'reject not-held'])
+  })
+
+  it('is busy, naming others, when it serves as many sessions as it may', async () => {
+    const message = { ...open, contextId: context.contextId }
+    const [third, last] = await startPeers(ofTest, 2)
+    await introduceNodes([third!.node, last!.node, holder.node])
+    const openFrom = async (peer: SharingPeer): Promise<MessageStream> => {
+      const stream = await peer.node.network.open(holder.id, CONTEXT_PROTOCOL, { lane: 'bulk', ...WAIT })
+      await stream.send(message, WAIT)
+      return stream
+    }
+    const streams: MessageStream[] = []
+    for (let count = 0; count < UPLOAD_SESSIONS_MAX; count += 1) {
+      const stream = await openFrom(count % 2 === 0 ? other : third!)
+      expect((await stream.receive(holderMessageSchema, WAIT))?.type).toBe('holding')
+      streams.push(stream)
+    }
+    const answer = await (await openFrom(last!)).receive(holderMessageSchema, WAIT)
+    expect(answer).toMatchObject({ type: 'busy', chunks: [] })
+    const named = answer?.type === 'busy' ? answer.alternatives : []
+    expect(named.toSorted()).toEqual([other.id, third!.id].sort())
+    for (const stream of streams) stream.abort(new Error('over'))
   })
 
   it('ends a stream on which more is asked for than the limit', async () => {

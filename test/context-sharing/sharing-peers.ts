@@ -105,6 +105,8 @@ export interface SharingPeer {
   sharing: ContextSharing
   /** Peers that its next look for holders finds. */
   holders: string[]
+  /** The same for one context alone. */
+  holdersOf: Map<string, string[]>
 }
 
 let seeds = 100
@@ -121,12 +123,18 @@ export async function startPeers(
       const node = await startBareNode()
       closers.add(() => node.stop())
       const store = stores[index] ?? (await openStore(closers))
-      const peer: Omit<SharingPeer, 'sharing'> = { id: node.network.self, node, store, holders: [] }
+      const peer: Omit<SharingPeer, 'sharing'> = {
+        id: node.network.self,
+        node,
+        store,
+        holders: [],
+        holdersOf: new Map(),
+      }
       const sharing = new ContextSharing(
         {
           network: node.network,
           store,
-          findHolders: async () => peer.holders,
+          findHolders: async (contextId) => peer.holdersOf.get(contextId) ?? peer.holders,
           clock: systemClock,
           random: seededRandom((seeds += 1)),
           log,

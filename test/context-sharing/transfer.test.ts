@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { CHUNK_BYTES } from '../../src/base/limits.ts'
+import { CHUNK_BYTES, FETCHES_MAX } from '../../src/base/limits.ts'
 import type { FetchProgress } from '../../src/context-sharing/context-sharing.ts'
 import type { ContextStore } from '../../src/context-sharing/context-store.ts'
 import type { HeldContext } from '../../src/context-sharing/held-context.ts'
@@ -113,6 +113,36 @@ describe('a fetch', () => {
     expect(holder.requested.toSorted((left, right) => left - right)).toEqual(
       Array.from({ length: seed.context.map.count }, (_value, chunk) => chunk),
     )
+  })
+
+  it('waits for its turn when as many run as may', async () => {
+    const store = await openStore(closers)
+    const [fetcher] = await startPeers(closers, 1)
+    const gate = Promise.withResolvers<void>()
+    const allAsked = Promise.withResolvers<void>()
+    const asked = new Set<string>()
+    const ids: string[] = []
+    for (let index = 0; index < FETCHES_MAX + 2; index += 1) {
+      const folder = await writeFiles(await closers.temporaryFolder(), modelFiles(`turn ${index}`, 9000))
+      const { contextId } = await store.import(folder)
+      const holder = await startHolder(closers, store.held(contextId)!, {
+        async onRequest(stream, chunk, context) {
+          if (asked.add(contextId).size === FETCHES_MAX) allAsked.resolve()
+          await gate.promise
+          await sendChunk(stream, chunk, await honestChunk(context, chunk))
+        },
+      })
+      await introduceNodes([fetcher!.node, holder.node])
+      fetcher!.holdersOf.set(contextId, [holder.id])
+      ids.push(contextId)
+    }
+    const fetches = ids.map((id) => fetcher!.sharing.fetch(id))
+    await allAsked.promise
+    expect([...asked].sort()).toEqual(ids.slice(0, FETCHES_MAX).sort())
+    for (const id of ids.slice(FETCHES_MAX)) expect(fetcher!.store.held(id)).toBeUndefined()
+    gate.resolve()
+    await Promise.all(fetches)
+    for (const id of ids) expect(fetcher!.store.tier(id)).toEqual({ kind: 'stored' })
   })
 
   it('works again after stop and start', async () => {
