@@ -30,10 +30,8 @@ export const CONNECTIONS_MAX = 64
  */
 export const INBOUND_CONNECTIONS_PER_SECOND_MAX = 100
 export const INBOUND_CONNECTIONS_PENDING_MAX = 64
-/** Streams of all protocols on one connection, each way. */
+/** Streams of all protocols on one connection, each way, also while it is still being accepted. */
 export const CONNECTION_STREAMS_MAX = 256
-/** Streams opened on a connection before it is fully accepted; libp2p's 10 ends it when a busy peer dials. */
-export const EARLY_STREAMS_MAX = 64
 /** Peers of other swarms whose swarm is remembered, to tell the owner what is wrong. */
 export const FOREIGN_PEERS_REMEMBERED_MAX = 256
 /** Streams of one protocol that one remote peer may have open to us. */
@@ -108,8 +106,9 @@ export const FETCH_MEMORY_BYTES_MAX: number =
 
 /** One small file of a context (tokenizer.json is the largest), bytes. */
 export const CONTEXT_JSON_BYTES_MAX: number = 64 * MIB
-/** Nodes and weights of an ONNX graph. */
+/** Nodes and weights of an ONNX graph, and bytes of its nodes, which are not the weights. */
 export const ONNX_NODES_MAX = 200_000
+export const ONNX_GRAPH_BYTES_MAX: number = 64 * MIB
 /** Requests that wait in one engine host for a slot. */
 export const ENGINE_RUNS_WAITING_MAX = 4096
 /** What an OpenAI-compatible endpoint may send: one event, characters; one answer, bytes; choices in it. */

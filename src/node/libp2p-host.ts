@@ -17,7 +17,6 @@ import { HearthError, messageOf } from '../base/errors.ts'
 import {
   CONNECTIONS_MAX,
   CONNECTION_STREAMS_MAX,
-  EARLY_STREAMS_MAX,
   INBOUND_CONNECTIONS_PENDING_MAX,
   INBOUND_CONNECTIONS_PER_SECOND_MAX,
   STREAM_READ_BUFFER_BYTES_MAX,
@@ -153,7 +152,8 @@ export function plainNode(
       yamux({
         maxInboundStreams: CONNECTION_STREAMS_MAX,
         maxOutboundStreams: CONNECTION_STREAMS_MAX,
-        maxEarlyStreams: EARLY_STREAMS_MAX,
+        // The 10 that is libp2p's own ends every stream of a busy peer that opens many as soon as it has dialled.
+        maxEarlyStreams: CONNECTION_STREAMS_MAX,
         streamOptions: {
           initialStreamWindowSize: STREAM_WINDOW_BYTES_INITIAL,
           maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX,

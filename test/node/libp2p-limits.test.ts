@@ -12,7 +12,6 @@ import { afterEach, expect, test } from 'vitest'
 import {
   CONNECTIONS_MAX,
   CONNECTION_STREAMS_MAX,
-  EARLY_STREAMS_MAX,
   FOREIGN_PEERS_REMEMBERED_MAX,
   INBOUND_CONNECTIONS_PENDING_MAX,
   INBOUND_CONNECTIONS_PER_SECOND_MAX,
@@ -113,9 +112,9 @@ test('streams over CONNECTION_STREAMS_MAX on one connection are reset', async ()
   expect(served).toBeGreaterThan(CONNECTION_STREAMS_MAX - 10)
 })
 
-test('as many as EARLY_STREAMS_MAX may be opened at once on a connection that is still being accepted', async () => {
-  const all = { opened: EARLY_STREAMS_MAX, served: EARLY_STREAMS_MAX }
-  expect(await openStreams(EARLY_STREAMS_MAX, 0)).toEqual(all)
+test('and as many may be opened at once by a peer that has only just dialled', async () => {
+  const count = CONNECTION_STREAMS_MAX - 6
+  expect(await openStreams(count, 0)).toEqual({ opened: count, served: count })
 })
 
 test('no more than FOREIGN_PEERS_REMEMBERED_MAX peers of other swarms are remembered', () => {
