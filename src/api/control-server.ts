@@ -17,7 +17,11 @@ export interface ControlServerComponents {
   log: Logger
 }
 
-const importBody = z.strictObject({ folder: z.string().min(1), name: z.string().min(1).max(64).optional() })
+const importBody = z.strictObject({
+  folder: z.string().min(1),
+  name: z.string().min(1).max(128).optional(),
+  dtype: z.string().min(1).max(32).optional(),
+})
 const pauseBody = z.strictObject({ accepts: z.boolean() })
 const readingBody: z.ZodType<JobFileOptions> = z.strictObject({
   format: z.enum(['batch', 'text', 'jsonl', 'csv']),
@@ -74,8 +78,8 @@ export class ControlServer {
     app.get('/v0/peers', async (c) => c.json(await peer.peers()))
     app.get('/v0/contexts', (c) => c.json(peer.status().contexts))
     app.post('/v0/contexts', async (c) => {
-      const { folder, name } = importBody.parse(await c.req.json())
-      return c.json(await peer.addContext(folder, name))
+      const { folder, name, dtype } = importBody.parse(await c.req.json())
+      return c.json(await peer.addContext(folder, { ...(name === undefined ? {} : { name }), dtype }))
     })
     app.post('/v0/serving', async (c) => {
       const { accepts } = pauseBody.parse(await c.req.json())

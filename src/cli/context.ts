@@ -10,6 +10,7 @@ import { formatBytes } from './terminal.ts'
 
 export interface ContextAddOptions extends CommonOptions {
   name?: string
+  dtype?: string
 }
 
 /** `hearth context add DIR`: imports a model folder, in the running peer or straight into the store. */
@@ -22,8 +23,8 @@ export async function contextAddCommand(
   const path = resolve(folder)
   const result = await inPeerOrStore(
     context,
-    (access) => askPeer<ImportResult>(access, '/v0/contexts', { folder: path, ...naming(options) }, signal),
-    (store) => store.import(path, { ...naming(options), signal }),
+    (access) => askPeer<ImportResult>(access, '/v0/contexts', { folder: path, ...choice(options) }, signal),
+    (store) => store.import(path, { ...choice(options), signal }),
   )
   if (terminal.isJson)
     terminal.print(JSON.stringify({ event: 'context-added', ...result, name: options.name ?? null }))
@@ -50,8 +51,8 @@ export async function contextListCommand(context: CommandContext): Promise<numbe
   return EXIT.ok
 }
 
-function naming({ name }: ContextAddOptions): { name?: string } {
-  return name === undefined ? {} : { name }
+function choice({ name, dtype }: ContextAddOptions): { name?: string; dtype?: string } {
+  return { ...(name === undefined ? {} : { name }), ...(dtype === undefined ? {} : { dtype }) }
 }
 
 /** Asks the peer that runs on the data folder; when none does, works on the store itself, under its lock. */

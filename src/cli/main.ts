@@ -40,6 +40,11 @@ command(program, 'up', 'run a peer on this machine')
   .addOption(new Option('--engine <name>', 'the engine to run contexts with').default('auto'))
   .option('--slots <n>', 'requests run at once per context')
   .option('--threads <n>', 'threads per loaded context')
+  .option('--url <url>', 'with --engine openai: the server’s API, as http://127.0.0.1:8000/v1')
+  .option('--model <name>', 'with --engine openai: what the server calls its model')
+  .option('--declare <text>', 'with --engine openai: what you say of the model; part of its CID')
+  .option('--api-key-file <file>', 'with --engine openai: the file that holds the server’s key')
+  .option('--name <name>', 'with --engine openai: what jobs call the model (default: its own name)')
   .action((options: UpCommandOptions) =>
     runCommand(options, async (context) => (await import('./up.ts')).upCommand(options, context)),
   )
@@ -85,6 +90,7 @@ const contexts = program.command('context').description('models on this machine'
 
 command(contexts, 'add <folder>', 'import a model folder; prints its CID')
   .option('--name <name>', 'what to call it')
+  .option('--dtype <dtype>', 'which of several models in it: fp32, fp16, q8, q4 … (default: fp32)')
   .action((folder: string, options: ContextAddOptions) =>
     runCommand(options, async (context) =>
       (await import('./context.ts')).contextAddCommand(folder, options, context),

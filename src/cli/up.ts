@@ -5,10 +5,11 @@ import { DetachedJobs } from '../node/detached-jobs.ts'
 import { Peer } from '../node/peer.ts'
 import type { EngineName } from '../inference/engine.ts'
 import type { CommandContext, CommonOptions } from './command-context.ts'
+import { readEndpoint, serveEndpoint, type EndpointCommandOptions } from './endpoint.ts'
 import { EXIT } from './exit-codes.ts'
 import { paint } from './terminal.ts'
 
-export interface UpCommandOptions extends CommonOptions {
+export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions {
   listen: string[]
   lan?: boolean
   bootstrap: string[]
@@ -22,6 +23,7 @@ export interface UpCommandOptions extends CommonOptions {
 /** `hearth up`: runs a peer until it is told to stop. */
 export async function upCommand(options: UpCommandOptions, context: CommandContext): Promise<number> {
   const { data, signal, terminal } = context
+  const endpoint = readEndpoint(options)
   const unlock = data.lock()
   const peer = await Peer.createServing(context, {
     data,
@@ -32,6 +34,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
       engine: options.engine,
       slots: wholeNumber('--slots', options.slots),
       threads: wholeNumber('--threads', options.threads),
+      endpoint,
     },
   })
   const jobs = new DetachedJobs(context, { data, swarm: peer.swarm, bootstrap: () => peer.addresses })
@@ -41,6 +44,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     jobs.start()
     data.publishControl(await control.start())
     announce(peer, options, context)
+    if (endpoint !== undefined) await serveEndpoint(peer, endpoint, options.name, context)
     await aborted(signal)
     terminal.note('stopping')
     return EXIT.ok

@@ -6,8 +6,9 @@ import type { Network } from '../base/network.ts'
 import type { Random } from '../base/random.ts'
 import { randomHex } from '../base/system-random.ts'
 import { ContextSharing } from '../context-sharing/context-sharing.ts'
-import { ContextStore, type ImportResult } from '../context-sharing/context-store.ts'
+import { ContextStore, type ImportOptions, type ImportResult } from '../context-sharing/context-store.ts'
 import type { AdvertBody } from '../dht/advert.ts'
+import type { EndpointOptions } from '../inference/endpoint/endpoint-options.ts'
 import type { EngineName } from '../inference/engine.ts'
 import { EngineHost } from '../inference/engine-host.ts'
 import { WarmContexts } from '../inference/warm-contexts.ts'
@@ -34,7 +35,13 @@ export interface ServingPeerOptions {
   bootstrap: readonly string[]
   /** The swarm to be in; by default the data folder's, the bootstrap peer's, or a new one. */
   swarm?: string | undefined
-  engine: { engine?: EngineName | undefined; slots?: number | undefined; threads?: number | undefined }
+  engine: {
+    engine?: EngineName | undefined
+    slots?: number | undefined
+    threads?: number | undefined
+    /** The OpenAI-compatible server of this machine, for the engine `openai`. */
+    endpoint?: EndpointOptions | undefined
+  }
 }
 
 export interface SubmitterOptions {
@@ -172,8 +179,8 @@ export class Peer {
   }
 
   /** Imports a model folder as a context, advertised from now on. Throws `context-invalid` or `disk-full`. */
-  async addContext(folder: string, name: string | undefined): Promise<ImportResult> {
-    return await this.#require().store.import(folder, name === undefined ? {} : { name })
+  async addContext(folder: string, options: ImportOptions): Promise<ImportResult> {
+    return await this.#require().store.import(folder, options)
   }
 
   /** Whether this peer takes work; `reason` is the code that others see. */
@@ -252,11 +259,11 @@ function createServing(
   const findHolders = (contextId: string, { signal }: { signal: AbortSignal }): Promise<string[]> =>
     link.view.holders(contextId, signal)
   const sharing = new ContextSharing({ network, store, findHolders, clock, random, log })
-  const { engine: name, slots, threads } = engine
+  const { engine: name, slots, threads, endpoint } = engine
   const warm = new WarmContexts(
     { clock, makeHost: (options) => new EngineHost({ clock, log }, options) },
     {
-      host: { ...(name === undefined ? {} : { engine: name }), slots, threads },
+      host: { ...(name === undefined ? {} : { engine: name }), slots, threads, endpoint },
     },
   )
   const preparer = new ContextPreparer({

@@ -84,6 +84,23 @@ export class EndpointClient {
     }
   }
 
+  /**
+   * What the endpoint says of its model; undefined when it lists none. Throws `model-unsupported` when it
+   * lists others only, and `engine-failed` when it does not answer.
+   */
+  async requireModel(signal?: AbortSignal): Promise<EndpointModel | undefined> {
+    const { model } = this.#options
+    const models = await this.models(signal)
+    const found = models.find(({ id }) => id === model || id === `${model}:latest`)
+    if (found !== undefined || models.length === 0) return found
+    const names = models.slice(0, 8).map(({ id }) => id)
+    const more = models.length > names.length ? ` and ${models.length - names.length} more` : ''
+    throw new HearthError(
+      'model-unsupported',
+      `the endpoint does not serve ${model}, but ${names.join(', ')}${more}`,
+    )
+  }
+
   async #askUntilAnswered(sending: Sending, signal: AbortSignal): Promise<EndpointAnswer> {
     const { clock, random } = this.#components
     for (let retries = 0; ; retries += 1) {

@@ -4,7 +4,7 @@ import { HearthError, isHearthError } from '../../base/errors.ts'
 import { RESULT_BODY_BYTES_MAX } from '../../base/limits.ts'
 import { randomInteger } from '../../base/random.ts'
 import { describeDeclaration, readDeclaration, type EndpointDeclaration } from '../endpoint/declaration.ts'
-import { EndpointClient, type EndpointModel } from '../endpoint/endpoint-client.ts'
+import { EndpointClient } from '../endpoint/endpoint-client.ts'
 import type { EndpointOptions } from '../endpoint/endpoint-options.ts'
 import { SlotGate } from '../slot-gate.ts'
 import type {
@@ -93,9 +93,7 @@ class OpenAiEngine implements Engine {
 export const loadOpenAiEngine: LoadEngine = async (folder, options, components) => {
   const endpoint = endpointFor(await readDeclaration(folder), options)
   const client = new EndpointClient(components, endpoint)
-  const models = await client.models()
-  const model = models.find(({ id }) => id === endpoint.model || id === `${endpoint.model}:latest`)
-  if (model === undefined && models.length > 0) throw notServed(endpoint.model, models)
+  const model = await client.requireModel()
   components.log.info({ model: endpoint.model }, 'endpoint answers')
   return new OpenAiEngine(client, endpoint.model, {
     slots: options.slots ?? SLOTS_DEFAULT,
@@ -121,12 +119,6 @@ function endpointFor(
     throw unsupported(`this context needs ${what}; this peer's serves ${describeDeclaration(endpoint)}`)
   }
   return endpoint
-}
-
-function notServed(model: string, models: readonly EndpointModel[]): HearthError {
-  const names = models.slice(0, 8).map(({ id }) => id)
-  const more = models.length > names.length ? ` and ${models.length - names.length} more` : ''
-  return unsupported(`the endpoint does not serve ${model}, but ${names.join(', ')}${more}`)
 }
 
 function unsupported(message: string): HearthError {
