@@ -1,7 +1,12 @@
 import { encode } from '@ipld/dag-cbor'
 import { afterEach, expect, test } from 'vitest'
 import { isHearthError } from '../../src/base/errors.ts'
-import { ADVERT_BYTES_MAX } from '../../src/base/limits.ts'
+import {
+  ADDRESS_BYTES_MAX,
+  ADVERT_BYTES_MAX,
+  INTRODUCED_PEERS_MAX,
+  PEER_ADDRESSES_MAX,
+} from '../../src/base/limits.ts'
 import type { MessageStream } from '../../src/base/message-stream.ts'
 import { randomInteger, seededRandom } from '../../src/base/random.ts'
 import { ADVERT_PROTOCOL, AdvertAnswerSchema } from '../../src/dht/advert-messages.ts'
@@ -172,6 +177,32 @@ test('a peer that joins is known to all members within two seconds, also to thos
   )
   expect(tookMs).toBeLessThan(2_500)
   for (const submitter of submitters) expect(submitter.stack.members.list()).toContain(newcomer.id)
+})
+
+test('introductions name at most so many addresses of a peer, and none too long to be one', async () => {
+  const hub = await start()
+  const server = await start({ bootstrap: [hub.address] })
+  const asker = await start({ bootstrap: [hub.address], submitOnly: true })
+  await until('the hub knows the server', () => hub.adverts.board.peek(server.id) !== undefined)
+  const short = Array.from(
+    { length: PEER_ADDRESSES_MAX + 4 },
+    (_, index) => `/ip4/127.0.0.1/tcp/${index + 1}`,
+  )
+  hub.stack.members.addressesOf = async () => ['/dns4/'.padEnd(ADDRESS_BYTES_MAX + 1, 'x'), ...short]
+  await until('the asker is connected', () => asker.stack.members.list().includes(hub.id))
+  const introduced = await asker.adverts.peersOf(hub.id)
+  expect(introduced).toEqual([{ peer: server.id, addresses: short.slice(0, PEER_ADDRESSES_MAX) }])
+})
+
+test('an introduction over its bounds is refused', () => {
+  const introduced = { peer: 'p', addresses: ['/ip4/127.0.0.1/tcp/1'] }
+  const isTaken = (peers: unknown): boolean => AdvertAnswerSchema.safeParse({ kind: 'peers', peers }).success
+  expect(isTaken(Array.from({ length: INTRODUCED_PEERS_MAX }, () => introduced))).toBe(true)
+  expect(isTaken(Array.from({ length: INTRODUCED_PEERS_MAX + 1 }, () => introduced))).toBe(false)
+  expect(
+    isTaken([{ ...introduced, addresses: Array.from({ length: PEER_ADDRESSES_MAX + 1 }, () => 'a') }]),
+  ).toBe(false)
+  expect(isTaken([{ ...introduced, addresses: ['a'.repeat(ADDRESS_BYTES_MAX + 1)] }])).toBe(false)
 })
 
 function knownServers(peer: TestPeer, servers: TestPeer[]): boolean {

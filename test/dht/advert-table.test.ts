@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { ADVERTS_KEPT_MAX } from '../../src/base/limits.ts'
 import { AdvertTable } from '../../src/dht/advert-table.ts'
 import type { AdvertChange } from '../../src/dht/advert-table.ts'
 import type { Advert, AdvertTier } from '../../src/dht/advert.ts'
@@ -56,6 +57,13 @@ test('it keeps a bounded number: the one that was renewed least recently makes r
   table.take(advert('a', 2, { x: 'warm' }), 1)
   table.take(advert('d', 1, { x: 'warm' }), 2)
   expect(table.holders('x', 3).map(({ peer }) => peer)).toEqual(['a', 'c', 'd'])
+})
+
+test('it keeps ADVERTS_KEPT_MAX of them, and no more', () => {
+  const table = new AdvertTable()
+  for (let index = 0; index <= ADVERTS_KEPT_MAX; index += 1) table.take(advert(`peer${index}`, 1), 0)
+  expect(table.known(0)).toHaveLength(ADVERTS_KEPT_MAX)
+  expect(table.get('peer0', 0)).toBeUndefined()
 })
 
 test('whatever happens, holders are those whose valid advert lists the context', () => {

@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { afterEach, expect, test } from 'vitest'
 import { tierKey } from '../../src/dht/content-routing.ts'
 import type { ProvidedTier } from '../../src/dht/content-routing.ts'
+import { HOST_TIMING } from '../../src/node/libp2p-host.ts'
 import { startPeer, until } from '../support/libp2p-swarm.ts'
 import type { TestPeer, TestPeerOptions } from '../support/libp2p-swarm.ts'
 
@@ -33,6 +35,16 @@ async function startSwarm(count: number, options: TestPeerOptions = {}): Promise
   peers = [first, ...others]
   await Promise.all(others.map((peer) => peer.join.untilJoined({ deadlineMs: 10_000 })))
   return peers
+}
+
+/** A peer in a process of its own that provides CONTEXT, in the swarm of `door`. */
+async function startProvider(door: TestPeer, recordMs: number): Promise<{ child: ChildProcess; id: string }> {
+  const script = new URL('../support/provider-process.ts', import.meta.url).pathname
+  const child = spawn(process.execPath, [script, door.address, CONTEXT, `${recordMs}`], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = (await once(child.stdout, 'data')) as [Buffer]
+  return { child, id: line.toString().trim() }
 }
 
 async function find(by: TestPeer, tier: ProvidedTier, contextId = CONTEXT, max = 20): Promise<string[]> {
@@ -107,12 +119,7 @@ test('a peer that stops disappears from look-ups within the record validity and 
 
 test('and so does one that is killed; its advert is gone at once', async () => {
   const [a, b] = (await startSwarm(2, QUICK)) as [TestPeer, TestPeer]
-  const script = new URL('../support/provider-process.ts', import.meta.url).pathname
-  const child = spawn(process.execPath, [script, a.address, CONTEXT, `${RECORD_MS}`], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const [line] = (await once(child.stdout, 'data')) as [Buffer]
-  const killed = line.toString().trim()
+  const { child, id: killed } = await startProvider(a, RECORD_MS)
   await untilFound(b, 'stored', [killed])
   await until('its advert is known', () => a.adverts.board.peek(killed) !== undefined)
   child.kill('SIGKILL')
@@ -120,6 +127,32 @@ test('and so does one that is killed; its advert is gone at once', async () => {
   expect(advertMs).toBeLessThan(3_000)
   await until('it has left the routing table', () => a.stack.kademlia.tableSize === 1)
   await until('its records are gone', async () => (await find(b, 'stored')).length === 0, RECORD_MS * 3)
+})
+
+test('a peer that has stopped answering costs a look-up, or a dial, at most 1.5 s', async () => {
+  const [a, b] = (await startSwarm(2)) as [TestPeer, TestPeer]
+  const { child, id } = await startProvider(a, 60_000)
+  await untilFound(b, 'stored', [id])
+  await until('it is in the table', () => b.stack.kademlia.tableSize === 2)
+  // Frozen, not dead: its kernel goes on accepting connections.
+  child.kill('SIGSTOP')
+  try {
+    const startedMs = performance.now()
+    expect(await find(b, 'stored', OTHER)).toEqual([])
+    expect(performance.now() - startedMs).toBeLessThan(HOST_TIMING.dhtAnswerMaxMs + 500)
+    const addresses = await b.stack.members.addressesOf(id)
+    const dialledMs = performance.now()
+    const stranger = await startPeer()
+    peers.push(stranger)
+    await expect(
+      stranger.stack.members.meet({ peer: id, addresses }, { deadlineMs: 10_000 }),
+    ).rejects.toMatchObject({
+      code: 'peer-unreachable',
+    })
+    expect(performance.now() - dialledMs).toBeLessThan(HOST_TIMING.addressDialMs + 700)
+  } finally {
+    child.kill('SIGKILL')
+  }
 })
 
 test('a lookup ends with what it has when its time is up or the caller has enough, and never throws', async () => {
