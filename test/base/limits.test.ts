@@ -1,0 +1,108 @@
+// For each bound of base/limits.ts the test that reaches it. A bound is of no use that nothing reads,
+// and no promise that nothing has reached.
+import { readdirSync, readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import * as limits from '../../src/base/limits.ts'
+
+const BASE = 'base/message-stream.test.ts'
+const HOST = 'node/libp2p-limits.test.ts'
+const ADVERTS = 'dht/advert.test.ts'
+const EXCHANGE = 'dht/advert-exchange.test.ts'
+
+const REACHED_BY: Readonly<Record<string, string>> = {
+  FRAME_BYTES_MAX: BASE,
+  BULK_SLICE_BYTES: BASE,
+  STREAM_UNREAD_BYTES_HIGH: BASE,
+  STREAM_WINDOW_BYTES_MAX: BASE,
+  STREAM_UNSENT_BYTES_HIGH: BASE,
+  STREAM_UNSENT_BYTES_MAX: BASE,
+  CONNECTIONS_MAX: HOST,
+  INBOUND_CONNECTIONS_PER_SECOND_MAX: HOST,
+  INBOUND_CONNECTIONS_PENDING_MAX: HOST,
+  CONNECTION_STREAMS_MAX: HOST,
+  FOREIGN_PEERS_REMEMBERED_MAX: HOST,
+  STREAMS_PER_PROTOCOL_AND_PEER_MAX: 'node/libp2p-network.test.ts',
+  ADVERT_BYTES_MAX: ADVERTS,
+  ADVERT_CONTEXTS_MAX: ADVERTS,
+  ADVERT_TTL_MS_MAX: ADVERTS,
+  ADVERTS_KEPT_MAX: 'dht/advert-table.test.ts',
+  INTRODUCED_PEERS_MAX: EXCHANGE,
+  PEER_ADDRESSES_MAX: EXCHANGE,
+  ADDRESS_BYTES_MAX: EXCHANGE,
+  REMEMBERED_PEERS_MAX: 'dht/join-core.test.ts',
+  MANIFEST_BYTES_MAX: 'context-sharing/messages.test.ts',
+  MANIFEST_FILES_MAX: 'context-sharing/manifest.test.ts',
+  CONTEXT_CHUNKS_MAX: 'context-sharing/messages.test.ts',
+  IMPORT_DEPTH_MAX: 'context-sharing/context-store.test.ts',
+  CHUNKS_REQUESTED_MAX: 'context-sharing/messages.test.ts',
+  FETCH_SOURCES_MAX: 'context-sharing/download-core.test.ts',
+  FETCH_CANDIDATES_MAX: 'context-sharing/download-core.test.ts',
+  CHUNK_RANGES_MAX: 'context-sharing/messages.test.ts',
+  PEERS_TOLD_MAX: 'context-sharing/messages.test.ts',
+}
+
+/** Sizes that are chosen, not bounds that somebody outside could pass. */
+const CHOSEN = ['CHUNK_BYTES', 'STREAM_WINDOW_BYTES_INITIAL']
+
+/** Bounds that the assertions of limits.ts hold by themselves, when it is loaded. */
+const ASSERTED = ['STREAM_READ_BUFFER_BYTES_MAX', 'FETCH_MEMORY_BYTES_MAX']
+
+/** Bounds that still want a test; the list is to become shorter. */
+const NOT_REACHED_YET = [
+  'REQUEST_LINE_BYTES_MAX',
+  'JSON_DEPTH_MAX',
+  'REQUESTS_PER_FRAME_MAX',
+  'UNDELIVERED_RESULT_BYTES_MAX',
+  'UNDELIVERED_RESULT_AGE_MS_MAX',
+  'TASK_SESSIONS_MAX',
+  'FILE_SEGMENTS_MAX',
+  'CONTEXT_PATH_BYTES_MAX',
+  'CONTEXT_NAME_BYTES_MAX',
+  'IMPORT_ENTRIES_MAX',
+  'CONTEXT_NAMES_MAX',
+  'SOURCE_WINDOW_BYTES_MAX',
+  'FETCHES_MAX',
+  'FETCH_CLAIMS_MAX',
+  'UPLOADS_ACTIVE_MAX',
+  'UPLOAD_SESSIONS_MAX',
+  'CHUNK_BANS_MAX',
+  'CONTEXT_JSON_BYTES_MAX',
+  'ONNX_NODES_MAX',
+  'ONNX_GRAPH_BYTES_MAX',
+  'ENGINE_RUNS_WAITING_MAX',
+  'ENDPOINT_EVENT_CHARACTERS_MAX',
+  'ENDPOINT_ANSWER_BYTES_MAX',
+  'ENDPOINT_CHOICES_MAX',
+  'ENDPOINT_REFUSAL_BYTES_MAX',
+  'RESULT_BODY_BYTES_MAX',
+]
+
+const root = new URL('../', import.meta.url)
+const sourceRoot = new URL('../../src/', import.meta.url)
+
+function textOf(path: URL): string {
+  return readFileSync(path, 'utf8')
+}
+
+const sources = readdirSync(sourceRoot, { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.ts') && !name.endsWith('base/limits.ts'))
+  .map((name) => textOf(new URL(name, sourceRoot)))
+  .join('\n')
+const NAMES = Object.keys(limits)
+const isNamed = (name: string, text: string): boolean => new RegExp(`\\b${name}\\b`).test(text)
+
+test.each(Object.entries(REACHED_BY))('%s is reached by %s', (name, file) => {
+  expect(NAMES).toContain(name)
+  expect(isNamed(name, textOf(new URL(file, root)))).toBe(true)
+})
+
+test.each(NAMES.filter((name) => !ASSERTED.includes(name)))('%s is read by the code', (name) => {
+  expect(isNamed(name, sources)).toBe(true)
+})
+
+test('every bound is in one of the lists of this file', () => {
+  const listed = new Set([...Object.keys(REACHED_BY), ...CHOSEN, ...ASSERTED, ...NOT_REACHED_YET])
+  expect(NAMES.filter((name) => !listed.has(name))).toEqual([])
+  expect([...listed].filter((name) => !NAMES.includes(name))).toEqual([])
+  expect(NOT_REACHED_YET.filter((name) => name in REACHED_BY)).toEqual([])
+})
