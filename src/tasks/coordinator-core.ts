@@ -299,7 +299,8 @@ function onResult(
   state.book.hear(peer, nowMs)
   const held = state.leases.get(key.n)
   const view = state.book.get(peer)
-  view?.outstanding.delete(key.n)
+  // A result under an old epoch says nothing of the lease that the peer has now.
+  if (held === undefined || held.epoch === key.epoch) view?.outstanding.delete(key.n)
   if (held === undefined) {
     redelivered(state, peer, key, outcome, effects)
   } else if (held.epoch !== key.epoch || held.isCommitting) {

@@ -33,6 +33,22 @@ describe('exactly once, whatever the order of events', () => {
     )
   })
 
+  test('a late result under an old epoch does not hide the lease that its peer has now', () => {
+    const world = new World({
+      seed: 893_747_838,
+      requests: 35,
+      peers: 1,
+      slots: 1,
+      killsPerSecond: 2,
+      breaksPerSecond: 3,
+      submitterKillsPerSecond: 0,
+      duplicateShare: 0.3,
+      coordinator: { giveUpMs: HOUR_MS, lossesMax: 1000 },
+    })
+    world.run(HOUR_MS)
+    expect(world.finished).toBe(true)
+  })
+
   test('a request on which every peer fails becomes one error line and holds nothing up', () => {
     fc.assert(
       fc.property(worlds, fc.integer({ min: 0, max: 119 }), (options, n) => {
