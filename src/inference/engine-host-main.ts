@@ -8,7 +8,7 @@ import { systemRandom } from '../base/system-random.ts'
 import type { Engine, EngineRequest } from './engine.ts'
 import type { FromChild, LogLevel, ToChild } from './engine-messages.ts'
 import { loadEngine } from './load-engine.ts'
-import { guardParent } from './parent-guard.ts'
+import { guardProcess } from './process-guard.ts'
 
 const cancels = new Map<number, AbortController>()
 let engine: Engine | undefined
@@ -32,7 +32,7 @@ const log: Logger = {
 async function load(message: Extract<ToChild, { kind: 'load' }>): Promise<void> {
   // First of all: threads that start later inherit it.
   lowerPriority(message.nice)
-  guardParent()
+  guardProcess(message.residentBytesMax)
   every(systemClock, message.heartbeatMs, () =>
     send({ kind: 'heartbeat', residentBytes: process.memoryUsage.rss() }),
   )

@@ -1,6 +1,6 @@
 // The parent's side of an engine: one child process per loaded context, because onnxruntime blocks its
 // thread, cannot be interrupted, and gives memory back only by dying.
-import { availableParallelism, loadavg } from 'node:os'
+import { availableParallelism, loadavg, totalmem } from 'node:os'
 import type { Clock } from '../base/clock.ts'
 import { HearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
@@ -32,7 +32,7 @@ export interface EngineHostOptions {
   runMsMax?: number
   /** One step of the model takes at most this long, ms. Default 60,000. */
   silenceMsMax?: number
-  /** Resident memory of the child, bytes. Default: no bound. */
+  /** Resident memory of the child, bytes. Default: half of the machine's. */
   residentBytesMax?: number
   /** How often the child says that it lives, and how often that is checked, ms. Default 500. */
   heartbeatMs?: number
@@ -253,7 +253,7 @@ function resolveOptions(options: EngineHostOptions): EngineProcessOptions {
       loadMsMax: options.loadMsMax ?? 120_000,
       runMsMax: options.runMsMax ?? (endpoint === undefined ? 600_000 : endpointRunMsMax(endpoint)),
       silenceMsMax: options.silenceMsMax ?? 60_000,
-      residentBytesMax: options.residentBytesMax ?? Infinity,
+      residentBytesMax: options.residentBytesMax ?? Math.floor(totalmem() / 2),
     },
   }
 }

@@ -2,10 +2,20 @@
 import type { ErrorCode } from '../base/errors.ts'
 import type { EngineFacts, EngineOptions, EngineRequest, EngineResult } from './engine.ts'
 
+/** The child ends itself by this when it is over its bound on memory, so that its parent can tell. */
+export const MEMORY_SIGNAL = 'SIGUSR2'
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
 export type ToChild =
-  | { kind: 'load'; folder: string; options: EngineOptions; heartbeatMs: number; nice: number }
+  | {
+      kind: 'load'
+      folder: string
+      options: EngineOptions
+      heartbeatMs: number
+      nice: number
+      residentBytesMax: number
+    }
   | { kind: 'run'; run: number; request: EngineRequest }
   | { kind: 'cancel'; run: number }
 

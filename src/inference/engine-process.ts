@@ -5,7 +5,7 @@ import { HearthError, messageOf } from '../base/errors.ts'
 import { ENGINE_RUNS_WAITING_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { EngineFacts, EngineOptions, EngineRequest, EngineResult } from './engine.ts'
-import type { FromChild, ToChild } from './engine-messages.ts'
+import { MEMORY_SIGNAL, type FromChild, type ToChild } from './engine-messages.ts'
 import { logLines } from './log-lines.ts'
 import { Watchdog, type WatchdogLimits } from './watchdog-core.ts'
 
@@ -69,8 +69,9 @@ export class EngineProcess {
     })
     this.#listen()
     this.#cancelCheck = every(this.#clock, options.heartbeatMs, () => this.#check())
-    const { folder, engine, nice, heartbeatMs } = options
-    this.#send({ kind: 'load', folder, options: engine, heartbeatMs, nice })
+    const { folder, engine, nice, heartbeatMs, limits } = options
+    const { residentBytesMax } = limits
+    this.#send({ kind: 'load', folder, options: engine, heartbeatMs, nice, residentBytesMax })
   }
 
   get pid(): number | undefined {
@@ -234,6 +235,7 @@ function childEnvironment(): NodeJS.ProcessEnv {
 }
 
 function describeExit(code: number | null, signal: NodeJS.Signals | null): string {
+  if (signal === MEMORY_SIGNAL) return 'the engine process held more memory than its bound'
   if (signal === 'SIGKILL')
     return 'the engine process was killed, perhaps because the machine ran out of memory'
   return signal === null

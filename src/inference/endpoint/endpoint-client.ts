@@ -8,7 +8,7 @@ import type { Random } from '../../base/random.ts'
 import { AnswerAssembly } from './assembly.ts'
 import { ANSWER_MS_MAX_DEFAULT, SILENCE_MS_MAX_DEFAULT, type EndpointOptions } from './endpoint-options.ts'
 import { busyWaitMs, isBusy, isOwnFault, readRetryAfter } from './retry-policy.ts'
-import { SilenceWatch } from './silence-watch.ts'
+import { SilenceWatch } from '../../base/silence-watch.ts'
 import { eventData } from './sse.ts'
 
 /** Of an endpoint's own words, what is passed on, characters. */

@@ -12,6 +12,7 @@ import { KvStore } from '../kv-store.ts'
 import { graphHash, numericClassOf } from '../numeric-class.ts'
 import { ORT_VERSION } from '../onnx-session.ts'
 import { describeDecoder } from '../onnx/decoder.ts'
+import { checkModelSafety } from '../onnx/model-safety.ts'
 import { readModel, type OnnxModel } from '../onnx/onnx-reader.ts'
 import { FileSource } from '../onnx/protobuf.ts'
 import { PresentGraph } from '../present-graph.ts'
@@ -39,6 +40,7 @@ export const loadOrtEngine: LoadEngine = async (folder, options, components) => 
   const { path, dtype } = await findModelFile(folder, options.dtype)
   using source = new FileSource(path)
   const model = readModel(source)
+  checkModelSafety(model, source)
   await checkWeightFiles(model, dirname(path))
   const isEmbedding = options.engine === 'embeddings' || (options.engine === 'auto' && isEncoder(model))
   const describe = (engine: EngineFacts['engine'], dtypeUsed: string): Promise<EngineFacts> =>
