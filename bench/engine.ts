@@ -1,9 +1,7 @@
 // How fast is the engine? Every figure is a ratio of two measurements of one run, on the same cores.
-// node bench/engine.ts [--json] [--quick] [--runs N]; --quick only shows that the bench works.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { randomBetween, randomInteger, seededRandom } from '../src/base/random.ts'
 import { defaultThreads } from '../src/inference/engine-host.ts'
@@ -16,16 +14,10 @@ import { writeModel } from '../src/inference/onnx/onnx-writer.ts'
 import { FileSource } from '../src/inference/onnx/protobuf.ts'
 import { greatest } from '../src/inference/sampling.ts'
 import { SlotModel } from '../src/inference/slot-model.ts'
-import { metricOf, printReport, reportOf, type Metric } from './harness.ts'
+import type { Bench, BenchOptions } from './bench.ts'
+import { metricOf, type Metric } from './harness.ts'
 
-const { values: flags } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    quick: { type: 'boolean', default: false },
-    runs: { type: 'string', default: '3' },
-  },
-})
-const RUNS = flags.quick ? 1 : Number(flags.runs)
+let flags: BenchOptions
 const THREADS = defaultThreads()
 const PROMPT_TOKENS = 64
 
@@ -176,7 +168,7 @@ async function repeat(
   measure: () => Promise<number>,
 ): Promise<Metric> {
   const values: number[] = []
-  for (let run = 0; run < RUNS; run += 1) values.push(await measure())
+  for (let run = 0; run < flags.runs; run += 1) values.push(await measure())
   return metricOf(wanted, values)
 }
 
@@ -303,10 +295,16 @@ async function measureLarge(folder: string): Promise<Metric[]> {
   return [first, stock, batch]
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'hearth-bench-'))
-try {
-  const metrics = [...(await measureMiddle(folder)), ...(await measureLarge(folder))]
-  printReport(reportOf('engine', metrics), flags.json)
-} finally {
-  rmSync(folder, { recursive: true })
+const bench: Bench = {
+  question: 'How fast is the inference engine?',
+  async run(options) {
+    flags = options
+    const folder = mkdtempSync(join(tmpdir(), 'hearth-bench-'))
+    try {
+      return [...(await measureMiddle(folder)), ...(await measureLarge(folder))]
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  },
 }
+export default bench

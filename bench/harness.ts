@@ -6,6 +6,7 @@ export interface Metric {
   name: string
   /** The median of `runs` runs. */
   value: number
+  /** Empty for a ratio. */
   unit: string
   better: 'higher' | 'lower'
   /** What was asked for at least, where something was. */
@@ -18,12 +19,14 @@ export interface Metric {
 
 export interface Report {
   bench: string
+  question: string
+  /** Of the code that was measured; "+" after it: with uncommitted changes. */
   commit: string
   machine: { cpu: string; cores: number; memoryBytes: number; node: string }
   metrics: Metric[]
 }
 
-type Wanted = Pick<Metric, 'name' | 'unit' | 'better'> & Partial<Pick<Metric, 'bound' | 'toward'>>
+export type Wanted = Pick<Metric, 'name' | 'unit' | 'better'> & Partial<Pick<Metric, 'bound' | 'toward'>>
 
 /** The figure of some runs. */
 export function metricOf(wanted: Wanted, values: readonly number[]): Metric {
@@ -33,8 +36,13 @@ export function metricOf(wanted: Wanted, values: readonly number[]): Metric {
   return { ...wanted, value, runs: sorted.length, min, max: sorted.at(-1) ?? Number.NaN }
 }
 
-export function reportOf(bench: string, metrics: Metric[]): Report {
-  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: import.meta.dirname })
+/** Whether a figure is what was asked for at least; undefined where nothing was. */
+export function isMet({ value, bound, better }: Metric): boolean | undefined {
+  if (bound === undefined) return undefined
+  return better === 'higher' ? value >= bound : value <= bound
+}
+
+export function reportOf(bench: string, question: string, metrics: Metric[]): Report {
   const [cpu] = cpus()
   const machine = {
     cpu: cpu?.model ?? 'unknown',
@@ -42,16 +50,34 @@ export function reportOf(bench: string, metrics: Metric[]): Report {
     memoryBytes: totalmem(),
     node: process.version,
   }
-  return { bench, commit: commit.toString().trim(), machine, metrics }
+  return { bench, question, commit: commitOfTree(), machine, metrics }
 }
 
 export function printReport(report: Report, isJson: boolean): void {
   if (isJson) return console.log(JSON.stringify(report))
-  console.log(`${report.bench} at ${report.commit}, ${report.machine.cores} × ${report.machine.cpu}`)
-  for (const { name, value, unit, bound, better, min, max } of report.metrics) {
+  console.log(`${report.question}\n${report.commit}, ${report.machine.cores} × ${report.machine.cpu}`)
+  for (const metric of report.metrics) {
+    const { name, value, unit, bound, better, min, max } = metric
     const wanted = bound === undefined ? '' : `  (${better === 'higher' ? '≥' : '≤'} ${bound})`
-    console.log(`  ${name.padEnd(58)} ${shown(value)} ${unit}  [${shown(min)} – ${shown(max)}]${wanted}`)
+    const verdict = isMet(metric) === false ? ' missed' : ''
+    console.log(
+      `  ${name.padEnd(70)} ${shown(value)} ${unit}  [${shown(min)} – ${shown(max)}]${wanted}${verdict}`,
+    )
   }
 }
 
-const shown = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2))
+/** A figure with as many digits as are worth reading. */
+export function shown(value: number): string {
+  if (!Number.isFinite(value)) return '–'
+  const size = Math.abs(value)
+  if (size >= 100) return value.toLocaleString('en', { maximumFractionDigits: 0 })
+  if (size >= 10) return value.toFixed(1)
+  return size !== 0 && size < 0.1 ? value.toPrecision(2) : value.toFixed(2)
+}
+
+function commitOfTree(): string {
+  const git = (...args: string[]): string =>
+    execFileSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8' }).trim()
+  const isChanged = git('status', '--porcelain', '--untracked-files=no', '--', '../src', '../sim') !== ''
+  return git('rev-parse', '--short', 'HEAD') + (isChanged ? '+' : '')
+}
