@@ -1,5 +1,5 @@
 import type { EventSink, LoggedEvent } from '../base/event-log.ts'
-import type { CoordinatorEffect, CoordinatorEvent } from './coordinator-core.ts'
+import type { CoordinatorEffect, CoordinatorEvent } from './coordinator-state-core.ts'
 
 /** The event log of a job: docs/protocol/event-log.md. Changes together with that page. */
 export const JOB_LOG_SCHEMA: { log: 'hearth-job'; version: 1 } = { log: 'hearth-job', version: 1 }

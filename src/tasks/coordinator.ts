@@ -5,16 +5,15 @@ import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
 import type { Random } from '../base/random.ts'
 import type { Candidate, Refusal } from './candidate-book.ts'
+import { explain, step } from './coordinator-core.ts'
 import {
   COORDINATOR_DEFAULTS,
   createCoordinator,
-  explain,
-  step,
   type Coordinator as CoordinatorState,
   type CoordinatorEffect,
   type CoordinatorEvent,
   type CoordinatorOptions,
-} from './coordinator-core.ts'
+} from './coordinator-state-core.ts'
 import { CoordinatorEvents } from './coordinator-events.ts'
 import type { CommitEntry, Journal } from './journal.ts'
 import { progressOf, type JobProgress } from './job-progress.ts'

@@ -1,4 +1,4 @@
-import type { Coordinator } from './coordinator-core.ts'
+import type { Coordinator } from './coordinator-state-core.ts'
 import { explain } from './coordinator-core.ts'
 import type { Refusal } from './candidate-book.ts'
 

@@ -1,86 +1,13 @@
-import { ResultLedger, type LedgerOptions } from './result-ledger.ts'
-import type { LeaseKey, Phase, TaskRequest, TaskResult } from './task-messages.ts'
-
-/** What decides whom a serving peer works for. */
-export interface WorkerOptions extends LedgerOptions {
-  /** Sessions (a submitter's job) served at once. */
-  sessionsMax: number
-  /** Requests wanted per slot: what is in hand plus what waits, so that no slot runs dry. */
-  requestsPerSlot: number
-}
-
-export type WorkerEvent =
-  | { kind: 'opened'; session: string; submitter: string; job: string; contextId: string }
-  | { kind: 'requests'; session: string; requests: TaskRequest[] }
-  | { kind: 'acknowledged'; session: string; keys: LeaseKey[] }
-  | { kind: 'cancelled'; session: string; keys: LeaseKey[] }
-  | { kind: 'lost'; session: string }
-  | { kind: 'progress'; contextId: string; phase: 'fetching' | 'loading'; detail: string }
-  | { kind: 'prepared'; contextId: string; slots: number }
-  | { kind: 'unprepared'; contextId: string; reason: string; detail: string }
-  | { kind: 'done'; run: string; result: Omit<TaskResult, 'n' | 'epoch'> }
-  | { kind: 'owner'; accepts: boolean; reason?: string }
-  | { kind: 'tick' }
-
-export type WorkerEffect =
-  | { kind: 'status'; session: string; phase: Phase; reason?: string; detail?: string }
-  | { kind: 'credit'; session: string; requests: number }
-  | { kind: 'deliver'; session: string; results: TaskResult[] }
-  | { kind: 'end'; session: string; reason: string }
-  /** Fetch and load a context; report `progress`, then `prepared` or `unprepared`. */
-  | { kind: 'prepare'; contextId: string }
-  /** Run a request; report `done`. */
-  | { kind: 'run'; run: string; contextId: string; request: TaskRequest }
-  | { kind: 'stop-run'; run: string }
-
-interface Session {
-  id: string
-  submitter: string
-  job: string
-  contextId: string
-  /** Credit given out and not used yet. */
-  granted: number
-  /** Runs in the engine, by request number. */
-  runs: Map<number, Run>
-}
-
-interface Run {
-  id: string
-  session: Session
-  key: LeaseKey
-}
-
-interface ContextView {
-  phase: 'preparing' | 'ready'
-  slots: number
-  sessions: Set<Session>
-  detail: { phase: 'fetching' | 'loading'; words: string } | undefined
-}
-
-/** The whole state of one serving peer. Made by `createWorker`, changed only by `stepWorker`. */
-export interface Worker {
-  readonly options: WorkerOptions
-  readonly sessions: Map<string, Session>
-  readonly contexts: Map<string, ContextView>
-  readonly runs: Map<string, Run>
-  readonly ledger: ResultLedger
-  accepts: boolean
-  reason: string
-  nextRun: number
-}
-
-export function createWorker(options: WorkerOptions): Worker {
-  return {
-    options,
-    sessions: new Map(),
-    contexts: new Map(),
-    runs: new Map(),
-    ledger: new ResultLedger(options),
-    accepts: true,
-    reason: '',
-    nextRun: 1,
-  }
-}
+import type { LeaseKey, TaskRequest, TaskResult } from './task-messages.ts'
+import {
+  ledgerKey,
+  type ContextView,
+  type Run,
+  type Session,
+  type Worker,
+  type WorkerEffect,
+  type WorkerEvent,
+} from './worker-state-core.ts'
 
 /** One event in, what to do about it out. The only function that changes a worker. */
 export function stepWorker(state: Worker, event: WorkerEvent, nowMs: number): WorkerEffect[] {
@@ -358,8 +285,4 @@ function grantAll(state: Worker, context: ContextView, effects: WorkerEffect[]):
     session.granted += missing
     effects.push({ kind: 'credit', session: session.id, requests: missing })
   }
-}
-
-function ledgerKey(session: Session): string {
-  return `${session.submitter}/${session.job}`
 }

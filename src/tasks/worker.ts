@@ -18,14 +18,14 @@ import {
   type TaskRequest,
   type TaskResult,
 } from './task-messages.ts'
+import { stepWorker } from './worker-core.ts'
 import {
   createWorker,
-  stepWorker,
   type Worker as WorkerState,
   type WorkerEffect,
   type WorkerEvent,
   type WorkerOptions,
-} from './worker-core.ts'
+} from './worker-state-core.ts'
 
 /** What a run gives back. */
 export type RunResult = Omit<TaskResult, 'n' | 'epoch'>

@@ -1,14 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { seededRandom } from '../../src/base/random.ts'
+import { explain, step } from '../../src/tasks/coordinator-core.ts'
 import {
   COORDINATOR_DEFAULTS,
   createCoordinator,
-  explain,
-  step,
   type Coordinator,
   type CoordinatorEffect,
   type CoordinatorEvent,
-} from '../../src/tasks/coordinator-core.ts'
+} from '../../src/tasks/coordinator-state-core.ts'
 
 const random = seededRandom(1)
 

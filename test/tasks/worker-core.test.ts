@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { stepWorker } from '../../src/tasks/worker-core.ts'
 import {
   createWorker,
-  stepWorker,
   type Worker,
   type WorkerEffect,
   type WorkerEvent,
-} from '../../src/tasks/worker-core.ts'
+} from '../../src/tasks/worker-state-core.ts'
 
 const OPTIONS = {
   sessionsMax: 3,

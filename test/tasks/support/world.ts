@@ -1,21 +1,21 @@
 import { seededRandom, type Random } from '../../../src/base/random.ts'
+import { step } from '../../../src/tasks/coordinator-core.ts'
 import {
   COORDINATOR_DEFAULTS,
   createCoordinator,
-  step,
   type Coordinator,
   type CoordinatorEffect,
   type CoordinatorEvent,
   type CoordinatorOptions,
-} from '../../../src/tasks/coordinator-core.ts'
+} from '../../../src/tasks/coordinator-state-core.ts'
 import type { LeaseKey, TaskResult } from '../../../src/tasks/task-messages.ts'
+import { stepWorker } from '../../../src/tasks/worker-core.ts'
 import {
   createWorker,
-  stepWorker,
   type Worker,
   type WorkerEffect,
   type WorkerEvent,
-} from '../../../src/tasks/worker-core.ts'
+} from '../../../src/tasks/worker-state-core.ts'
 
 export interface WorldOptions {
   seed: number

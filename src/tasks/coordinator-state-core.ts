@@ -1,0 +1,143 @@
+import { CandidateBook, type Candidate, type Refusal } from './candidate-book.ts'
+import { PendingRequests, type RequestRange } from './pending-requests.ts'
+import type { LeaseKey, Outcome, Phase } from './task-messages.ts'
+
+/** What decides how a job is spread. Times in ms. */
+export interface CoordinatorOptions {
+  /** Peers that one job uses at once. */
+  peersMax: number
+  /** A peer from which nothing is heard for this long is taken as lost. */
+  silenceMs: number
+  /** A request becomes an error line when so many peers failed on it, or when it failed so often in all. */
+  failedPeersMax: number
+  attemptsMax: number
+  /** A peer that fails on so many requests in a row is left alone for a while: the fault is its own. */
+  failuresInRowMax: number
+  /** Times that a request may be lost with its peer before it becomes an error line. */
+  lossesMax: number
+  /** How many peers may work on one request at the tail of a job. */
+  copiesMax: number
+  /** At the tail, a request is copied once it is out for this long and for `copyAfterMeans` times the mean. */
+  copyAfterMs: number
+  copyAfterMeans: number
+  /** First wait before a request or a peer is tried again; doubles up to `retryMsMax`. */
+  retryMs: number
+  retryMsMax: number
+  /** What it takes to make a peer without the context ready; it is recruited only if the job lasts longer. */
+  coldReadyMs: number
+  /** Peers are looked for this often while the job runs. */
+  findEveryMs: number
+  /** Requests that one peer may have out, whatever credit it gives. */
+  outstandingMax: number
+  /** The job is given up when no peer could run anything for this long. */
+  giveUpMs: number
+}
+
+export const COORDINATOR_DEFAULTS: CoordinatorOptions = {
+  peersMax: 32,
+  silenceMs: 10_000,
+  failedPeersMax: 3,
+  attemptsMax: 6,
+  failuresInRowMax: 4,
+  lossesMax: 20,
+  copiesMax: 2,
+  copyAfterMs: 1_000,
+  copyAfterMeans: 3,
+  retryMs: 250,
+  retryMsMax: 30_000,
+  coldReadyMs: 1_500,
+  findEveryMs: 2_000,
+  outstandingMax: 4_096,
+  giveUpMs: 60_000,
+}
+
+export type CoordinatorEvent =
+  | { kind: 'start' }
+  | { kind: 'candidates'; candidates: Candidate[] }
+  | { kind: 'opened'; peer: string }
+  | { kind: 'lost'; peer: string; reason: string }
+  | { kind: 'heard'; peer: string }
+  | { kind: 'status'; peer: string; phase: Phase; reason?: string | undefined; detail?: string | undefined }
+  | { kind: 'credit'; peer: string; requests: number }
+  | { kind: 'result'; peer: string; key: LeaseKey; outcome: Outcome }
+  | { kind: 'committed'; peer: string | undefined; key: LeaseKey }
+  | { kind: 'tick' }
+
+export type CoordinatorEffect =
+  | { kind: 'find' }
+  | { kind: 'open'; peer: string }
+  | { kind: 'close'; peer: string; reason: string }
+  | { kind: 'send'; peer: string; leases: LeaseKey[] }
+  /** Make the result that `peer` sent under `key` durable, then report `committed`. */
+  | { kind: 'commit'; peer: string; key: LeaseKey }
+  /** Make an error line of our own durable, then report `committed`. */
+  | { kind: 'fail'; key: LeaseKey; code: string; message: string }
+  | { kind: 'acknowledge'; peer: string; keys: LeaseKey[] }
+  | { kind: 'cancel'; peer: string; keys: LeaseKey[] }
+  | { kind: 'give-up'; reason: Refusal }
+  | { kind: 'finish' }
+
+/** Who works on a request now. */
+export interface Lease {
+  request: number
+  epoch: number
+  sentAtMs: number
+  peers: Set<string>
+  /** A result is on its way into the journal: nothing else may happen to this request. */
+  isCommitting: boolean
+}
+
+/** The whole state of one job's coordination. Made by `createCoordinator`, changed only by `step`. */
+export interface Coordinator {
+  readonly options: CoordinatorOptions
+  readonly pending: PendingRequests
+  readonly leases: Map<number, Lease>
+  /** The newest epoch of requests that were leased and are not settled. */
+  readonly epochs: Map<number, number>
+  /** The peers that failed on a request, once per time. */
+  readonly failures: Map<number, string[]>
+  readonly losses: Map<number, number>
+  readonly book: CandidateBook
+  /** Peers with credit and nothing to spend it on, in the order they ran dry. */
+  readonly hungry: Set<string>
+  /** Redelivered results that are on their way into the journal. */
+  readonly committing: Set<number>
+  unsettled: number
+  settledCount: number
+  startedAtMs: number
+  findAtMs: number
+  runnableAtMs: number
+  meanRequestMs: number
+  /** Results that arrived for a lease no longer held: under an old epoch, or after another peer's. */
+  staleCount: number
+  isFinished: boolean
+}
+
+/** Requests not settled yet, as ranges, and the epochs of those that an earlier run had leased. */
+export interface CoordinatorStart {
+  ranges: readonly RequestRange[]
+  epochs?: Iterable<readonly [number, number]>
+}
+
+export function createCoordinator(start: CoordinatorStart, options: CoordinatorOptions): Coordinator {
+  const pending = new PendingRequests(start.ranges)
+  return {
+    options,
+    pending,
+    leases: new Map(),
+    epochs: new Map(start.epochs ?? []),
+    failures: new Map(),
+    losses: new Map(),
+    book: new CandidateBook(options),
+    hungry: new Set(),
+    committing: new Set(),
+    unsettled: pending.size,
+    settledCount: 0,
+    startedAtMs: 0,
+    findAtMs: 0,
+    runnableAtMs: 0,
+    meanRequestMs: 0,
+    staleCount: 0,
+    isFinished: false,
+  }
+}
