@@ -25,6 +25,19 @@ const IMPURE: Pattern = {
   message: 'A core is pure: no clock, no I/O, no promises. Put this in the shell beside it.',
 }
 
+const SHELLS: Pattern = {
+  group: [
+    '**/src/**',
+    '!**/src/base/**',
+    '!**/src/*/*-core.ts',
+    // Plain data that cores take, and the log that a coordinator writes whoever drives it.
+    '!**/src/context-sharing/bitfield.ts',
+    '!**/src/tasks/coordinator-events.ts',
+  ],
+  message: 'sim/ drives cores: of src/ it imports *-core.ts, base/ and types, never a shell.',
+  allowTypeImports: true,
+}
+
 const AMBIENT_GLOBALS = ['setTimeout', 'setInterval', 'setImmediate', 'Date', 'performance', 'crypto'].map(
   (name) => ({
     name,
@@ -126,6 +139,10 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
         'no-restricted-properties': 'off',
         'no-restricted-imports': 'off',
       },
+    },
+    {
+      files: ['sim/**'],
+      rules: { 'no-restricted-imports': ['error', { patterns: [SHELLS] }] },
     },
     { files: ['src/cli/**', 'bin/**', 'models/**', 'bench/**', 'test/**'], rules: { 'no-console': 'off' } },
     {

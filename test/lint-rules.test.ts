@@ -46,6 +46,12 @@ const BAD: [what: string, path: string, text: string, rule: string][] = [
     `import type { Clock } from '../base/clock.ts'\nexport const a: Clock | undefined = undefined\n`,
     'no-restricted-imports',
   ],
+  [
+    'the simulator imports a shell',
+    'sim/world/a.ts',
+    `import { x } from '../../src/tasks/x.ts'\nexport const a: number = x\n`,
+    'no-restricted-imports',
+  ],
   ['the ambient clock', 'src/tasks/c.ts', 'export const a: number = Date.now()\n', 'no-restricted-globals'],
   [
     'an ambient timer',
@@ -89,6 +95,10 @@ const BAD: [what: string, path: string, text: string, rule: string][] = [
 const GOOD: Record<string, string> = {
   'src/dht/x.ts': 'export const x: number = 1\n',
   'src/cli/x.ts': 'export const x: number = 1\n',
+  'src/tasks/x.ts': 'export const x: number = 1\n',
+  'src/tasks/x-core.ts': 'export const x: number = 1\n',
+  'sim/world/b.ts': `import { x } from '../../src/tasks/x-core.ts'\nexport const a: number = x\n`,
+  'sim/world/c.ts': `import type { x } from '../../src/tasks/x.ts'\nexport type A = typeof x\n`,
   'src/base/clock.ts': 'export interface Clock {\n  nowMs(): number\n}\n',
   'test/x.ts': 'export const x: number = 1\n',
   'src/api/two.ts': `import type { One } from './one.ts'\nexport interface Two {\n  one?: One\n}\n`,

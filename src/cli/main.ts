@@ -28,6 +28,7 @@ function command(parent: Command, usage: string, description: string): Command {
 const program = new Command('hearth')
   .description('Runs large batches of LLM prompts on spare GPUs, peer to peer.')
   .version(version)
+  .enablePositionalOptions()
   .configureHelp({ showGlobalOptions: true })
   .showHelpAfterError('(add --help for what it takes)')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage))
@@ -157,6 +158,17 @@ command(program, 'demo', 'a job on four peers, one killed on the way and one joi
   .option('--keep', 'keep the folder it worked in')
   .action((options: DemoOptions) =>
     runCommand(options, async (context) => (await import('./demo.ts')).demoCommand(options, context)),
+  )
+
+program
+  .command('sim')
+  .description('the churn simulator: run scenarios, compare, report; `hearth sim --help`')
+  .argument('[parameters...]')
+  .helpOption(false)
+  .allowUnknownOption()
+  .passThroughOptions()
+  .action((parameters: string[]) =>
+    runCommand({}, async () => (await import('./sim.ts')).simCommand(parameters)),
   )
 
 await program.parseAsync()

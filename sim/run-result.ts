@@ -1,0 +1,143 @@
+/*
+ * What a run leaves in run.json: plain data, so that reports, comparisons and checks need nothing else.
+ * Times in seconds of virtual time since the run began, bytes in bytes, work in inferences.
+ */
+
+export const RUN_RESULT_VERSION = 1
+
+export type ParameterValue = string | number | boolean
+
+export interface RunResult {
+  version: typeof RUN_RESULT_VERSION
+  /** The scenario's name, and what it is in one line. */
+  scenario: string
+  title: string
+  seed: number
+  /** What --set changed. */
+  parameters: Record<string, ParameterValue>
+  /** sha-256 of the scenario after --set: two runs with the same one and the same seed are the same run. */
+  scenarioHash: string
+  node: string
+  /** Real seconds that the run took; nothing else here depends on the machine. */
+  wallS: number
+  events: number
+  /** Of every event in order: the same seed gives the same hash. */
+  eventHash: string
+  /** Whether all jobs ended before the horizon. */
+  isComplete: boolean
+  /** When the last job ended; the horizon when one did not. */
+  makespanS: number
+  work: WorkCount
+  jobs: JobResult[]
+  peers: PeerResult[]
+  /** Sum over `peers`. */
+  gpuS: GpuSeconds
+  /** How long requests ran where they ran to their end, load included where it is paid per request. */
+  tasks: TaskTimes
+  bytes: ByteCount
+  contexts: ContextResult[]
+  series: Series
+  checks: CheckVerdict[]
+}
+
+export interface WorkCount {
+  /** Inferences asked for, and done: each counts once. */
+  total: number
+  completed: number
+  /** Inferences of results that were computed or half computed and then not committed. */
+  wasted: number
+  /** Inferences that became an error line. */
+  failed: number
+}
+
+export interface JobResult {
+  job: string
+  contextId: string
+  submittedAtS: number
+  /** Undefined when it did not end. */
+  endedAtS?: number
+  inferences: number
+  completed: number
+  /** Why the coordinator gave up, where it did. */
+  gaveUp?: string
+}
+
+/** Where a peer's GPU-seconds went while it was up; the parts add up to `up`. */
+export interface GpuSeconds {
+  up: number
+  useful: number
+  /** Loading a model, unpacking its environment included. */
+  load: number
+  /** Waiting for a context's bytes. */
+  transfer: number
+  /** Work that was lost: killed with its peer, cancelled, or beaten by another copy. */
+  wasted: number
+  idle: number
+}
+
+export interface PeerResult {
+  peer: string
+  /** The GPU's model. */
+  device: string
+  group: string
+  gpuS: GpuSeconds
+  inferences: number
+  /** Times that it came up. */
+  sessions: number
+  /** Contexts loaded, and of these how many had to be fetched first. */
+  loads: number
+  fetches: number
+  bytesReceived: number
+  bytesSent: number
+  /** From coming up for the first time to the first result, where there was one. */
+  firstResultAfterS?: number
+}
+
+export interface TaskTimes {
+  count: number
+  meanS: number
+  sdS: number
+  minS: number
+  p50S: number
+  p95S: number
+  p99S: number
+  maxS: number
+}
+
+export interface ByteCount {
+  /** Received, by where they came from. */
+  fromOrigin: number
+  fromPeers: number
+  /** Received and of no use: their peer went before its context was whole, or a chunk came twice. */
+  wasted: number
+}
+
+export interface ContextResult {
+  contextId: string
+  bytes: number
+  /** Share of the time in which at least one peer that is up held it whole. */
+  availability: number
+  meanReplicas: number
+}
+
+/** Columns of the same length, one row per `stepS`. */
+export interface Series {
+  stepS: number
+  timeS: number[]
+  livePeers: number[]
+  /** Peers with the context of a job loaded. */
+  readyPeers: number[]
+  /** Inferences committed so far. */
+  completed: number[]
+  /** Peers that are up and hold it whole, of the first context. */
+  replicas: number[]
+  bytesFromOrigin: number[]
+  bytesFromPeers: number[]
+}
+
+export interface CheckVerdict {
+  check: string
+  holds: boolean
+  /** What was seen, for people. */
+  detail: string
+}
