@@ -41,8 +41,11 @@ export interface CoordinatorComponents {
 
 export interface CoordinatorShellOptions extends CoordinatorOptions {
   tickMs: number
-  /** Results wait this long for others to be made durable with, ms; or until there are `commitGroupMax`. */
-  commitEveryMs: number
+  /**
+   * A result is made durable at once when none was lately. Else it waits for others to go with, so long
+   * that commits take this share of the time; or until there are `commitGroupMax`.
+   */
+  commitShare: number
   commitGroupMax: number
   openMs: number
   aliveEveryMs: number
@@ -52,7 +55,7 @@ export interface CoordinatorShellOptions extends CoordinatorOptions {
 export const COORDINATOR_SHELL_DEFAULTS: CoordinatorShellOptions = {
   ...COORDINATOR_DEFAULTS,
   tickMs: 100,
-  commitEveryMs: 10,
+  commitShare: 0.1,
   commitGroupMax: 512,
   openMs: 5_000,
   aliveEveryMs: 2_000,
@@ -72,6 +75,7 @@ export class Coordinator {
   #leases: LeaseKey[] = []
   #commits: CommitEntry[] = []
   #cancelCommit: Cancel | undefined
+  #nextCommitAtMs = 0
   #isFinding = false
   #stop = new AbortController()
   #outcome = Promise.withResolvers<void>()
@@ -245,11 +249,12 @@ export class Coordinator {
 
   #queueCommit(entry: CommitEntry): void {
     this.#commits.push(entry)
-    if (this.#commits.length >= this.#options.commitGroupMax) this.#commitNow()
-    else
-      this.#cancelCommit ??= this.#components.clock.schedule(this.#options.commitEveryMs, () =>
-        this.#commitNow(),
-      )
+    if (this.#commits.length >= this.#options.commitGroupMax) return this.#commitNow()
+    if (this.#cancelCommit !== undefined) return
+    const { clock } = this.#components
+    const waitMs = this.#nextCommitAtMs - clock.nowMs()
+    this.#cancelCommit =
+      waitMs > 0 ? clock.schedule(waitMs, () => this.#commitNow()) : afterThis(() => this.#commitNow())
   }
 
   /** Makes leases and results durable in one transaction, then tells the core, which acknowledges them. */
@@ -262,7 +267,10 @@ export class Coordinator {
     this.#commits = []
     this.#leases = []
     try {
+      const beganMs = clock.nowMs()
       const verdicts = journal.commit(leases, commits, clock.wallMs())
+      const endedMs = clock.nowMs()
+      this.#nextCommitAtMs = endedMs + (endedMs - beganMs) * (1 / this.#options.commitShare - 1)
       for (const [index, { peer, result }] of commits.entries()) {
         if (verdicts[index] === 'stale')
           throw new HearthError('internal', `request ${result.n} was committed under an old epoch`)
@@ -281,6 +289,17 @@ export class Coordinator {
     this.#links.clear()
     await Promise.all(links.map((link) => link.finish(this.#options.closeMs)))
     this.#stop.abort(new HearthError('stream-closed', 'the job has ended'))
+  }
+}
+
+/** Runs `work` when the message at hand has been dealt with: the results of one frame go together. */
+function afterThis(work: () => void): Cancel {
+  let isCancelled = false
+  queueMicrotask(() => {
+    if (!isCancelled) work()
+  })
+  return () => {
+    isCancelled = true
   }
 }
 

@@ -1,35 +1,18 @@
-import { existsSync, mkdirSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { HearthError } from '../base/errors.ts'
-import { lockForThisProcess } from '../base/process-lock.ts'
-import { isLineError, type JobLine, type LineError } from './job-file.ts'
+import { existsSync } from 'node:fs'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { JobLine, LineError } from './job-file.ts'
+import {
+  asHearthError,
+  createTables,
+  lockJob,
+  openDatabase,
+  readJob,
+  type JobRecord,
+  type JobState,
+} from './journal-database.ts'
+import { insertRequests } from './journal-intake.ts'
 import type { RequestRange } from './pending-requests.ts'
 import type { LeaseKey, TaskResult } from './task-messages.ts'
-
-/** The layout of the journal's tables; a journal of another version is refused. docs/protocol/journal.md. */
-const JOURNAL_VERSION = 1
-
-/** Bad lines that are kept to be shown; of more, only the count. */
-const LINE_ERRORS_KEPT = 1000
-
-/** What a job is, fixed when it is made. */
-export interface JobRecord {
-  jobId: string
-  /** The context as the submitter named it: a name, or a CID. */
-  context: string
-  /** The CID it stands for; '' until that is known. */
-  contextId: string
-  inputPath: string
-  inputSha256: string
-  outputPath: string
-  createdAtMs: number
-  /** Whether the running peer carries it, rather than the command that submitted it. */
-  isDetached: boolean
-}
-
-/** open: to be run until every line is settled. cancelled: what was not settled became an error line. */
-export type JobState = 'open' | 'cancelled'
 
 /** A settled request, as an output line needs it. */
 export interface JournalLine {
@@ -58,15 +41,6 @@ export interface JournalCounts {
   completionTokens: number
 }
 
-type JobRow = Omit<JobRecord, 'isDetached'> & { version: number; state: JobState; isDetached: number }
-
-const SCHEMA = `
-  CREATE TABLE job (version INTEGER, jobId TEXT, context TEXT, contextId TEXT, inputPath TEXT, inputSha256 TEXT, outputPath TEXT, createdAtMs INTEGER, isDetached INTEGER, state TEXT);
-  CREATE TABLE request (n INTEGER PRIMARY KEY, line INTEGER, customId TEXT UNIQUE, url TEXT, body TEXT, epoch INTEGER NOT NULL DEFAULT 0);
-  CREATE TABLE result (n INTEGER PRIMARY KEY, epoch INTEGER, peer TEXT, ok INTEGER, statusCode INTEGER, body TEXT,
-    promptTokens INTEGER, completionTokens INTEGER, committedAtMs INTEGER);
-`
-
 /**
  * The submitter's durable record of one job, in one SQLite file: every request, the epoch of its
  * newest lease, and every committed result. The truth; output files are made from it.
@@ -79,6 +53,9 @@ export class Journal {
   #unlock: () => void
   #counts: JournalCounts
   #db: DatabaseSync
+  /** The rows of the table of peers: results name them by number, since a name is longer than most answers. */
+  #peers: Map<string, number>
+  #addPeer: StatementSync
   #lease: StatementSync
   #commit: StatementSync
   #read: StatementSync
@@ -126,19 +103,7 @@ export class Journal {
     const db = openDatabase(path)
     try {
       db.exec('BEGIN')
-      db.exec(SCHEMA)
-      db.prepare('INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').run(
-        JOURNAL_VERSION,
-        job.jobId,
-        job.context,
-        job.contextId,
-        job.inputPath,
-        job.inputSha256,
-        job.outputPath,
-        job.createdAtMs,
-        job.isDetached ? 1 : 0,
-        'open' satisfies JobState,
-      )
+      createTables(db, job)
       await insertRequests(db, job.inputPath, lines)
       db.exec('COMMIT')
       return new Journal(db, job, unlock)
@@ -155,6 +120,8 @@ export class Journal {
     this.#job = job
     this.#counts = countRows(db)
     this.#db = db
+    this.#peers = readPeers(db)
+    this.#addPeer = db.prepare('INSERT INTO peer (name) VALUES (?)')
     this.#lease = db.prepare('UPDATE request SET epoch = ? WHERE n = ?')
     this.#commit = db.prepare(`
       INSERT INTO result SELECT request.n, ?, ?, ?, ?, ?, ?, ?, ? FROM request
@@ -189,6 +156,7 @@ export class Journal {
       return committed
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      this.#peers = readPeers(this.#db)
       throw asHearthError(error, 'the journal')
     }
   }
@@ -198,7 +166,7 @@ export class Journal {
     const ok = outcome === 'ok' ? 1 : 0
     const done = this.#commit.run(
       epoch,
-      peer,
+      this.#peerId(peer),
       ok,
       statusCode,
       body,
@@ -210,6 +178,14 @@ export class Journal {
     )
     if (Number(done.changes) === 1) return 'committed'
     return this.#has.get(n) === undefined ? 'stale' : 'duplicate'
+  }
+
+  #peerId(name: string): number {
+    const known = this.#peers.get(name)
+    if (known !== undefined) return known
+    const id = Number(this.#addPeer.run(name).lastInsertRowid)
+    this.#peers.set(name, id)
+    return id
   }
 
   #count({ outcome, promptTokens, completionTokens }: TaskResult): void {
@@ -257,7 +233,9 @@ export class Journal {
   /** How many results each peer gave. */
   resultsByPeer(): { peer: string; results: number }[] {
     return this.#db
-      .prepare('SELECT peer, count(*) AS results FROM result GROUP BY peer ORDER BY results DESC, peer')
+      .prepare(
+        'SELECT name AS peer, count(*) AS results FROM result JOIN peer ON peer.id = result.peer GROUP BY name ORDER BY results DESC, name',
+      )
       .all() as { peer: string; results: number }[]
   }
 
@@ -265,7 +243,7 @@ export class Journal {
   *lines(): Generator<JournalLine> {
     const rows = this.#db
       .prepare(
-        'SELECT n, customId, ok, statusCode, result.body AS body, peer FROM result JOIN request USING (n) ORDER BY n',
+        'SELECT n, customId, ok, statusCode, result.body AS body, name AS peer FROM result JOIN request USING (n) JOIN peer ON peer.id = result.peer ORDER BY n',
       )
       .iterate()
     for (const row of rows) yield { ...(row as unknown as JournalLine), ok: row['ok'] === 1 }
@@ -285,7 +263,7 @@ export class Journal {
     this.#db.prepare("UPDATE job SET state = 'cancelled'").run()
     this.#db
       .prepare(
-        `INSERT INTO result SELECT n, epoch, '', 0, 500, ?, 0, 0, ? FROM request
+        `INSERT INTO result SELECT n, epoch, 0, 0, 500, ?, 0, 0, ? FROM request
          WHERE n NOT IN (SELECT n FROM result)`,
       )
       .run(body, wallMs)
@@ -321,45 +299,15 @@ export class Journal {
     this.#db.close()
     this.#unlock()
   }
-}
 
-/** One process runs a job at a time; the lock goes with the process, however it ends. */
-function lockJob(path: string): () => void {
-  return lockForThisProcess(`${path}.lock`, `this job is already running in another process (${path})`)
-}
-
-function openDatabase(path: string): DatabaseSync {
-  let db: DatabaseSync | undefined
-  try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-    db = new DatabaseSync(path)
-    db.exec('PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
-    return db
-  } catch (error) {
-    db?.close()
-    throw asHearthError(error, path)
+  [Symbol.dispose](): void {
+    this.close()
   }
 }
 
-function readJob(db: DatabaseSync, path: string): JobRecord | undefined {
-  try {
-    const exists = db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'job'").get()
-    if (exists === undefined) return undefined
-    const {
-      version,
-      state: _state,
-      isDetached,
-      ...job
-    } = db.prepare('SELECT * FROM job').get() as unknown as JobRow
-    if (version === JOURNAL_VERSION) return { ...job, isDetached: isDetached === 1 }
-    throw new HearthError(
-      'data-corrupt',
-      `${path} is a journal of version ${version}; this Hearth reads version ${JOURNAL_VERSION}`,
-    )
-  } catch (error) {
-    db.close()
-    throw asHearthError(error, path)
-  }
+function readPeers(db: DatabaseSync): Map<string, number> {
+  const rows = db.prepare('SELECT name, id FROM peer').all()
+  return new Map(rows.map(({ name, id }) => [String(name), Number(id)]))
 }
 
 function countRows(db: DatabaseSync): JournalCounts {
@@ -370,64 +318,4 @@ function countRows(db: DatabaseSync): JournalCounts {
     )
     .get() as unknown as JournalCounts
   return { ...row }
-}
-
-async function insertRequests(
-  db: DatabaseSync,
-  inputPath: string,
-  lines: AsyncIterable<JobLine | LineError>,
-): Promise<void> {
-  const insert = db.prepare(
-    'INSERT INTO request (n, line, customId, url, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
-  )
-  const earlier = db.prepare('SELECT line FROM request WHERE customId = ?')
-  const errors: LineError[] = []
-  let errorCount = 0
-  const report = (error: LineError): void => {
-    errorCount += 1
-    if (errors.length < LINE_ERRORS_KEPT) errors.push(error)
-  }
-  let n = 0
-  for await (const entry of lines) {
-    if (isLineError(entry)) {
-      report(entry)
-    } else if (insert.run(n, entry.line, entry.customId, entry.url, entry.body).changes === 0) {
-      const first = earlier.get(entry.customId)?.['line']
-      report({
-        line: entry.line,
-        message: `custom_id "${entry.customId}" is already used in line ${String(first)}`,
-      })
-    } else {
-      n += 1
-    }
-  }
-  if (errorCount > 0) throw invalidInput(inputPath, errors, errorCount)
-  if (n === 0)
-    throw new HearthError('input-invalid', `${inputPath} has no requests: give one JSON object per line`)
-}
-
-function invalidInput(inputPath: string, errors: LineError[], errorCount: number): HearthError {
-  const lines = errorCount === 1 ? '1 line is not a request' : `${errorCount} lines are not requests`
-  return new HearthError('input-invalid', `${inputPath}: ${lines}; nothing was run`, {
-    data: { errors, errorCount },
-  })
-}
-
-function asHearthError(error: unknown, path: string): unknown {
-  if (!(error instanceof Error) || error instanceof HearthError || !('errcode' in error)) return error
-  const primary = Number(error.errcode) & 0xff
-  if (primary === 5) {
-    return new HearthError('data-in-use', `${path} is open in another process: this job is already running`, {
-      cause: error,
-    })
-  }
-  if (primary === 13)
-    return new HearthError(
-      'disk-full',
-      `no room left to write ${path}: free some space and run the same command again`,
-      { cause: error },
-    )
-  if (primary === 11 || primary === 26)
-    return new HearthError('data-corrupt', `${path} is damaged: ${error.message}`, { cause: error })
-  return error
 }

@@ -6,7 +6,8 @@ import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { isHearthError } from '../../src/base/errors.ts'
 import { readJobFile } from '../../src/tasks/job-file.ts'
-import { Journal, type CommitEntry, type JobRecord } from '../../src/tasks/journal.ts'
+import type { JobRecord } from '../../src/tasks/journal-database.ts'
+import { Journal, type CommitEntry } from '../../src/tasks/journal.ts'
 import { writeOutputFile } from '../../src/tasks/output-file.ts'
 
 let folder: string

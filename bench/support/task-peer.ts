@@ -1,0 +1,48 @@
+// A serving peer of the task protocol in a process of its own, its engine a function that answers after
+// ENGINE_MS: what is left is Hearth. Tells its parent its address, and on any message what it has used of the processor.
+import { silentLogger } from '../../src/base/logger.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
+import { temporaryIdentity } from '../../src/node/identity.ts'
+import { Libp2pStack } from '../../src/node/libp2p-stack.ts'
+import { Worker, WORKER_DEFAULTS, type RunResult, type WarmContext } from '../../src/tasks/worker.ts'
+
+const { ENGINE_MS = '0', SLOTS = '64', REQUESTS_PER_SLOT = '2' } = process.env
+const BODY = JSON.stringify({
+  object: 'text_completion',
+  choices: [{ index: 0, text: ' true', finish_reason: 'stop' }],
+})
+const ANSWER: RunResult = {
+  outcome: 'ok',
+  statusCode: 200,
+  body: BODY,
+  promptTokens: 12,
+  completionTokens: 1,
+}
+
+const engineMs = Number(ENGINE_MS)
+const context: WarmContext = {
+  slots: Number(SLOTS),
+  run:
+    engineMs === 0
+      ? () => Promise.resolve(ANSWER)
+      : () => new Promise((resolve) => setTimeout(() => resolve(ANSWER), engineMs)),
+}
+
+const stack = await Libp2pStack.create(
+  { identity: await temporaryIdentity(), clock: systemClock, log: silentLogger },
+  { swarm: 'bench', listen: ['/ip4/127.0.0.1/tcp/0'], mdns: false },
+)
+const worker = new Worker(
+  {
+    network: stack.network,
+    clock: systemClock,
+    log: silentLogger,
+    prepare: () => Promise.resolve(context),
+  },
+  { ...WORKER_DEFAULTS, requestsPerSlot: Number(REQUESTS_PER_SLOT) },
+)
+await stack.start()
+await worker.start()
+process.on('message', () => process.send?.({ cpuUs: process.cpuUsage() }))
+process.once('disconnect', () => process.exit())
+process.send?.({ address: stack.addresses[0], peer: stack.network.self })
