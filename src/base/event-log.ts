@@ -1,4 +1,4 @@
-import { appendFile, mkdir } from 'node:fs/promises'
+import { appendFile, mkdir, rename, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Cancel, Clock } from './clock.ts'
 
@@ -17,6 +17,8 @@ export interface EventLogOptions {
   flushEveryMs: number
   /** Events kept in memory while the disk is slow; of more, only their number is logged. */
   waitingMax: number
+  /** A file of this many bytes is moved to `PATH.old`, and a new one begun. Without it, it grows. */
+  fileBytesMax?: number
 }
 
 /**
@@ -28,6 +30,7 @@ export class EventLog implements EventSink {
   readonly #path: string
   readonly #options: EventLogOptions
   readonly #openedAtMs: number
+  readonly #openedAtWallMs: number
   #waiting: string[] = []
   #dropped = 0
   #cancelFlush: Cancel | undefined
@@ -38,7 +41,8 @@ export class EventLog implements EventSink {
     this.#path = path
     this.#options = options
     this.#openedAtMs = clock.nowMs()
-    this.#push({ schema: options.schema, openedAt: clock.wallMs() })
+    this.#openedAtWallMs = clock.wallMs()
+    this.#push(this.#header())
   }
 
   add(event: LoggedEvent): void {
@@ -50,6 +54,10 @@ export class EventLog implements EventSink {
   async close(): Promise<void> {
     this.#flush()
     await this.#writing
+  }
+
+  #header(): object {
+    return { schema: this.#options.schema, openedAt: this.#openedAtWallMs }
   }
 
   #push(line: object): void {
@@ -68,10 +76,26 @@ export class EventLog implements EventSink {
     this.#writing = this.#writing.then(() => this.#append(text))
   }
 
+  /** Moves a full file aside; true when it did, so that the new one has to begin with the schema. */
+  async #makeRoom(): Promise<boolean> {
+    const { fileBytesMax } = this.#options
+    if (fileBytesMax === undefined) return false
+    const size = await stat(this.#path).then(
+      (stats) => stats.size,
+      () => 0,
+    )
+    if (size < fileBytesMax) return false
+    await rename(this.#path, `${this.#path}.old`)
+    return true
+  }
+
   async #append(text: string): Promise<void> {
     try {
       await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 })
-      await appendFile(this.#path, text, { mode: 0o600 })
+      const isNew = await this.#makeRoom()
+      await appendFile(this.#path, isNew ? `${JSON.stringify(this.#header())}\n${text}` : text, {
+        mode: 0o600,
+      })
       if (this.#dropped === 0) return
       const dropped = this.#dropped
       this.#dropped = 0

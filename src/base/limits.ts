@@ -100,6 +100,11 @@ export const UPLOADS_ACTIVE_MAX = 8
 export const UPLOAD_SESSIONS_MAX = 64
 /** Peers banned for bad chunks that are remembered; the oldest goes first. */
 export const CHUNK_BANS_MAX = 1024
+/** Decisions of one kind kept about one context, and contexts of which they are kept. */
+export const DECISIONS_PER_CONTEXT_MAX = 32
+export const DECIDED_CONTEXTS_MAX = 256
+/** Bytes of the log of decisions about contexts; when it is full it starts anew, and one old file is kept. */
+export const DECISION_LOG_BYTES_MAX: number = 16 * MIB
 /** Bytes of chunks in memory at once: for each source the stream's unread bytes, the chunk being filled and the one being verified. */
 export const FETCH_MEMORY_BYTES_MAX: number =
   FETCHES_MAX * FETCH_SOURCES_MAX * (STREAM_UNREAD_BYTES_HIGH + 2 * CHUNK_BYTES)

@@ -4,6 +4,7 @@ import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
 import type { Random } from '../base/random.ts'
 import type { ContextStore } from './context-store.ts'
+import type { DecisionSink } from './decisions.ts'
 import { Downloader } from './downloader.ts'
 import type { FetchOptions, FetchResult, FindHolders } from './fetch.ts'
 import { UploadServer } from './upload-server.ts'
@@ -18,6 +19,7 @@ export interface ContextSharingComponents {
   clock: Clock
   random: Random
   log: Logger
+  decisions: DecisionSink
 }
 
 export interface ContextSharingOptions {

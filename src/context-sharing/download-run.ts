@@ -3,6 +3,7 @@ import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
 import type { Random } from '../base/random.ts'
+import type { DecisionCode, DecisionSink } from './decisions.ts'
 import type { FindHolders } from './fetch.ts'
 import { type Download, type DownloadEffect, type DownloadEvent, newDownload, step } from './download-core.ts'
 import type { HeldContext } from './held-context.ts'
@@ -17,6 +18,7 @@ export interface DownloadRunComponents {
   clock: Clock
   random: Random
   log: Logger
+  decisions: DecisionSink
   context: HeldContext
   /** Peers that sent corrupt chunks lately. */
   isBanned: (peer: string) => boolean
@@ -122,6 +124,7 @@ export class DownloadRun {
       case 'connect':
         return this.#start(this.#connect(effect.peer))
       case 'close':
+        this.#note('source-left', effect.peer, effect.reason)
         return this.#close(effect.peer, effect.reason)
       case 'request':
         return this.#sources.get(effect.peer)?.session?.request(effect.chunks)
@@ -131,6 +134,7 @@ export class DownloadRun {
         return this.#sources.get(effect.peer)?.session?.tellClaim(effect.chunks)
       case 'ban':
         this.#components.ban(effect.peer)
+        this.#note('source-banned', effect.peer, effect.reason)
         this.#components.log.warn(this.#fields({ peer: effect.peer, reason: effect.reason }), 'source banned')
         return this.#close(effect.peer, effect.reason)
       case 'complete':
@@ -176,6 +180,7 @@ export class DownloadRun {
     }
     if (this.#sources.get(peer) !== source) return
     this.#sources.delete(peer)
+    this.#note('source-left', peer, reason)
     this.#dispatch({ kind: 'source-lost', peer, reason })
   }
 
@@ -206,6 +211,12 @@ export class DownloadRun {
       signal,
     )
     source.session = session
+    const roundTripMs = Math.round(opened.roundTripMs)
+    this.#note(
+      'source-chosen',
+      peer,
+      `it has ${has.count} of ${context.map.count} chunks and answers in ${roundTripMs} ms`,
+    )
     session.tellHave([...context.held])
     this.#dispatch({ kind: 'source-open', peer, has, roundTripMs: opened.roundTripMs })
     await session.run()
@@ -258,6 +269,11 @@ export class DownloadRun {
         },
       },
     )
+  }
+
+  #note(code: DecisionCode, peer: string, words: string): void {
+    const { contextId } = this.#components.context
+    this.#components.decisions.note({ contextId, by: 'download', code, peer, words })
   }
 
   #fields(fields: object): object {

@@ -1,10 +1,11 @@
 import { type Clock, every } from '../base/clock.ts'
-import { HearthError, isHearthError } from '../base/errors.ts'
+import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
 import { CHUNK_BANS_MAX, FETCHES_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
 import type { Random } from '../base/random.ts'
 import type { ContextStore } from './context-store.ts'
+import type { DecisionSink } from './decisions.ts'
 import { DownloadRun } from './download-run.ts'
 import type { FetchOptions, FetchProgress, FetchResult, FindHolders } from './fetch.ts'
 import type { HeldContext } from './held-context.ts'
@@ -22,6 +23,7 @@ export interface DownloaderComponents {
   clock: Clock
   random: Random
   log: Logger
+  decisions: DecisionSink
 }
 
 export interface DownloaderOptions {
@@ -91,6 +93,15 @@ export class Downloader {
     const fetch: Fetch = { result, controller, waiters: 0, listeners: new Set(), run: undefined }
     this.#fetches.set(contextId, fetch)
     this.#fetch(contextId, fetch, priority)
+      .catch((error: unknown) => {
+        this.#components.decisions.note({
+          contextId,
+          by: 'download',
+          code: 'fetch-failed',
+          words: messageOf(error),
+        })
+        throw error
+      })
       .finally(() => this.#fetches.delete(contextId))
       .then(resolve, reject)
     result.catch(() => {})
@@ -107,10 +118,12 @@ export class Downloader {
       const bytesReused = context.heldBytes
       const run = this.#newRun(context, peers, priority)
       fetch.run = run
+      this.#noteBegun(context, priority)
       await this.#download(run, context, fetch)
       await this.#complete(contextId)
       const result = this.#result(contextId, run, bytesReused)
       this.#tellProgress(fetch, context)
+      this.#noteComplete(result)
       this.#components.log.info(
         { contextId, bytes: result.bytesTotal, bytesReused, sources: result.sources },
         'context fetched',
@@ -164,6 +177,17 @@ export class Downloader {
       if (isHearthError(error, 'context-invalid')) await store.remove(contextId)
       throw error
     }
+  }
+
+  #noteBegun({ contextId, bytesTotal, heldBytes }: HeldContext, priority: FetchPriority): void {
+    const words = `${bytesTotal - heldBytes} of ${bytesTotal} bytes are missing; its priority is ${priority}`
+    this.#components.decisions.note({ contextId, by: 'download', code: 'fetch-begun', words })
+  }
+
+  #noteComplete({ contextId, sources, bytesReused }: FetchResult): void {
+    const fetched = sources.reduce((sum, { bytes }) => sum + bytes, 0)
+    const words = `${fetched} bytes from ${sources.length} peers, ${bytesReused} were here before`
+    this.#components.decisions.note({ contextId, by: 'download', code: 'fetch-complete', words })
   }
 
   #result(contextId: string, run: DownloadRun | undefined, bytesReused: number | undefined): FetchResult {

@@ -52,6 +52,11 @@ export class DataFolder {
     return join(this.path, 'jobs')
   }
 
+  /** The log of decisions about contexts. */
+  get decisionsPath(): string {
+    return join(this.path, 'contexts.ndjson')
+  }
+
   get #memoryPath(): string {
     return join(this.path, 'peer.json')
   }

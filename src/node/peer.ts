@@ -1,12 +1,15 @@
 import { cpus, totalmem } from 'node:os'
 import { every, type Clock } from '../base/clock.ts'
 import { isHearthError } from '../base/errors.ts'
+import { EventLog } from '../base/event-log.ts'
+import { DECISION_LOG_BYTES_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
 import type { Random } from '../base/random.ts'
 import { randomHex } from '../base/system-random.ts'
 import { ContextSharing } from '../context-sharing/context-sharing.ts'
 import { ContextStore, type ImportOptions, type ImportResult } from '../context-sharing/context-store.ts'
+import { DecisionLog } from '../context-sharing/decisions.ts'
 import type { AdvertBody } from '../dht/advert.ts'
 import type { EndpointOptions } from '../inference/endpoint/endpoint-options.ts'
 import type { EngineName } from '../inference/engine.ts'
@@ -56,10 +59,15 @@ const DISCOVER_MS = 10_000
 const JOIN_MS = 15_000
 const MISMATCH_LOOK_EVERY_MS = 100
 const SWARM_ID_BYTES = 16
+/** What waits to be written to the log of decisions: for so long, and so many lines. */
+const DECISIONS_FLUSH_MS = 1000
+const DECISIONS_WAITING_MAX = 4096
 
 /** What a serving peer has beside its link to the swarm. */
 interface Serving {
   data: DataFolder
+  events: EventLog
+  decisions: DecisionLog
   store: ContextStore
   sharing: ContextSharing
   warm: WarmContexts
@@ -224,7 +232,8 @@ export class Peer {
   }
 
   async #startServing(serving: Serving, closers: AsyncDisposableStack): Promise<void> {
-    const { store, sharing, warm, worker, tiers } = serving
+    const { events, store, sharing, warm, worker, tiers } = serving
+    closers.defer(() => events.close())
     await store.open()
     closers.defer(() => store.close())
     closers.defer(() => warm.stop())
@@ -255,10 +264,17 @@ function createServing(
   { engine }: ServingPeerOptions,
 ): Serving {
   const { network } = link
+  const events = new EventLog(clock, data.decisionsPath, {
+    schema: { log: 'hearth-contexts', version: 1 },
+    flushEveryMs: DECISIONS_FLUSH_MS,
+    waitingMax: DECISIONS_WAITING_MAX,
+    fileBytesMax: DECISION_LOG_BYTES_MAX,
+  })
+  const decisions = new DecisionLog(clock, events)
   const store = new ContextStore({ log }, { folder: data.contextsPath })
   const findHolders = (contextId: string, { signal }: { signal: AbortSignal }): Promise<string[]> =>
     link.view.holders(contextId, signal)
-  const sharing = new ContextSharing({ network, store, findHolders, clock, random, log })
+  const sharing = new ContextSharing({ network, store, findHolders, clock, random, log, decisions })
   const { engine: name, slots, threads, endpoint } = engine
   const warm = new WarmContexts(
     { clock, makeHost: (options) => new EngineHost({ clock, log }, options) },
@@ -280,7 +296,7 @@ function createServing(
     prepare: (contextId, options) => preparer.prepare(contextId, options),
   })
   const tiers = new ContextTiers({ store, warm, preparer, routing: link.routing, log })
-  return { data, store, sharing, warm, preparer, worker, tiers }
+  return { data, events, decisions, store, sharing, warm, preparer, worker, tiers }
 }
 
 /** The swarm asked for, else that of the data folder, else the bootstrap peer's, else one of our own. */

@@ -46,6 +46,24 @@ describe('an event log', () => {
     expect(lines.at(-1)).toMatchObject({ kind: 'events-dropped', events: 51 })
   })
 
+  test('moves a full file aside, and begins the new one with its schema', async () => {
+    const path = join(folder, 'events.ndjson')
+    const log = new EventLog(systemClock, path, { ...options, fileBytesMax: 500 })
+    for (let round = 0; round < 3; round += 1) {
+      for (let n = 0; n < 20; n += 1) log.add({ kind: 'event', round, n })
+      await log.close()
+    }
+    for (const [file, round] of [
+      [`${path}.old`, 1],
+      [path, 2],
+    ] as const) {
+      const [first, ...events] = await readLog(file)
+      expect(first).toMatchObject({ schema: { log: 'test' } })
+      expect(events).toHaveLength(20)
+      expect(events[0]).toMatchObject({ round, n: 0 })
+    }
+  })
+
   test('goes on when it cannot be written', async () => {
     await writeFile(join(folder, 'file'), 'not a folder')
     const log = new EventLog(systemClock, join(folder, 'file', 'events.ndjson'), options)

@@ -39,10 +39,12 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   FETCH_CANDIDATES_MAX: 'context-sharing/download-core.test.ts',
   CHUNK_RANGES_MAX: 'context-sharing/messages.test.ts',
   PEERS_TOLD_MAX: 'context-sharing/messages.test.ts',
+  DECISIONS_PER_CONTEXT_MAX: 'context-sharing/decisions.test.ts',
+  DECIDED_CONTEXTS_MAX: 'context-sharing/decisions.test.ts',
 }
 
 /** Sizes that are chosen, not bounds that somebody outside could pass. */
-const CHOSEN = ['CHUNK_BYTES', 'STREAM_WINDOW_BYTES_INITIAL']
+const CHOSEN = ['CHUNK_BYTES', 'DECISION_LOG_BYTES_MAX', 'STREAM_WINDOW_BYTES_INITIAL']
 
 /** Bounds that the assertions of limits.ts hold by themselves, when it is loaded. */
 const ASSERTED = ['STREAM_READ_BUFFER_BYTES_MAX', 'FETCH_MEMORY_BYTES_MAX']

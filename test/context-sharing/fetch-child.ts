@@ -6,6 +6,7 @@ import { systemClock } from '../../src/base/system-clock.ts'
 import { systemRandom } from '../../src/base/system-random.ts'
 import { ContextSharing } from '../../src/context-sharing/context-sharing.ts'
 import { ContextStore } from '../../src/context-sharing/context-store.ts'
+import { DecisionLog } from '../../src/context-sharing/decisions.ts'
 import { startBareNode } from '../support/libp2p-pair.ts'
 
 const [folder = '', contextId = '', holder = ''] = process.argv.slice(2)
@@ -20,6 +21,7 @@ const sharing = new ContextSharing({
   clock: systemClock,
   random: systemRandom,
   log: silentLogger,
+  decisions: new DecisionLog(systemClock),
 })
 await sharing.start()
 let isListening = false

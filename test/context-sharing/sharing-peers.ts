@@ -14,6 +14,7 @@ import { ContextSharing } from '../../src/context-sharing/context-sharing.ts'
 import type { ContextSharingOptions } from '../../src/context-sharing/context-sharing.ts'
 import { ContextStore } from '../../src/context-sharing/context-store.ts'
 import type { ContextStoreComponents } from '../../src/context-sharing/context-store.ts'
+import { DecisionLog } from '../../src/context-sharing/decisions.ts'
 import type { HeldContext } from '../../src/context-sharing/held-context.ts'
 import { CONTEXT_PROTOCOL, fetcherMessageSchema } from '../../src/context-sharing/messages.ts'
 import type { FetcherMessage } from '../../src/context-sharing/messages.ts'
@@ -103,6 +104,7 @@ export interface SharingPeer {
   node: BareNode
   store: ContextStore
   sharing: ContextSharing
+  decisions: DecisionLog
   /** Peers that its next look for holders finds. */
   holders: string[]
   /** The same for one context alone. */
@@ -129,6 +131,7 @@ export async function startPeers(
         store,
         holders: [],
         holdersOf: new Map(),
+        decisions: new DecisionLog(systemClock),
       }
       const sharing = new ContextSharing(
         {
@@ -138,6 +141,7 @@ export async function startPeers(
           clock: systemClock,
           random: seededRandom((seeds += 1)),
           log,
+          decisions: peer.decisions,
         },
         { unavailableAfterMs: 5000, ...sharingOptions },
       )

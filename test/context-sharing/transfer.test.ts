@@ -52,6 +52,12 @@ describe('a fetch', () => {
     expect(result).toMatchObject({ bytesTotal: seed.context.bytesTotal, bytesReused: 0 })
     expect(result.sources).toMatchObject([{ peer: holder!.id, bytes: seed.context.bytesTotal }])
     expect(progress.at(-1)).toMatchObject({ bytesDone: result.bytesTotal, bytesTotal: result.bytesTotal })
+    const decided = fetcher!.decisions.of(seed.contextId).map(({ code, peer }) => [code, peer])
+    expect(decided.slice(0, 2)).toEqual([
+      ['fetch-begun', undefined],
+      ['source-chosen', holder!.id],
+    ])
+    expect(decided.at(-1)).toEqual(['fetch-complete', undefined])
     expect(tiers[0]).toBe('partial')
     expect(tiers.at(-1)).toBe('stored')
     expect(fetcher!.store.tier(seed.contextId)).toEqual({ kind: 'stored' })

@@ -1,0 +1,77 @@
+import type { Clock } from '../base/clock.ts'
+import type { EventSink } from '../base/event-log.ts'
+import { DECIDED_CONTEXTS_MAX, DECISIONS_PER_CONTEXT_MAX } from '../base/limits.ts'
+
+/**
+ * Every decision that is told of, with what it means. docs/protocol/decision-log.md lists the same;
+ * test/context-sharing/decisions.test.ts holds the two together.
+ */
+export const DECISION_CODES = {
+  'fetch-begun': 'a download of the context starts',
+  'fetch-complete': 'every byte of the context is verified and on disk',
+  'fetch-failed': 'the download ended before that; what came is kept',
+  'copied-locally': 'chunks that another file here has were copied instead of fetched',
+  'source-chosen': 'chunks are asked of this peer',
+  'source-left': 'no more chunks are asked of this peer for now',
+  'source-banned': 'nothing is taken from this peer for an hour',
+} as const
+
+export type DecisionCode = keyof typeof DECISION_CODES
+
+/** Who decides: each keeps its own last decisions, so that a busy one does not push out another's. */
+export type Decider = 'download' | 'upload' | 'replication' | 'store'
+
+/** Why something was done about a context, or why not. */
+export interface Decision {
+  contextId: string
+  by: Decider
+  code: DecisionCode
+  /** One sentence with the values that decided it, for people. */
+  words: string
+  /** The other peer concerned. */
+  peer?: string | undefined
+}
+
+/** A decision with when it was made, ms since the Unix epoch. */
+export type DatedDecision = Decision & { atMs: number }
+
+/** What deciders get: a place to say what they decided. Never throws, never waits. */
+export interface DecisionSink {
+  note(decision: Decision): void
+}
+
+/**
+ * The last decisions about each context, for `hearth context show`; all of them go to the event log
+ * (docs/protocol/decision-log.md). The contexts decided on longest ago are forgotten first.
+ */
+export class DecisionLog implements DecisionSink {
+  readonly #clock: Clock
+  readonly #events: EventSink | undefined
+  readonly #contexts = new Map<string, Map<Decider, DatedDecision[]>>()
+
+  constructor(clock: Clock, events?: EventSink) {
+    this.#clock = clock
+    this.#events = events
+  }
+
+  note(decision: Decision): void {
+    const { code, ...rest } = decision
+    this.#events?.add({ kind: code, ...rest })
+    const { contextId, by } = decision
+    const byDecider = this.#contexts.get(contextId) ?? new Map<Decider, DatedDecision[]>()
+    const decisions = byDecider.get(by) ?? []
+    decisions.push({ ...decision, atMs: this.#clock.wallMs() })
+    if (decisions.length > DECISIONS_PER_CONTEXT_MAX) decisions.shift()
+    byDecider.set(by, decisions)
+    this.#contexts.delete(contextId)
+    this.#contexts.set(contextId, byDecider)
+    const [oldest] = this.#contexts.keys()
+    if (this.#contexts.size > DECIDED_CONTEXTS_MAX && oldest !== undefined) this.#contexts.delete(oldest)
+  }
+
+  /** What was decided about a context lately, in order. */
+  of(contextId: string): DatedDecision[] {
+    const byDecider = [...(this.#contexts.get(contextId)?.values() ?? [])]
+    return byDecider.flat().sort((left, right) => left.atMs - right.atMs)
+  }
+}
