@@ -43,9 +43,10 @@ export interface CoordinatorShellOptions extends CoordinatorOptions {
   tickMs: number
   /**
    * A result is made durable at once when none was lately. Else it waits for others to go with, so long
-   * that commits take this share of the time; or until there are `commitGroupMax`.
+   * that commits take this share of the time, at most `commitWaitMsMax`; or until there are `commitGroupMax`.
    */
   commitShare: number
+  commitWaitMsMax: number
   commitGroupMax: number
   openMs: number
   aliveEveryMs: number
@@ -56,6 +57,7 @@ export const COORDINATOR_SHELL_DEFAULTS: CoordinatorShellOptions = {
   ...COORDINATOR_DEFAULTS,
   tickMs: 100,
   commitShare: 0.1,
+  commitWaitMsMax: 20,
   commitGroupMax: 512,
   openMs: 5_000,
   aliveEveryMs: 2_000,
@@ -270,7 +272,8 @@ export class Coordinator {
       const beganMs = clock.nowMs()
       const verdicts = journal.commit(leases, commits, clock.wallMs())
       const endedMs = clock.nowMs()
-      this.#nextCommitAtMs = endedMs + (endedMs - beganMs) * (1 / this.#options.commitShare - 1)
+      const { commitShare, commitWaitMsMax } = this.#options
+      this.#nextCommitAtMs = endedMs + Math.min(commitWaitMsMax, (endedMs - beganMs) * (1 / commitShare - 1))
       for (const [index, { peer, result }] of commits.entries()) {
         if (verdicts[index] === 'stale')
           throw new HearthError('internal', `request ${result.n} was committed under an old epoch`)
