@@ -1,0 +1,77 @@
+import type { ReplicationEvent, SaidContext } from './replication-events.ts'
+import { type Holding, type Replication, viewOf } from './replication-state-core.ts'
+
+/** Takes in what a peer says of itself; returns the contexts that it changes. */
+export function onPeer(
+  state: Replication,
+  event: Extract<ReplicationEvent, { kind: 'peer' }>,
+  nowMs: number,
+): Set<string> {
+  const { peer, takes, isDraining, contexts } = event
+  const before = state.peers.get(peer)
+  const said = new Set(contexts.map(({ contextId }) => contextId))
+  state.peers.set(peer, {
+    peer,
+    position: before?.position ?? state.positionOf(peer),
+    takes,
+    isDraining,
+    contextIds: said,
+  })
+  const touched = new Set(said)
+  for (const contextId of before?.contextIds ?? []) {
+    if (said.has(contextId)) continue
+    state.contexts.get(contextId)?.holders.delete(peer)
+    touched.add(contextId)
+  }
+  for (const context of contexts) hold(state, peer, isDraining, context, nowMs)
+  // Whether others take copies matters to those that are to be made.
+  if (before?.takes !== takes)
+    for (const [contextId, { shortSinceMs }] of state.contexts)
+      if (shortSinceMs !== undefined) touched.add(contextId)
+  return touched
+}
+
+function hold(state: Replication, peer: string, isDraining: boolean, said: SaidContext, nowMs: number): void {
+  const context = viewOf(state, said.contextId, false)
+  if (context === undefined) return
+  const before = context.holders.get(peer)
+  if (before === undefined && context.holders.size >= state.options.holdersMax) return
+  const share = said.tier === 'partial' ? (said.share ?? 0) : 1
+  const isFetching = said.isFetching === true
+  const hasGrown = before === undefined || share > before.share || !before.isFetching
+  const leaseUntilMs = isFetching && !hasGrown ? before.leaseUntilMs : nowMs + state.options.claimLeaseMs
+  const holding: Holding = { tier: said.tier, share, isFetching, isBusy: said.isBusy === true, leaseUntilMs }
+  context.holders.set(peer, holding)
+  context.bytes ??= said.bytes
+  if (isFetching || said.tier !== 'partial') context.offers.delete(peer)
+  if (!isDraining) context.lost.delete(peer)
+  else if (said.tier !== 'partial' && !context.lost.has(peer)) context.lost.set(peer, nowMs)
+}
+
+/** Its copies count for a grace from when it was last heard of. */
+export function onPeerLost(state: Replication, peer: string, heardMs: number): Iterable<string> {
+  const view = state.peers.get(peer)
+  if (view === undefined) return []
+  state.peers.delete(peer)
+  for (const contextId of view.contextIds) {
+    const context = state.contexts.get(contextId)
+    const holding = context?.holders.get(peer)
+    context?.holders.delete(peer)
+    context?.offers.delete(peer)
+    if (context === undefined || holding === undefined || holding.tier === 'partial') continue
+    if (!context.lost.has(peer) && context.lost.size < state.options.holdersMax)
+      context.lost.set(peer, heardMs)
+  }
+  return view.contextIds
+}
+
+export function onOwn(
+  state: Replication,
+  { contextId, bytes, holding }: Extract<ReplicationEvent, { kind: 'own' }>,
+): string[] {
+  const context = viewOf(state, contextId, true)
+  if (context === undefined) return []
+  context.own = holding
+  context.bytes = bytes ?? context.bytes
+  return [contextId]
+}
