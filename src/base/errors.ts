@@ -27,6 +27,7 @@ export const ERROR_CODES = {
   'engine-failed': 'the engine host failed or was killed',
   'limit-reached': 'a bound of base/limits.ts was reached',
   unschedulable: 'nothing can run the job, for the reason given',
+  'scenario-invalid': 'a scenario or a trace given to the simulator cannot be used',
   internal: 'a defect of Hearth itself',
 } as const
 
