@@ -45,6 +45,7 @@ const worker = new Worker(
     clock: systemClock,
     log: silentLogger,
     prepare: () => Promise.resolve(context),
+    discard: () => Promise.resolve(),
   },
   { ...WORKER_DEFAULTS, requestsPerSlot: Number(REQUESTS_PER_SLOT) },
 )

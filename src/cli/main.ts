@@ -41,6 +41,12 @@ command(program, 'up', 'run a peer on this machine')
   .addOption(new Option('--engine <name>', 'the engine to run contexts with').default('auto'))
   .option('--slots <n>', 'requests run at once per context')
   .option('--threads <n>', 'threads per loaded context')
+  .addOption(
+    new Option(
+      '--evaluate <mode>',
+      'what is kept of a context after a lease: see docs/evaluation.md',
+    ).choices(['none', 'partial', 'pervasive']),
+  )
   .option('--url <url>', 'with --engine openai: the server’s API, as http://127.0.0.1:8000/v1')
   .option('--model <name>', 'with --engine openai: what the server calls its model')
   .option('--declare <text>', 'with --engine openai: what you say of the model; part of its CID')
@@ -63,6 +69,7 @@ addReadingOptions(
   )
   .option('--swarm <id>', 'the swarm (default: the bootstrap peer’s)')
   .option('--wait <seconds>', 'give up when nothing could run for this long', '60')
+  .option('--lease-size <n>', 'for evaluation: give out so many requests at a time (default: by credit)')
   .option('--detach', 'let the running peer of this machine carry the job on')
   .action((file: string, options: SubmitCommandOptions) =>
     runCommand(options, async (context) =>

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { every } from '../base/clock.ts'
 import { HearthError } from '../base/errors.ts'
+import { TASK_CREDIT_MAX } from '../base/limits.ts'
 import {
   openJob,
   runJob,
@@ -26,6 +27,7 @@ export interface SubmitCommandOptions extends CommonOptions, ReadingOptions {
   bootstrap: string[]
   swarm?: string
   wait: string
+  leaseSize?: string
   detach?: boolean
 }
 
@@ -46,8 +48,9 @@ export async function submitCommand(
     reading: readingOf(file, options),
     isDetached: options.detach === true,
   }
+  const leaseSize = leaseSizeOf(options)
   if (request.isDetached) return await handOver(request, context)
-  const run = await whereToRun(options, context)
+  const run = { ...(await whereToRun(options, context)), leaseSize }
   const job = await openJob(context, context.data, request)
   return await carryOut(job, run, context)
 }
@@ -128,6 +131,21 @@ async function whereIsTheSwarm(
   throw new HearthError(
     'no-peers',
     'where is the swarm? Give --bootstrap ADDR (an address that "hearth up" printed), or start a peer here with "hearth up"',
+  )
+}
+
+function leaseSizeOf({ leaseSize: text, detach }: SubmitCommandOptions): number | undefined {
+  if (text === undefined) return undefined
+  if (detach === true)
+    throw new HearthError(
+      'usage',
+      '--lease-size is for evaluation, with a job that runs here: leave out --detach',
+    )
+  const size = Number(text)
+  if (Number.isInteger(size) && size >= 1 && size <= TASK_CREDIT_MAX) return size
+  throw new HearthError(
+    'usage',
+    `--lease-size takes a whole number from 1 to ${TASK_CREDIT_MAX}, not "${text}"`,
   )
 }
 

@@ -3,6 +3,7 @@ import { HearthError } from '../base/errors.ts'
 import type { Cancel } from '../base/clock.ts'
 import { DetachedJobs } from '../node/detached-jobs.ts'
 import { Peer } from '../node/peer.ts'
+import type { EvaluationMode } from '../tasks/worker-state-core.ts'
 import type { EngineName } from '../inference/engine.ts'
 import type { CommandContext, CommonOptions } from './command-context.ts'
 import { readEndpoint, serveEndpoint, type EndpointCommandOptions } from './endpoint.ts'
@@ -17,7 +18,7 @@ export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions 
   engine?: EngineName
   slots?: string
   threads?: string
-  fakeTokenMs?: string
+  evaluate?: EvaluationMode
 }
 
 /** `hearth up`: runs a peer until it is told to stop. */
@@ -30,6 +31,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     listen: listenOn(options, data.memory().port),
     bootstrap: options.bootstrap,
     swarm: options.swarm,
+    evaluate: options.evaluate,
     engine: {
       engine: options.engine,
       slots: wholeNumber('--slots', options.slots),

@@ -4,7 +4,7 @@ import type { ContextSharing } from '../context-sharing/context-sharing.ts'
 import type { FetchProgress } from '../context-sharing/fetch.ts'
 import type { ContextStore } from '../context-sharing/context-store.ts'
 import type { EngineResult } from '../inference/engine.ts'
-import { RateMeter } from '../inference/rate-meter.ts'
+import { WorkRate } from '../base/work-rate.ts'
 import type { WarmContexts } from '../inference/warm-contexts.ts'
 import type { PrepareOptions, RunResult, WarmContext } from '../tasks/worker.ts'
 
@@ -22,7 +22,7 @@ export class ContextPreparer {
   readonly #components: ContextPreparerComponents
   readonly #fetchedFrom = new Map<string, Map<string, number>>()
   /** Of the contexts that ran here. */
-  readonly #rates = new Map<string, RateMeter>()
+  readonly #rates = new Map<string, WorkRate>()
 
   constructor(components: ContextPreparerComponents) {
     this.#components = components
@@ -41,9 +41,19 @@ export class ContextPreparer {
     }
   }
 
+  /**
+   * The `discard` of a Worker: unloads a context, and removes what was fetched of it since this peer started. A
+   * context that was on this disk before stays: it is its owner's.
+   */
+  async discard(contextId: string, { keepsFiles }: { keepsFiles: boolean }): Promise<void> {
+    const { store, warm } = this.#components
+    await warm.evict(contextId, 'its lease is done')
+    if (!keepsFiles && this.#fetchedFrom.has(contextId)) await store.remove(contextId)
+  }
+
   /** Completion tokens per second, all slots together; undefined while too little was run to tell. */
   tokensPerSecond(contextId: string): number | undefined {
-    return this.#rates.get(contextId)?.tokensPerSecond(this.#components.clock.nowMs())
+    return this.#rates.get(contextId)?.perSecond(this.#components.clock.nowMs())
   }
 
   /** Holds the context for one request only, so that an idle one can make room for another. */
@@ -55,7 +65,7 @@ export class ContextPreparer {
     const { clock, warm } = this.#components
     const use = warm.borrow(contextId)
     if (use === undefined) throw new HearthError('engine-failed', 'the context was unloaded to make room')
-    const rate = this.#rates.get(contextId) ?? new RateMeter()
+    const rate = this.#rates.get(contextId) ?? new WorkRate()
     this.#rates.set(contextId, rate)
     let tokens = 0
     rate.begin(clock.nowMs())

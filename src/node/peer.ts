@@ -15,7 +15,8 @@ import type { EndpointOptions } from '../inference/endpoint/endpoint-options.ts'
 import type { EngineName } from '../inference/engine.ts'
 import { EngineHost } from '../inference/engine-host.ts'
 import { WarmContexts } from '../inference/warm-contexts.ts'
-import { Worker } from '../tasks/worker.ts'
+import type { EvaluationMode } from '../tasks/worker-state-core.ts'
+import { Worker, WORKER_DEFAULTS } from '../tasks/worker.ts'
 import { ContextPreparer } from './context-preparer.ts'
 import { ContextTiers } from './context-tiers.ts'
 import type { DataFolder } from './data-folder.ts'
@@ -38,6 +39,8 @@ export interface ServingPeerOptions {
   bootstrap: readonly string[]
   /** The swarm to be in; by default the data folder's, the bootstrap peer's, or a new one. */
   swarm?: string | undefined
+  /** Default 'pervasive'. The others are there to be compared with. */
+  evaluate?: EvaluationMode | undefined
   engine: {
     engine?: EngineName | undefined
     slots?: number | undefined
@@ -261,7 +264,7 @@ function createServing(
   { clock, random, log }: PeerComponents,
   link: SwarmLink,
   data: DataFolder,
-  { engine }: ServingPeerOptions,
+  { engine, evaluate = WORKER_DEFAULTS.evaluate }: ServingPeerOptions,
 ): Serving {
   const { network } = link
   const events = new EventLog(clock, data.decisionsPath, {
@@ -289,12 +292,16 @@ function createServing(
     warm,
     nameInSwarm: (contextId) => link.view.nameOf(contextId),
   })
-  const worker = new Worker({
-    network,
-    clock,
-    log,
-    prepare: (contextId, options) => preparer.prepare(contextId, options),
-  })
+  const worker = new Worker(
+    {
+      network,
+      clock,
+      log,
+      prepare: (contextId, options) => preparer.prepare(contextId, options),
+      discard: (contextId, options) => preparer.discard(contextId, options),
+    },
+    { ...WORKER_DEFAULTS, evaluate },
+  )
   const tiers = new ContextTiers({ store, warm, preparer, routing: link.routing, log })
   return { data, events, decisions, store, sharing, warm, preparer, worker, tiers }
 }

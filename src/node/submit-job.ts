@@ -40,6 +40,8 @@ export interface RunOptions {
   bootstrap: readonly string[]
   /** The swarm's id; asked of the bootstrap peer when absent. */
   swarm?: string | undefined
+  /** For evaluation: requests of one lease. Without it peers are given what they have credit for. */
+  leaseSize?: number | undefined
   /** How long nothing may be able to run before the job is given up, ms; Infinity waits for ever. */
   giveUpMs: number
   signal?: AbortSignal | undefined
@@ -131,7 +133,7 @@ async function coordinate(
   components: SubmitComponents,
   folder: JobFolder,
   journal: Journal,
-  { bootstrap, swarm, giveUpMs, signal }: RunOptions,
+  { bootstrap, swarm, leaseSize, giveUpMs, signal }: RunOptions,
   onRunning: OnRunning,
 ): Promise<void> {
   const { clock } = components
@@ -152,7 +154,7 @@ async function coordinate(
     }
     const coordinator = new Coordinator(
       { ...components, network: peer.network, journal, candidates: peer.swarmView, events },
-      { ...COORDINATOR_SHELL_DEFAULTS, giveUpMs },
+      { ...COORDINATOR_SHELL_DEFAULTS, giveUpMs, leaseSize },
     )
     onRunning({ progress: () => coordinator.progress(), counts: () => journal.counts() })
     await coordinator.run(signal)

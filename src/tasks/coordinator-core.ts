@@ -106,8 +106,12 @@ function onCredit(
   feed(state, view, nowMs, effects)
 }
 
-/** Spends a peer's credit: pending requests first, copies of slow ones when none is pending. */
+/**
+ * Spends a peer's credit: pending requests first, copies of slow ones when none is pending. Leases of a
+ * fixed size are what they are, the last one smaller, and nothing is copied.
+ */
 function feed(state: Coordinator, view: PeerView, nowMs: number, effects: CoordinatorEffect[]): void {
+  const { leaseSize } = state.options
   const leases: LeaseKey[] = []
   const isOnlyPeer = state.book.linkedCount === 1
   const suits = (request: number): boolean =>
@@ -117,7 +121,14 @@ function feed(state: Coordinator, view: PeerView, nowMs: number, effects: Coordi
     if (request === undefined) break
     leases.push(lease(state, request, view, nowMs))
   }
-  if (view.credit > 0 && state.pending.size === 0) copySlow(state, view, nowMs, leases)
+  if (leaseSize !== undefined) {
+    if (leases.length > 0) {
+      view.credit = 0
+      effects.push({ kind: 'lease', peer: view.peer, requests: leases.length })
+    }
+  } else if (view.credit > 0 && state.pending.size === 0) {
+    copySlow(state, view, nowMs, leases)
+  }
   if (view.credit > 0) state.hungry.add(view.peer)
   else state.hungry.delete(view.peer)
   if (leases.length > 0) effects.push({ kind: 'send', peer: view.peer, leases })

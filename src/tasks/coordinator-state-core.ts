@@ -29,6 +29,8 @@ export interface CoordinatorOptions {
   findEveryMs: number
   /** Requests that one peer may have out, whatever credit it gives. */
   outstandingMax: number
+  /** For evaluation: requests are given out so many at a time, the next ones when those are done. */
+  leaseSize?: number | undefined
   /** The job is given up when no peer could run anything for this long. */
   giveUpMs: number
 }
@@ -67,6 +69,8 @@ export type CoordinatorEffect =
   | { kind: 'find' }
   | { kind: 'open'; peer: string }
   | { kind: 'close'; peer: string; reason: string }
+  /** The requests that are sent next are one lease: only with a lease size. */
+  | { kind: 'lease'; peer: string; requests: number }
   | { kind: 'send'; peer: string; leases: LeaseKey[] }
   /** Make the result that `peer` sent under `key` durable, then report `committed`. */
   | { kind: 'commit'; peer: string; key: LeaseKey }

@@ -152,6 +152,9 @@ export class Coordinator {
       case 'close':
         this.#links.get(effect.peer)?.end(effect.reason)
         break
+      case 'lease':
+        this.#links.get(effect.peer)?.beginLease(effect.requests)
+        break
       case 'send':
         this.#send(effect.peer, effect.leases)
         break
@@ -196,11 +199,11 @@ export class Coordinator {
   #open(peer: string): void {
     const { journal, log } = this.#components
     const { jobId: job, contextId } = journal.job
-    const { openMs, aliveEveryMs, silenceMs } = this.#options
+    const { openMs, aliveEveryMs, silenceMs, leaseSize } = this.#options
     const link: TaskLink = new TaskLink(
       this.#components,
       peer,
-      { job, contextId, openMs, aliveEveryMs, silenceMs },
+      { job, contextId, leaseSize, openMs, aliveEveryMs, silenceMs },
       {
         onMessage: (message) => this.#onMessage(peer, message),
         onEnd: (reason) => {

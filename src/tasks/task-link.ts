@@ -21,6 +21,8 @@ export interface TaskLinkComponents {
 export interface TaskLinkOptions {
   job: string
   contextId: string
+  /** Requests of one lease, where the job fixes that. */
+  leaseSize: number | undefined
   /** How long dialling and opening may take, ms. */
   openMs: number
   /** How often the peer hears from us at least, ms. */
@@ -64,7 +66,7 @@ export class TaskLink {
   /** Opens the stream and reads it until it ends; every end is reported to the listener, none is thrown. */
   async run(onOpen: () => void): Promise<void> {
     const { network, clock } = this.#components
-    const { job, contextId, openMs, aliveEveryMs, silenceMs } = this.#options
+    const { job, contextId, leaseSize, openMs, aliveEveryMs, silenceMs } = this.#options
     const signal = this.#stop.signal
     try {
       const stream = await network.open(this.peer, TASK_PROTOCOL, {
@@ -74,7 +76,12 @@ export class TaskLink {
       })
       this.#stream = stream
       this.#outbox = new Outbox(stream, { deadlineMs: silenceMs, signal }, (error) => this.end(error.message))
-      this.#outbox.push(() => ({ type: 'open', job, contextId }))
+      this.#outbox.push(() => ({
+        type: 'open',
+        job,
+        contextId,
+        ...(leaseSize === undefined ? {} : { leaseSize }),
+      }))
       this.#cancelAlive = every(clock, aliveEveryMs, () => this.#outbox?.push(() => ({ type: 'alive' })))
       onOpen()
       for (;;) {
@@ -86,6 +93,11 @@ export class TaskLink {
     } catch (error) {
       this.end((error as Error).message)
     }
+  }
+
+  /** Says that the next so many requests are one lease. */
+  beginLease(requests: number): void {
+    this.#outbox?.push(() => ({ type: 'lease', requests }))
   }
 
   /** Sends requests in frames; `read` gets the body of each when its turn has come. */

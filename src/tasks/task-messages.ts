@@ -1,5 +1,5 @@
 import { z, type ZodType } from 'zod'
-import { REQUESTS_PER_FRAME_MAX } from '../base/limits.ts'
+import { REQUESTS_PER_FRAME_MAX, TASK_CREDIT_MAX } from '../base/limits.ts'
 import type { ProtocolName } from '../base/network.ts'
 
 /** The task protocol, version 1: docs/protocol/task.md says what each message means. */
@@ -37,7 +37,10 @@ export type Phase = 'queued' | 'fetching' | 'loading' | 'ready' | 'refused'
 
 /** What a submitter sends. */
 export type SubmitterMessage =
-  | { type: 'open'; job: string; contextId: string }
+  /** `leaseSize`: for evaluation, requests are given out in leases of so many, one at a time. */
+  | { type: 'open'; job: string; contextId: string; leaseSize?: number | undefined }
+  /** The next so many requests are one lease. */
+  | { type: 'lease'; requests: number }
   | { type: 'requests'; requests: TaskRequest[] }
   | { type: 'acknowledge'; results: LeaseKey[] }
   | { type: 'cancel'; requests: LeaseKey[] }
@@ -53,6 +56,7 @@ export type WorkerMessage =
 
 const n = z.number().int().nonnegative()
 const epoch = z.number().int().positive()
+const leaseSize = z.number().int().positive().max(TASK_CREDIT_MAX)
 const tokens = z.number().int().nonnegative()
 const leaseKeys = z.array(z.strictObject({ n, epoch })).max(REQUESTS_PER_FRAME_MAX)
 const taskRequest = z.strictObject({ n, epoch, url: z.string().max(64), body: z.string() })
@@ -67,7 +71,13 @@ const taskResult = z.strictObject({
 })
 
 export const submitterMessageSchema: ZodType<SubmitterMessage> = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('open'), job: z.string().max(128), contextId: z.string().max(128) }),
+  z.strictObject({
+    type: z.literal('open'),
+    job: z.string().max(128),
+    contextId: z.string().max(128),
+    leaseSize: leaseSize.optional(),
+  }),
+  z.strictObject({ type: z.literal('lease'), requests: leaseSize }),
   z.strictObject({ type: z.literal('requests'), requests: z.array(taskRequest).max(REQUESTS_PER_FRAME_MAX) }),
   z.strictObject({ type: z.literal('acknowledge'), results: leaseKeys }),
   z.strictObject({ type: z.literal('cancel'), requests: leaseKeys }),

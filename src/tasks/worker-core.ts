@@ -1,8 +1,10 @@
-import type { LeaseKey, TaskRequest, TaskResult } from './task-messages.ts'
+import { grantCredit } from './credit-core.ts'
+import { finishRun, freeContext, oneDone, startWaiting, stopRun, touch } from './runs-core.ts'
+import type { LeaseKey, TaskRequest } from './task-messages.ts'
 import {
+  createContext,
   ledgerKey,
   type ContextView,
-  type Run,
   type Session,
   type Worker,
   type WorkerEffect,
@@ -14,19 +16,22 @@ export function stepWorker(state: Worker, event: WorkerEvent, nowMs: number): Wo
   const effects: WorkerEffect[] = []
   switch (event.kind) {
     case 'opened':
-      onOpened(state, event, effects)
+      onOpened(state, event, nowMs, effects)
+      break
+    case 'lease':
+      onLease(state, event.session, event.requests, nowMs, effects)
       break
     case 'requests':
-      onRequests(state, event.session, event.requests, effects)
+      onRequests(state, event.session, event.requests, nowMs, effects)
       break
     case 'acknowledged':
-      onAcknowledged(state, event.session, event.keys, effects)
+      onAcknowledged(state, event.session, event.keys)
       break
     case 'cancelled':
-      onCancelled(state, event.session, event.keys, effects)
+      onCancelled(state, event.session, event.keys, nowMs, effects)
       break
     case 'lost':
-      onLost(state, event.session, effects)
+      onLost(state, event.session, nowMs, effects)
       break
     case 'progress':
       onProgress(state, event, effects)
@@ -35,67 +40,74 @@ export function stepWorker(state: Worker, event: WorkerEvent, nowMs: number): Wo
       onPrepared(state, event.contextId, event.slots, effects)
       break
     case 'unprepared':
-      onUnprepared(state, event.contextId, event.reason, event.detail, effects)
+      onUnprepared(state, event, nowMs, effects)
+      break
+    case 'discarded':
+      onDiscarded(state, event.contextId, effects)
       break
     case 'done':
-      onDone(state, event.run, event.result, nowMs, effects)
+      finishRun(state, event.run, event.result, nowMs, effects)
       break
     case 'owner':
-      onOwner(state, event.accepts, event.reason ?? 'paused', effects)
+      onOwner(state, event.accepts, event.reason ?? 'paused', nowMs, effects)
       break
     case 'tick':
       state.ledger.expire(nowMs)
       break
   }
+  for (const context of state.touched) {
+    startWaiting(state, context, nowMs, effects)
+    grantCredit(state, context, nowMs, effects)
+  }
+  state.touched.clear()
   return effects
 }
 
 function onOpened(
   state: Worker,
   event: Extract<WorkerEvent, { kind: 'opened' }>,
+  nowMs: number,
   effects: WorkerEffect[],
 ): void {
-  const refusal = refusalOf(state)
+  const refusal = refusalOf(state, event.leaseSize)
   if (refusal !== undefined) {
     effects.push({ kind: 'status', session: event.session, phase: 'refused', reason: refusal })
     effects.push({ kind: 'end', session: event.session, reason: refusal })
     return
   }
-  endOlderSessionOf(state, event, effects)
+  endOlderSessionOf(state, event, nowMs, effects)
+  const { submitter, job, contextId, leaseSize } = event
   const session: Session = {
     id: event.session,
-    submitter: event.submitter,
-    job: event.job,
-    contextId: event.contextId,
+    submitter,
+    job,
+    contextId,
+    leaseSize,
+    lease: undefined,
     granted: 0,
+    waiting: [],
     runs: new Map(),
   }
   state.sessions.set(session.id, session)
   redeliver(state, session, effects)
-  const context = state.contexts.get(event.contextId)
-  if (context === undefined) {
-    state.contexts.set(event.contextId, {
-      phase: 'preparing',
-      slots: 0,
-      sessions: new Set([session]),
-      detail: undefined,
-    })
-    effects.push({ kind: 'status', session: session.id, phase: 'queued' })
-    effects.push({ kind: 'prepare', contextId: event.contextId })
-    return
-  }
+  const context = state.contexts.get(contextId) ?? createContext(contextId)
+  state.contexts.set(contextId, context)
   context.sessions.add(session)
-  if (context.phase === 'ready') {
-    effects.push({ kind: 'status', session: session.id, phase: 'ready' })
-    grantAll(state, context, effects)
-  } else {
-    effects.push({ kind: 'status', session: session.id, phase: context.detail?.phase ?? 'queued' })
-  }
+  const phase = context.phase === 'ready' ? 'ready' : (context.detail?.phase ?? 'queued')
+  effects.push({ kind: 'status', session: session.id, phase })
+  if (context.phase === 'idle' && state.options.evaluate === 'pervasive') prepare(context, effects)
+  state.touched.add(context)
 }
 
-function refusalOf(state: Worker): string | undefined {
+function prepare(context: ContextView, effects: WorkerEffect[]): void {
+  context.phase = 'preparing'
+  effects.push({ kind: 'prepare', contextId: context.contextId })
+}
+
+function refusalOf(state: Worker, leaseSize: number | undefined): string | undefined {
   if (!state.accepts) return state.reason
   if (state.sessions.size >= state.options.sessionsMax) return 'too-many-sessions'
+  if (state.options.evaluate !== 'pervasive' && leaseSize === undefined) return 'lease-size-missing'
   return undefined
 }
 
@@ -103,11 +115,12 @@ function refusalOf(state: Worker): string | undefined {
 function endOlderSessionOf(
   state: Worker,
   event: Extract<WorkerEvent, { kind: 'opened' }>,
+  nowMs: number,
   effects: WorkerEffect[],
 ): void {
   for (const session of state.sessions.values()) {
     if (session.submitter !== event.submitter || session.job !== event.job) continue
-    onLost(state, session.id, effects)
+    onLost(state, session.id, nowMs, effects)
     effects.push({ kind: 'end', session: session.id, reason: 'replaced' })
   }
 }
@@ -117,72 +130,112 @@ function redeliver(state: Worker, session: Session, effects: WorkerEffect[]): vo
   if (results.length > 0) effects.push({ kind: 'deliver', session: session.id, results })
 }
 
-function onRequests(
+/** A lease uses up the credit that was given for it, also when it is the last and smaller. */
+function onLease(
   state: Worker,
   sessionId: string,
-  requests: TaskRequest[],
+  requests: number,
+  nowMs: number,
   effects: WorkerEffect[],
 ): void {
   const session = state.sessions.get(sessionId)
   if (session === undefined) return
-  if (requests.length > session.granted) {
-    endSession(state, session, 'more requests than credit', effects)
+  const context = state.contexts.get(session.contextId)
+  if (context === undefined || session.leaseSize === undefined || requests > session.granted) {
+    return endSession(state, session, 'a lease without credit', nowMs, effects)
+  }
+  session.granted = 0
+  session.lease = { toArrive: requests, left: requests, results: [] }
+  if (context.phase === 'idle') prepare(context, effects)
+}
+
+function onRequests(
+  state: Worker,
+  sessionId: string,
+  requests: TaskRequest[],
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  const session = state.sessions.get(sessionId)
+  if (session === undefined) return
+  const { lease } = session
+  if (requests.length > (session.leaseSize === undefined ? session.granted : (lease?.toArrive ?? 0))) {
+    endSession(state, session, 'more requests than credit', nowMs, effects)
     return
   }
-  session.granted -= requests.length
-  for (const request of requests) startRun(state, session, request, effects)
+  if (lease === undefined) session.granted -= requests.length
+  else lease.toArrive -= requests.length
+  session.waiting.push(...requests)
+  touch(state, session.contextId)
 }
 
-function startRun(state: Worker, session: Session, request: TaskRequest, effects: WorkerEffect[]): void {
-  const key: LeaseKey = { n: request.n, epoch: request.epoch }
-  const known = state.ledger.find(ledgerKey(session), key)
-  if (known !== undefined) {
-    effects.push({ kind: 'deliver', session: session.id, results: [known] })
-    return
-  }
-  const older = session.runs.get(request.n)
-  if (older !== undefined) stopRun(state, older, effects)
-  const run: Run = { id: `run-${state.nextRun++}`, session, key }
-  session.runs.set(request.n, run)
-  state.runs.set(run.id, run)
-  effects.push({ kind: 'run', run: run.id, contextId: session.contextId, request })
+function onDiscarded(state: Worker, contextId: string, effects: WorkerEffect[]): void {
+  const context = state.contexts.get(contextId)
+  if (context?.phase !== 'discarding') return
+  context.phase = 'idle'
+  context.detail = undefined
+  if (context.sessions.size === 0) state.contexts.delete(contextId)
+  for (const { id } of context.sessions) effects.push({ kind: 'status', session: id, phase: 'queued' })
+  state.touched.add(context)
 }
 
-function stopRun(state: Worker, run: Run, effects: WorkerEffect[]): void {
-  run.session.runs.delete(run.key.n)
-  state.runs.delete(run.id)
-  effects.push({ kind: 'stop-run', run: run.id })
-}
-
-function onAcknowledged(state: Worker, sessionId: string, keys: LeaseKey[], effects: WorkerEffect[]): void {
+function onAcknowledged(state: Worker, sessionId: string, keys: LeaseKey[]): void {
   const session = state.sessions.get(sessionId)
   if (session === undefined) return
   for (const key of keys) state.ledger.settle(ledgerKey(session), key)
-  grantContext(state, session.contextId, effects)
+  touch(state, session.contextId)
 }
 
-function onCancelled(state: Worker, sessionId: string, keys: LeaseKey[], effects: WorkerEffect[]): void {
+function onCancelled(
+  state: Worker,
+  sessionId: string,
+  keys: LeaseKey[],
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
   const session = state.sessions.get(sessionId)
   if (session === undefined) return
   for (const key of keys) {
-    const run = session.runs.get(key.n)
-    if (run !== undefined && run.key.epoch <= key.epoch) stopRun(state, run, effects)
     state.ledger.settle(ledgerKey(session), key)
+    const run = session.runs.get(key.n)
+    if (run !== undefined && run.key.epoch <= key.epoch) stopRun(state, run, nowMs, effects)
+    else if (!stopWaiting(session, key)) continue
+    if (session.lease !== undefined) oneDone(state, session, session.lease, effects)
   }
-  grantContext(state, session.contextId, effects)
+  touch(state, session.contextId)
 }
 
 /**
  * A session that ended leaves its runs to finish: they are at most what was in its slots, and a
- * submitter that comes back finds their results in the ledger.
+ * submitter that comes back finds their results in the ledger. A fixed lease is lost as a whole.
  */
-function onLost(state: Worker, sessionId: string, effects: WorkerEffect[]): void {
+function onLost(state: Worker, sessionId: string, nowMs: number, effects: WorkerEffect[]): void {
   const session = state.sessions.get(sessionId)
   if (session === undefined) return
   state.sessions.delete(sessionId)
   session.granted = 0
-  state.contexts.get(session.contextId)?.sessions.delete(session)
-  grantContext(state, session.contextId, effects)
+  session.waiting = []
+  leaveContext(state, session)
+  if (session.lease !== undefined) {
+    for (const run of session.runs.values()) stopRun(state, run, nowMs, effects)
+    session.lease = undefined
+    freeContext(state, session, effects)
+  }
+  touch(state, session.contextId)
+}
+
+function leaveContext(state: Worker, session: Session): void {
+  const context = state.contexts.get(session.contextId)
+  context?.sessions.delete(session)
+  for (const { submitter } of context?.sessions ?? []) if (submitter === session.submitter) return
+  context?.turns.delete(session.submitter)
+}
+
+function stopWaiting({ waiting }: Session, key: LeaseKey): boolean {
+  const index = waiting.findIndex(({ n, epoch }) => n === key.n && epoch <= key.epoch)
+  if (index < 0) return false
+  waiting.splice(index, 1)
+  return true
 }
 
 function onProgress(
@@ -191,7 +244,7 @@ function onProgress(
   effects: WorkerEffect[],
 ): void {
   const context = state.contexts.get(event.contextId)
-  if (context === undefined) return
+  if (context?.phase !== 'preparing') return
   context.detail = { phase: event.phase, words: event.detail }
   for (const session of context.sessions) {
     effects.push({ kind: 'status', session: session.id, phase: event.phase, detail: event.detail })
@@ -200,89 +253,55 @@ function onProgress(
 
 function onPrepared(state: Worker, contextId: string, slots: number, effects: WorkerEffect[]): void {
   const context = state.contexts.get(contextId)
-  if (context === undefined) return
+  if (context?.phase !== 'preparing') return
   context.phase = 'ready'
   context.slots = slots
-  for (const session of context.sessions)
+  for (const session of context.sessions) {
     effects.push({ kind: 'status', session: session.id, phase: 'ready' })
-  grantAll(state, context, effects)
+  }
+  state.touched.add(context)
 }
 
 /** A context that cannot be had, or that is not loaded any more: its sessions are told why and ended. */
 function onUnprepared(
   state: Worker,
-  contextId: string,
-  reason: string,
-  detail: string,
+  { contextId, reason, detail }: Extract<WorkerEvent, { kind: 'unprepared' }>,
+  nowMs: number,
   effects: WorkerEffect[],
 ): void {
   const context = state.contexts.get(contextId)
-  if (context === undefined) return
+  if (context === undefined || context.phase === 'discarding' || context.phase === 'idle') return
   for (const session of context.sessions) {
     effects.push({ kind: 'status', session: session.id, phase: 'refused', reason, detail })
-    endSession(state, session, reason, effects)
+    endSession(state, session, reason, nowMs, effects)
   }
   state.contexts.delete(contextId)
 }
 
-function onDone(
+function onOwner(
   state: Worker,
-  runId: string,
-  result: Omit<TaskResult, 'n' | 'epoch'>,
+  accepts: boolean,
+  reason: string,
   nowMs: number,
   effects: WorkerEffect[],
 ): void {
-  const run = state.runs.get(runId)
-  if (run === undefined) return
-  state.runs.delete(runId)
-  run.session.runs.delete(run.key.n)
-  const whole: TaskResult = { ...result, ...run.key }
-  state.ledger.add(ledgerKey(run.session), whole, nowMs)
-  const current = currentSession(state, run.session)
-  if (current !== undefined) effects.push({ kind: 'deliver', session: current.id, results: [whole] })
-  grantContext(state, run.session.contextId, effects)
-}
-
-/** The session that a finished run belongs to now: its own, or the one its submitter came back with. */
-function currentSession(state: Worker, session: Session): Session | undefined {
-  if (state.sessions.has(session.id)) return session
-  for (const other of state.sessions.values()) {
-    if (other.submitter === session.submitter && other.job === session.job) return other
-  }
-  return undefined
-}
-
-function onOwner(state: Worker, accepts: boolean, reason: string, effects: WorkerEffect[]): void {
   state.accepts = accepts
   state.reason = reason
   if (accepts) return
   for (const session of state.sessions.values()) {
     effects.push({ kind: 'status', session: session.id, phase: 'refused', reason })
-    endSession(state, session, reason, effects)
+    endSession(state, session, reason, nowMs, effects)
   }
 }
 
-function endSession(state: Worker, session: Session, reason: string, effects: WorkerEffect[]): void {
-  for (const run of session.runs.values()) stopRun(state, run, effects)
-  onLost(state, session.id, effects)
+function endSession(
+  state: Worker,
+  session: Session,
+  reason: string,
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  for (const run of session.runs.values()) stopRun(state, run, nowMs, effects)
+  onLost(state, session.id, nowMs, effects)
   effects.push({ kind: 'end', session: session.id, reason })
-}
-
-function grantContext(state: Worker, contextId: string, effects: WorkerEffect[]): void {
-  const context = state.contexts.get(contextId)
-  if (context?.phase === 'ready') grantAll(state, context, effects)
-}
-
-/** Shares a context's window equally between its sessions: each is topped up to its part. */
-function grantAll(state: Worker, context: ContextView, effects: WorkerEffect[]): void {
-  if (!state.accepts || context.sessions.size === 0 || state.ledger.isFull) return
-  const window = Math.max(1, Math.round(context.slots * state.options.requestsPerSlot))
-  const part = Math.max(1, Math.ceil(window / context.sessions.size))
-  for (const session of context.sessions) {
-    const missing = part - session.granted - session.runs.size
-    // Small top-ups are held until they are worth a frame: the window is two batches deep.
-    if (missing <= 0 || (missing < part / 8 && session.granted > 0)) continue
-    session.granted += missing
-    effects.push({ kind: 'credit', session: session.id, requests: missing })
-  }
 }

@@ -1,16 +1,42 @@
+import { WorkRate } from '../base/work-rate.ts'
 import { ResultLedger, type LedgerOptions } from './result-ledger.ts'
 import type { LeaseKey, Phase, TaskRequest, TaskResult } from './task-messages.ts'
+
+/**
+ * What a peer keeps of a context from one lease to the next. pervasive: it stays loaded, as in production.
+ * partial: it stays on disk and is loaded for each lease. none: it is fetched for each lease, too.
+ * The latter two are there to be compared with, and serve only jobs with a fixed lease size.
+ */
+export const EVALUATION_MODES = ['none', 'partial', 'pervasive'] as const
+export type EvaluationMode = (typeof EVALUATION_MODES)[number]
 
 /** What decides whom a serving peer works for. */
 export interface WorkerOptions extends LedgerOptions {
   /** Sessions (a submitter's job) served at once. */
   sessionsMax: number
-  /** Requests wanted per slot: what is in hand plus what waits, so that no slot runs dry. */
+  /** Requests wanted per slot while it is not known how fast they are answered. */
   requestsPerSlot: number
+  /** From then on: what is in the slots, and so much work that waits behind it, ms. */
+  lookAheadMs: number
+  /** Of that, what is handed to the engine ahead of a free slot, ms; at least as many as there are slots. */
+  handOverMs: number
+  /** Requests wanted at once, however fast they are answered. */
+  windowMax: number
+  evaluate: EvaluationMode
 }
 
 export type WorkerEvent =
-  | { kind: 'opened'; session: string; submitter: string; job: string; contextId: string }
+  | {
+      kind: 'opened'
+      session: string
+      submitter: string
+      job: string
+      contextId: string
+      /** Requests of one lease, where the submitter fixes that; otherwise it goes by credit. */
+      leaseSize?: number | undefined
+    }
+  /** The next so many requests are one lease: only in a session with a lease size. */
+  | { kind: 'lease'; session: string; requests: number }
   | { kind: 'requests'; session: string; requests: TaskRequest[] }
   | { kind: 'acknowledged'; session: string; keys: LeaseKey[] }
   | { kind: 'cancelled'; session: string; keys: LeaseKey[] }
@@ -18,6 +44,7 @@ export type WorkerEvent =
   | { kind: 'progress'; contextId: string; phase: 'fetching' | 'loading'; detail: string }
   | { kind: 'prepared'; contextId: string; slots: number }
   | { kind: 'unprepared'; contextId: string; reason: string; detail: string }
+  | { kind: 'discarded'; contextId: string }
   | { kind: 'done'; run: string; result: Omit<TaskResult, 'n' | 'epoch'> }
   | { kind: 'owner'; accepts: boolean; reason?: string }
   | { kind: 'tick' }
@@ -29,6 +56,8 @@ export type WorkerEffect =
   | { kind: 'end'; session: string; reason: string }
   /** Fetch and load a context; report `progress`, then `prepared` or `unprepared`. */
   | { kind: 'prepare'; contextId: string }
+  /** Unload a context and, unless `keepsFiles`, remove it from the disk; report `discarded`. */
+  | { kind: 'discard'; contextId: string; keepsFiles: boolean }
   /** Run a request; report `done`. */
   | { kind: 'run'; run: string; contextId: string; request: TaskRequest }
   | { kind: 'stop-run'; run: string }
@@ -38,10 +67,23 @@ export interface Session {
   submitter: string
   job: string
   contextId: string
+  leaseSize: number | undefined
+  /** The lease that it has now; only with a lease size. */
+  lease: FixedLease | undefined
   /** Credit given out and not used yet. */
   granted: number
+  /** Requests that wait for their turn in the engine, or for the context. */
+  waiting: TaskRequest[]
   /** Runs in the engine, by request number. */
   runs: Map<number, Run>
+}
+
+/** Requests that are run as a unit: their results are given back together. */
+export interface FixedLease {
+  /** Requests that have still to come, and those that are not done. */
+  toArrive: number
+  left: number
+  results: TaskResult[]
 }
 
 export interface Run {
@@ -51,8 +93,15 @@ export interface Run {
 }
 
 export interface ContextView {
-  phase: 'preparing' | 'ready'
+  contextId: string
+  phase: 'idle' | 'preparing' | 'ready' | 'discarding'
   slots: number
+  /** Runs in the engine, and results per second, all sessions together. */
+  running: number
+  rate: WorkRate
+  /** Whose turn it is (start-time fair queueing): the turn that runs now, and the next one of each submitter. */
+  turn: number
+  turns: Map<string, number>
   sessions: Set<Session>
   detail: { phase: 'fetching' | 'loading'; words: string } | undefined
 }
@@ -64,6 +113,8 @@ export interface Worker {
   readonly contexts: Map<string, ContextView>
   readonly runs: Map<string, Run>
   readonly ledger: ResultLedger
+  /** Contexts whose sessions are looked at when an event is dealt with: who runs next, who gets credit. */
+  readonly touched: Set<ContextView>
   accepts: boolean
   reason: string
   nextRun: number
@@ -76,9 +127,24 @@ export function createWorker(options: WorkerOptions): Worker {
     contexts: new Map(),
     runs: new Map(),
     ledger: new ResultLedger(options),
+    touched: new Set(),
     accepts: true,
     reason: '',
     nextRun: 1,
+  }
+}
+
+export function createContext(contextId: string): ContextView {
+  return {
+    contextId,
+    phase: 'idle',
+    slots: 0,
+    running: 0,
+    turn: 0,
+    turns: new Map(),
+    rate: new WorkRate({ memoryMs: 30_000, workMsMin: 1 }),
+    sessions: new Set(),
+    detail: undefined,
   }
 }
 

@@ -2,6 +2,7 @@ import { every, type Cancel, type Clock } from '../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
 import {
   FRAME_BYTES_MAX,
+  TASK_CREDIT_MAX,
   TASK_SESSIONS_MAX,
   UNDELIVERED_RESULT_AGE_MS_MAX,
   UNDELIVERED_RESULT_BYTES_MAX,
@@ -49,6 +50,8 @@ export interface WorkerComponents {
   log: Logger
   /** Makes a context warm: fetched, verified and loaded. Throws a HearthError that says why it cannot be. */
   prepare(contextId: string, options: PrepareOptions): Promise<WarmContext>
+  /** Unloads a context and, unless `keepsFiles`, removes what was fetched of it. */
+  discard: (contextId: string, options: { keepsFiles: boolean }) => Promise<void>
 }
 
 export interface WorkerShellOptions extends WorkerOptions {
@@ -62,6 +65,10 @@ export interface WorkerShellOptions extends WorkerOptions {
 export const WORKER_DEFAULTS: WorkerShellOptions = {
   sessionsMax: TASK_SESSIONS_MAX,
   requestsPerSlot: 2,
+  lookAheadMs: 250,
+  handOverMs: 25,
+  windowMax: TASK_CREDIT_MAX,
+  evaluate: 'pervasive',
   undeliveredBytesMax: UNDELIVERED_RESULT_BYTES_MAX,
   undeliveredAgeMsMax: UNDELIVERED_RESULT_AGE_MS_MAX,
   aliveEveryMs: 2_000,
@@ -92,6 +99,7 @@ export class Worker {
   #state: WorkerState
   #sessions = new Map<string, Session>()
   #contexts = new Map<string, WarmContext>()
+  #preparing = new Map<string, Promise<void>>()
   #runs = new Map<string, AbortController>()
   #stop = new AbortController()
   #unhandle: (() => Promise<void>) | undefined
@@ -161,8 +169,8 @@ export class Worker {
     const cancelAlive = every(clock, aliveEveryMs, () => outbox.push(() => ({ type: 'alive' })))
     log.info({ peer: stream.peer, job: first.job, contextId: first.contextId }, 'task session opened')
     try {
-      const { job, contextId } = first
-      this.#dispatch({ kind: 'opened', session, submitter: stream.peer, job, contextId })
+      const { job, contextId, leaseSize } = first
+      this.#dispatch({ kind: 'opened', session, submitter: stream.peer, job, contextId, leaseSize })
       for (;;) {
         const message = await stream.receive(submitterMessageSchema, { deadlineMs: silenceMs, signal })
         if (message === undefined) break
@@ -182,6 +190,9 @@ export class Worker {
     switch (message.type) {
       case 'open':
         throw new HearthError('message-invalid', 'a task stream is opened once')
+      case 'lease':
+        this.#dispatch({ kind: 'lease', session, requests: message.requests })
+        break
       case 'requests':
         this.#dispatch({ kind: 'requests', session, requests: message.requests })
         break
@@ -215,7 +226,10 @@ export class Worker {
         void this.#end(effect.session, effect.reason)
         break
       case 'prepare':
-        void this.#prepare(effect.contextId)
+        this.#preparing.set(effect.contextId, this.#prepare(effect.contextId))
+        break
+      case 'discard':
+        void this.#discard(effect)
         break
       case 'run':
         void this.#run(effect.run, effect.contextId, effect.request)
@@ -279,7 +293,22 @@ export class Worker {
       log.warn({ contextId, error: messageOf(error) }, 'a context could not be made ready')
       const reason = isHearthError(error) ? error.code : 'internal'
       this.#dispatch({ kind: 'unprepared', contextId, reason, detail: messageOf(error) })
+    } finally {
+      this.#preparing.delete(contextId)
     }
+  }
+
+  /** What is still being made ready is let finish first: a download that is nearly there is not cut off. */
+  async #discard({ contextId, keepsFiles }: Extract<WorkerEffect, { kind: 'discard' }>): Promise<void> {
+    const { log, discard } = this.#components
+    await this.#preparing.get(contextId)
+    this.#contexts.delete(contextId)
+    try {
+      await discard(contextId, { keepsFiles })
+    } catch (error) {
+      log.warn({ contextId, error: messageOf(error) }, 'a context could not be discarded')
+    }
+    this.#dispatch({ kind: 'discarded', contextId })
   }
 
   async #run(run: string, contextId: string, request: TaskRequest): Promise<void> {

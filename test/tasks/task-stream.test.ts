@@ -90,7 +90,10 @@ async function startWorker(
   prepare: () => Promise<WarmContext>,
   options = WORKER_DEFAULTS,
 ): Promise<Worker> {
-  const worker = new Worker({ network, clock: systemClock, log: silentLogger, prepare }, options)
+  const worker = new Worker(
+    { network, clock: systemClock, log: silentLogger, prepare, discard: () => Promise.resolve() },
+    options,
+  )
   await worker.start()
   return worker
 }

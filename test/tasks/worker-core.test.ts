@@ -10,6 +10,10 @@ import {
 const OPTIONS = {
   sessionsMax: 3,
   requestsPerSlot: 2,
+  lookAheadMs: 250,
+  handOverMs: 25,
+  windowMax: 2048,
+  evaluate: 'pervasive' as const,
   undeliveredBytesMax: 100_000,
   undeliveredAgeMsMax: 60_000,
 }
@@ -91,7 +95,7 @@ describe('a worker', () => {
     const state = createWorker(OPTIONS)
     play(state, opened('s1', 'alice'), prepared, requests('s1', 0), done('run-1'))
     const effects = play(state, requests('s1', 0))
-    expect(effects.map((effect) => effect.kind)).toEqual(['deliver'])
+    expect(effects.map((effect) => effect.kind)).toEqual(['deliver', 'credit'])
   })
 
   test('ends a session that sends more requests than it has credit for', () => {

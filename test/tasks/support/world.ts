@@ -12,6 +12,7 @@ import type { LeaseKey, TaskResult } from '../../../src/tasks/task-messages.ts'
 import { stepWorker } from '../../../src/tasks/worker-core.ts'
 import {
   createWorker,
+  type EvaluationMode,
   type Worker,
   type WorkerEffect,
   type WorkerEvent,
@@ -33,6 +34,7 @@ export interface WorldOptions {
   poison?: ReadonlySet<number>
   bad?: ReadonlySet<number>
   coordinator?: Partial<CoordinatorOptions>
+  evaluate?: EvaluationMode
 }
 
 interface Peer {
@@ -55,6 +57,8 @@ export class World {
   readonly commitsTried: LeaseKey[] = []
   doubleCommits = 0
   executions = 0
+  prepares = 0
+  discards = 0
   finished = false
   gaveUp: string | undefined
   nowMs = 0
@@ -106,6 +110,10 @@ export class World {
     return createWorker({
       sessionsMax: 8,
       requestsPerSlot: 2,
+      lookAheadMs: 250,
+      handOverMs: 25,
+      windowMax: 2048,
+      evaluate: this.options.evaluate ?? 'pervasive',
       undeliveredBytesMax: 1 << 20,
       undeliveredAgeMsMax: 60_000,
     })
@@ -143,6 +151,9 @@ export class World {
         break
       case 'close':
         this.#dropLink(effect.peer)
+        break
+      case 'lease':
+        this.#overLink(effect.peer, (session) => ({ kind: 'lease', session, requests: effect.requests }))
         break
       case 'send':
         for (const { n, epoch } of effect.leases) this.epochs.set(n, epoch)
@@ -207,6 +218,7 @@ export class World {
         submitter: 'submitter',
         job: 'job',
         contextId: 'context',
+        leaseSize: this.options.coordinator?.leaseSize,
       })
     })
   }
@@ -255,7 +267,15 @@ export class World {
       case 'end':
         if (this.#links.get(peer.name) === effect.session) this.#dropLink(peer.name)
         break
+      case 'discard':
+        this.discards += 1
+        this.#later(
+          10,
+          ifAlive(() => this.#toWorker(peer, { kind: 'discarded', contextId: effect.contextId })),
+        )
+        break
       case 'prepare':
+        this.prepares += 1
         this.#later(
           50,
           ifAlive(() =>
