@@ -35,6 +35,12 @@ const program = new Command('hearth')
 
 command(program, 'up', 'run a peer on this machine')
   .option('--listen <multiaddr>', 'where to listen; may be repeated (default: this machine only)', gather, [])
+  .option(
+    '--announce <multiaddr>',
+    'what to tell others instead, as when a router forwards a port; may be repeated',
+    gather,
+    [],
+  )
   .option('--lan', 'listen on every network of this machine, and find peers there')
   .option('--bootstrap <multiaddr>', 'a peer of the swarm to join; may be repeated', gather, [])
   .option('--swarm <id>', 'the swarm to join (default: the bootstrap peer’s, or a new one)')
@@ -47,6 +53,7 @@ command(program, 'up', 'run a peer on this machine')
       'what is kept of a context after a lease: see docs/evaluation.md',
     ).choices(['none', 'partial', 'pervasive']),
   )
+  .addOption(new Option('--fake-timing <load/prefill/token>', 'of the engine "fake", ms').hideHelp())
   .option('--url <url>', 'with --engine openai: the server’s API, as http://127.0.0.1:8000/v1')
   .option('--model <name>', 'with --engine openai: what the server calls its model')
   .option('--declare <text>', 'with --engine openai: what you say of the model; part of its CID')

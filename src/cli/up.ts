@@ -4,7 +4,7 @@ import type { Cancel } from '../base/clock.ts'
 import { DetachedJobs } from '../node/detached-jobs.ts'
 import { Peer } from '../node/peer.ts'
 import type { EvaluationMode } from '../tasks/worker-state-core.ts'
-import type { EngineName } from '../inference/engine.ts'
+import type { EngineName, FakeTiming } from '../inference/engine.ts'
 import type { CommandContext, CommonOptions } from './command-context.ts'
 import { readEndpoint, serveEndpoint, type EndpointCommandOptions } from './endpoint.ts'
 import { EXIT } from './exit-codes.ts'
@@ -12,6 +12,7 @@ import { paint } from './terminal.ts'
 
 export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions {
   listen: string[]
+  announce: string[]
   lan?: boolean
   bootstrap: string[]
   swarm?: string
@@ -19,6 +20,7 @@ export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions 
   slots?: string
   threads?: string
   evaluate?: EvaluationMode
+  fakeTiming?: string
 }
 
 /** `hearth up`: runs a peer until it is told to stop. */
@@ -29,6 +31,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
   const peer = await Peer.createServing(context, {
     data,
     listen: listenOn(options, data.memory().port),
+    announce: options.announce,
     bootstrap: options.bootstrap,
     swarm: options.swarm,
     evaluate: options.evaluate,
@@ -37,6 +40,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
       slots: wholeNumber('--slots', options.slots),
       threads: wholeNumber('--threads', options.threads),
       endpoint,
+      fake: fakeTiming(options.fakeTiming),
     },
   })
   const jobs = new DetachedJobs(context, { data, swarm: peer.swarm, bootstrap: () => peer.addresses })
@@ -69,6 +73,18 @@ function wholeNumber(name: string, text: string | undefined): number | undefined
   const value = Number(text)
   if (Number.isInteger(value) && value > 0) return value
   throw new HearthError('usage', `${name} takes a whole number from 1, not "${text}"`)
+}
+
+/** "LOAD/PREFILL/TOKEN", each in ms. */
+function fakeTiming(text: string | undefined): FakeTiming | undefined {
+  if (text === undefined) return undefined
+  const [loadMs = Number.NaN, prefillMs = Number.NaN, tokenMs = Number.NaN, ...rest] = text
+    .split('/')
+    .map(Number)
+  if (rest.length === 0 && [loadMs, prefillMs, tokenMs].every((ms) => ms >= 0)) {
+    return { loadMs, prefillMs, tokenMs }
+  }
+  throw new HearthError('usage', `--fake-timing takes LOAD/PREFILL/TOKEN in ms, not "${text}"`)
 }
 
 function announce(peer: Peer, options: UpCommandOptions, { terminal, data }: CommandContext): void {

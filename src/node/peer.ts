@@ -12,7 +12,7 @@ import { ContextStore, type ImportOptions, type ImportResult } from '../context-
 import { DecisionLog } from '../context-sharing/decisions.ts'
 import type { AdvertBody } from '../dht/advert.ts'
 import type { EndpointOptions } from '../inference/endpoint/endpoint-options.ts'
-import type { EngineName } from '../inference/engine.ts'
+import type { EngineName, FakeTiming } from '../inference/engine.ts'
 import { EngineHost } from '../inference/engine-host.ts'
 import { WarmContexts } from '../inference/warm-contexts.ts'
 import type { EvaluationMode } from '../tasks/worker-state-core.ts'
@@ -36,6 +36,8 @@ export interface PeerComponents {
 export interface ServingPeerOptions {
   data: DataFolder
   listen: readonly string[]
+  /** Where others reach this peer, when that is not where it listens. */
+  announce?: readonly string[] | undefined
   bootstrap: readonly string[]
   /** The swarm to be in; by default the data folder's, the bootstrap peer's, or a new one. */
   swarm?: string | undefined
@@ -47,6 +49,8 @@ export interface ServingPeerOptions {
     threads?: number | undefined
     /** The OpenAI-compatible server of this machine, for the engine `openai`. */
     endpoint?: EndpointOptions | undefined
+    /** Of the engine `fake`. */
+    fake?: FakeTiming | undefined
   }
 }
 
@@ -90,7 +94,7 @@ export class Peer {
 
   /** A peer that works for others: it has a data folder, contexts and engines. */
   static async createServing(components: PeerComponents, options: ServingPeerOptions): Promise<Peer> {
-    const { data, listen, bootstrap } = options
+    const { data, listen, announce = [], bootstrap } = options
     data.create()
     const memory = data.memory()
     const swarm = await chooseSwarm(components, options.swarm, bootstrap, memory.swarm)
@@ -104,7 +108,7 @@ export class Peer {
         describe: () => describe(),
         save: (peers) => Promise.resolve(data.remember({ peers: [...peers] })),
       },
-      { swarm, listen, bootstrap, remembered: memory.peers ?? [], agentVersion: VERSION },
+      { swarm, listen, announce, bootstrap, remembered: memory.peers ?? [], agentVersion: VERSION },
     )
     const serving = createServing(components, link, data, options)
     describe = () => servingAdvert(serving)
@@ -160,7 +164,8 @@ export class Peer {
       await this.#link.start()
       closers.defer(() => this.#link.stop())
       this.#serving?.tiers.changed()
-      this.#rememberPort()
+      const { port } = this.#link
+      if (port !== undefined) this.#serving?.data.remember({ port })
     } catch (error) {
       await closers.disposeAsync()
       throw error
@@ -249,11 +254,6 @@ export class Peer {
     closers.defer(() => tiers.stop())
   }
 
-  #rememberPort(): void {
-    const port = Number(/\/tcp\/(\d+)/.exec(this.addresses[0] ?? '')?.[1])
-    if (port > 0) this.#serving?.data.remember({ port })
-  }
-
   #require(): Serving {
     if (this.#serving === undefined) throw new TypeError('a submitter has no contexts')
     return this.#serving
@@ -278,11 +278,11 @@ function createServing(
   const findHolders = (contextId: string, { signal }: { signal: AbortSignal }): Promise<string[]> =>
     link.view.holders(contextId, signal)
   const sharing = new ContextSharing({ network, store, findHolders, clock, random, log, decisions })
-  const { engine: name, slots, threads, endpoint } = engine
+  const { engine: name, slots, threads, endpoint, fake } = engine
   const warm = new WarmContexts(
     { clock, makeHost: (options) => new EngineHost({ clock, log }, options) },
     {
-      host: { ...(name === undefined ? {} : { engine: name }), slots, threads, endpoint },
+      host: { ...(name === undefined ? {} : { engine: name }), slots, threads, endpoint, fake },
     },
   )
   const preparer = new ContextPreparer({

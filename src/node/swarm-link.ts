@@ -94,6 +94,13 @@ export class SwarmLink {
     return this.#stack.addresses
   }
 
+  /** The port that it listens on; undefined when it has none, or tells others another. */
+  get port(): number | undefined {
+    if ((this.#options.announce ?? []).length > 0) return undefined
+    const port = Number(/\/tcp\/(\d+)/.exec(this.addresses[0] ?? '')?.[1])
+    return port > 0 ? port : undefined
+  }
+
   /** Protocols first, then the door: whoever connects finds all of them. */
   async start(): Promise<void> {
     const closers = new AsyncDisposableStack()
