@@ -15,4 +15,15 @@ program
     runSimCommand(options, async (output) => (await import('./commands/list.ts')).listCommand(output)),
   )
 
+program
+  .command('report <run...>')
+  .description('a page with figures about runs: their folders, or run.json files')
+  .option('-o, --output <file>', 'where the page goes', 'report.html')
+  .option('--json', 'print JSON for programs')
+  .action((runs: string[], options: { output: string; json?: boolean }) =>
+    runSimCommand(options, async (output) =>
+      (await import('./commands/report.ts')).reportCommand(runs, options, output),
+    ),
+  )
+
 await program.parseAsync()

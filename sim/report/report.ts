@@ -1,0 +1,55 @@
+import type { RunResult } from '../run-result.ts'
+import { heatMapFigure, type HeatMapAxes } from './heat-map.ts'
+import { checksSummary, htmlPage, provenance, summaryTable } from './page.ts'
+import { progressFigure, startUpFigure, tailFigure } from './progress-figures.ts'
+import type { Figure } from './render.ts'
+import { gpuFigure, makespanFigure, replicationFigure } from './summary-figures.ts'
+import { variantsOf, varyingParameters, type Variant } from './variants.ts'
+
+/** Of more variants, curves would hide one another: the page keeps to tables, bars and maps. */
+const CURVES_MAX = 7
+const BARS_MAX = 24
+/** The parameter of a scenario that says how many copies of a context are kept. */
+const COPIES_PARAMETER = 'replicas'
+/** Parameters whose meaning asks for a place: sizes of leases across, what a peer keeps from panel to panel. */
+const ACROSS = 'batch'
+const PANEL = 'mode'
+
+/** A page about some runs of one or several scenarios: the same bytes for the same runs. */
+export async function reportPage(runs: readonly RunResult[]): Promise<string> {
+  const variants = variantsOf(runs)
+  const scenarios = [...new Set(runs.map(({ scenario }) => scenario))]
+  const titles = [...new Set(runs.map(({ title }) => title))]
+  return await htmlPage({
+    title: `Simulated: ${scenarios.join(', ')}`,
+    lead: titles.join(' '),
+    figures: figuresOf(variants),
+    tables: `${summaryTable(variants)}\n${checksSummary(runs)}`,
+    foot: provenance(runs),
+  })
+}
+
+/** The figures that these variants have something to say in. */
+export function figuresOf(variants: readonly Variant[]): Figure[] {
+  const curves = variants.length <= CURVES_MAX
+  const axes = heatMapAxes(variants)
+  const figures = [
+    axes === undefined ? undefined : heatMapFigure(variants, axes),
+    replicationFigure(variants, COPIES_PARAMETER),
+    curves ? progressFigure(variants) : undefined,
+    variants.length <= BARS_MAX ? gpuFigure(variants) : undefined,
+    axes === undefined ? makespanFigure(variants) : undefined,
+    curves ? startUpFigure(variants) : undefined,
+    curves ? tailFigure(variants) : undefined,
+  ]
+  return figures.filter((figure) => figure !== undefined)
+}
+
+/** A sweep over two parameters or three is a map; one over the lease size has that across. */
+function heatMapAxes(variants: readonly Variant[]): HeatMapAxes | undefined {
+  const varying = varyingParameters(variants)
+  const panel = varying.includes(PANEL) ? PANEL : undefined
+  const [first, second] = varying.filter((name) => name !== panel)
+  if (first === undefined || second === undefined) return undefined
+  return second === ACROSS ? { x: second, y: first, panel } : { x: first, y: second, panel }
+}

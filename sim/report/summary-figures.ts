@@ -1,0 +1,192 @@
+import type { RunResult } from '../run-result.ts'
+import { meanEstimate, type Estimate } from '../statistics/intervals.ts'
+import { mean } from '../statistics/summary.ts'
+import { colorOf, hasRepetitions } from './progress-figures.ts'
+import type { Figure } from './render.ts'
+import { FIGURE_WIDTH, GPU_PARTS, PANEL_HEIGHT } from './theme.ts'
+import { byteUnit, timeUnit } from './units.ts'
+import type { Variant } from './variants.ts'
+
+const ROW_HEIGHT = 34
+/** A part of a bar with less than this share has no room for its number. */
+const LABELLED_SHARE_MIN = 0.045
+
+/** The parts of the GPU-seconds that peers were up for. */
+export function gpuFigure(variants: readonly Variant[]): Figure {
+  const rows = variants.flatMap(({ label, runs }) => {
+    const total = mean(runs.map(({ gpuS }) => gpuS.up))
+    let from = 0
+    return GPU_PARTS.map(({ part, label: words }) => {
+      const share = total === 0 ? 0 : mean(runs.map(({ gpuS }) => gpuS[part])) / total
+      const row = { variant: label, part: words, from, to: from + share, share }
+      from += share
+      return row
+    })
+  })
+  const encoding = {
+    y: {
+      field: 'variant',
+      type: 'nominal',
+      title: null,
+      sort: null,
+      axis: { domain: false, ticks: false, labelLimit: 240 },
+    },
+  } as const
+  return {
+    id: 'gpu-seconds',
+    title: 'Where the GPU-seconds went',
+    caption: `Of all seconds that GPUs were up${hasRepetitions(variants) ? ', means over the runs' : ''}. Lost work was computed and never committed.`,
+    spec: {
+      width: FIGURE_WIDTH,
+      height: { step: ROW_HEIGHT },
+      data: { values: rows },
+      encoding,
+      layer: [
+        {
+          mark: { type: 'bar', height: ROW_HEIGHT - 12 },
+          encoding: {
+            x: {
+              field: 'from',
+              type: 'quantitative',
+              title: 'share of GPU time',
+              axis: { format: '%', tickCount: 5 },
+              scale: { domain: [0, 1] },
+            },
+            x2: { field: 'to' },
+            color: {
+              field: 'part',
+              type: 'nominal',
+              title: null,
+              scale: {
+                domain: GPU_PARTS.map(({ label }) => label),
+                range: GPU_PARTS.map(({ color }) => color),
+              },
+            },
+          },
+        },
+        {
+          transform: [
+            { filter: `datum.share >= ${LABELLED_SHARE_MIN}` },
+            { calculate: '(datum.from + datum.to) / 2', as: 'center' },
+          ],
+          mark: { type: 'text', color: '#101418', fontSize: 12 },
+          encoding: {
+            x: { field: 'center', type: 'quantitative' },
+            text: { field: 'share', type: 'quantitative', format: '.0%' },
+          },
+        },
+      ],
+    },
+  }
+}
+
+/** How long each variant took: each run, and the mean with its interval. */
+export function makespanFigure(variants: readonly Variant[]): Figure {
+  const unit = timeUnit(Math.max(...variants.flatMap(({ runs }) => runs.map(({ makespanS }) => makespanS))))
+  const runs = variants.flatMap(({ label, runs }) =>
+    runs.map(({ makespanS }) => ({ variant: label, time: makespanS / unit.size })),
+  )
+  const means = variants.map(({ label, runs }) => ({
+    variant: label,
+    ...finite(meanEstimate(runs.map(({ makespanS }) => makespanS / unit.size))),
+  }))
+  const color = { ...colorOf(variants), legend: null }
+  return {
+    id: 'makespan',
+    title: 'Time to finish all the work',
+    caption: hasRepetitions(variants)
+      ? 'Small strokes are runs; the dot is their mean, the bar its 95 % interval (Student).'
+      : 'One run each; run more repetitions (--reps) for intervals.',
+    spec: {
+      width: FIGURE_WIDTH,
+      height: { step: ROW_HEIGHT },
+      encoding: {
+        y: {
+          field: 'variant',
+          type: 'nominal',
+          title: null,
+          sort: null,
+          axis: { labelLimit: 240, grid: true },
+        },
+        color,
+      },
+      layer: [
+        {
+          data: { values: runs },
+          mark: { type: 'tick', thickness: 1.5, opacity: 0.45, height: ROW_HEIGHT - 18 },
+          encoding: { x: { field: 'time', type: 'quantitative', scale: { zero: true } } },
+        },
+        {
+          data: { values: means },
+          mark: { type: 'rule', strokeWidth: 3 },
+          encoding: { x: { field: 'low', type: 'quantitative' }, x2: { field: 'high' } },
+        },
+        {
+          data: { values: means },
+          mark: { type: 'point', filled: true, size: 90, opacity: 1 },
+          encoding: {
+            x: {
+              field: 'value',
+              type: 'quantitative',
+              title: `makespan (${unit.label})`,
+              axis: { tickCount: 8 },
+            },
+          },
+        },
+      ],
+    },
+  }
+}
+
+/** What a number of copies costs in bytes and buys in availability, where it was varied. */
+export function replicationFigure(variants: readonly Variant[], parameter: string): Figure | undefined {
+  const rows = variants.flatMap(({ parameters, runs }) => {
+    const degree = parameters[parameter]
+    return typeof degree === 'number' ? [{ degree, runs }] : []
+  })
+  if (new Set(rows.map(({ degree }) => degree)).size < 2) return undefined
+  const unit = byteUnit(
+    Math.max(...rows.flatMap(({ runs }) => runs.map(({ bytes }) => bytes.fromPeers + bytes.fromOrigin))),
+  )
+  const panel = (title: string, format: string, of: (run: RunResult) => number): object => ({
+    width: FIGURE_WIDTH / 2 - 40,
+    height: PANEL_HEIGHT,
+    data: {
+      values: rows.map(({ degree, runs }) => ({ degree, ...finite(meanEstimate(runs.map(of))) })),
+    },
+    encoding: { x: { field: 'degree', type: 'ordinal', title: 'copies kept', axis: { labelAngle: 0 } } },
+    layer: [
+      { mark: { type: 'line', opacity: 0.5 }, encoding: { y: { field: 'value', type: 'quantitative' } } },
+      {
+        mark: { type: 'rule', strokeWidth: 3 },
+        encoding: { y: { field: 'low', type: 'quantitative' }, y2: { field: 'high' } },
+      },
+      {
+        mark: { type: 'point', filled: true, size: 90, opacity: 1 },
+        encoding: { y: { field: 'value', type: 'quantitative', title, axis: { format } } },
+      },
+    ],
+  })
+  const moved = panel(
+    `bytes moved (${unit.label})`,
+    '~s',
+    ({ bytes }) => (bytes.fromPeers + bytes.fromOrigin) / unit.size,
+  )
+  const absent = panel(
+    'time without a live copy',
+    '~%',
+    ({ contexts }) => 1 - mean(contexts.map(({ availability }) => availability)),
+  )
+  return {
+    id: 'replication',
+    title: 'What copies cost, and what they buy',
+    caption:
+      'Means over the runs with 95 % intervals: all bytes that were moved, and the share of time in which nobody who was up held the context.',
+    spec: { spacing: 48, hconcat: [moved, absent] } as Figure['spec'],
+  }
+}
+
+/** An interval as drawn: without one, nothing but the point. */
+function finite({ value, low, high }: Estimate): Estimate {
+  return { value, low: Number.isFinite(low) ? low : value, high: Number.isFinite(high) ? high : value }
+}
