@@ -77,6 +77,8 @@ export const CONTEXT_PATH_BYTES_MAX = 1024
 export const CONTEXT_NAME_BYTES_MAX = 255
 /** Chunks of one context: as many hashes as a manifest has room for; their bitfield is 16 KiB. */
 export const CONTEXT_CHUNKS_MAX: number = MANIFEST_BYTES_MAX / 32
+/** One answer of a model hub about a model (its list of files, in pages), bytes. */
+export const HUB_ANSWER_BYTES_MAX: number = 64 * MIB
 /** Files and folders that an import looks at, and how deep, before it says that this is not a model's folder. */
 export const IMPORT_ENTRIES_MAX: number = 16 * MANIFEST_FILES_MAX
 export const IMPORT_DEPTH_MAX = 16

@@ -1,9 +1,12 @@
 import { resolve } from 'node:path'
 import { askPeer } from '../api/control-client.ts'
 import { isHearthError } from '../base/errors.ts'
+import { requireName } from '../context-sharing/context-names.ts'
 import { ContextStore, type ContextEntry, type ImportResult } from '../context-sharing/context-store.ts'
+import { isHubName } from '../context-sharing/hub/hub-repo.ts'
 import type { ContextStatus } from '../node/peer-status.ts'
 import type { CommandContext, CommonOptions } from './command-context.ts'
+import { downloadFromHub } from './download.ts'
 import { EXIT } from './exit-codes.ts'
 import { contextLines } from './status.ts'
 import { formatBytes } from './terminal.ts'
@@ -13,29 +16,46 @@ export interface ContextAddOptions extends CommonOptions {
   dtype?: string
 }
 
-/** `hearth context add DIR`: imports a model folder, in the running peer or straight into the store. */
+/**
+ * `hearth context add DIR` and `hearth context add hf:OWNER/NAME`: imports a model folder, or what was
+ * downloaded of a hub, in the running peer or straight into the store.
+ */
 export async function contextAddCommand(
-  folder: string,
+  source: string,
   options: ContextAddOptions,
   context: CommandContext,
 ): Promise<number> {
-  const { terminal, signal } = context
-  const path = resolve(folder)
+  const { signal } = context
+  if (options.name !== undefined) requireName(options.name)
+  const model = isHubName(source) ? await downloadFromHub(source, options.dtype, context) : undefined
+  const path = resolve(model?.folder ?? source)
   const result = await inPeerOrStore(
     context,
     (access) => askPeer<ImportResult>(access, '/v0/contexts', { folder: path, ...choice(options) }, signal),
     (store) => store.import(path, { ...choice(options), signal }),
   )
-  if (terminal.isJson)
-    terminal.print(JSON.stringify({ event: 'context-added', ...result, name: options.name ?? null }))
-  else {
-    terminal.print(result.contextId)
-    terminal.note(
-      `${result.files} files, ${formatBytes(result.bytes)}${options.name === undefined ? '' : `, named "${options.name}"`}`,
-    )
-    if (result.leftOut.length > 0) terminal.note(`left out: ${result.leftOut.join(', ')}`)
-  }
+  printAdded({ ...result, leftOut: model?.leftOut ?? result.leftOut }, model?.commit, options, context)
   return EXIT.ok
+}
+
+function printAdded(
+  result: ImportResult,
+  commit: string | undefined,
+  { name }: ContextAddOptions,
+  { terminal }: CommandContext,
+): void {
+  terminal.event({
+    event: 'context-added',
+    ...result,
+    name: name ?? null,
+    ...(commit === undefined ? {} : { commit }),
+  })
+  if (terminal.isJson) return
+  terminal.print(result.contextId)
+  const named = name === undefined ? '' : `, named "${name}"`
+  const origin = commit === undefined ? '' : `, commit ${commit.slice(0, 12)}`
+  terminal.note(`${result.files} files, ${formatBytes(result.bytes)}${origin}${named}`)
+  if (result.leftOut.length > 0) terminal.note(`left out: ${result.leftOut.join(', ')}`)
 }
 
 /** `hearth context ls`: the contexts on this machine. */

@@ -26,6 +26,7 @@ const BY_CODE: Partial<Record<ErrorCode, number>> = {
   'swarm-mismatch': EXIT.config,
   'context-unknown': EXIT.unschedulable,
   'context-unavailable': EXIT.unschedulable,
+  'download-failed': EXIT.unschedulable,
   'no-peers': EXIT.unschedulable,
   'peer-unreachable': EXIT.unschedulable,
   unschedulable: EXIT.unschedulable,

@@ -103,12 +103,12 @@ command(program, 'resume', 'take work again').action((options: CommonOptions) =>
 
 const contexts = program.command('context').description('models on this machine')
 
-command(contexts, 'add <folder>', 'import a model folder; prints its CID')
+command(contexts, 'add <source>', 'import a model: a folder, or hf:OWNER/NAME[@REVISION]; prints its CID')
   .option('--name <name>', 'what to call it')
   .option('--dtype <dtype>', 'which of several models in it: fp32, fp16, q8, q4 … (default: fp32)')
-  .action((folder: string, options: ContextAddOptions) =>
+  .action((source: string, options: ContextAddOptions) =>
     runCommand(options, async (context) =>
-      (await import('./context.ts')).contextAddCommand(folder, options, context),
+      (await import('./context.ts')).contextAddCommand(source, options, context),
     ),
   )
 

@@ -1,6 +1,15 @@
 import type { JobProgress } from '../tasks/job-progress.ts'
 import type { JournalCounts } from '../tasks/journal.ts'
-import { columns, formatDuration, paint, shortPeer } from './terminal.ts'
+import { columns, formatDuration, paint, shortPeer, type Terminal } from './terminal.ts'
+
+const REDRAW_MS = 200
+const JSON_EVERY_MS = 250
+const PIPE_EVERY_MS = 5_000
+
+/** How often progress is told: a block on a terminal, a line in a pipe, or events with --json. */
+export function reportEveryMs({ isJson, isInteractive }: Terminal): number {
+  return isJson ? JSON_EVERY_MS : isInteractive ? REDRAW_MS : PIPE_EVERY_MS
+}
 
 /** A job's progress with what the journal counts, taken together. */
 export interface ProgressView {
@@ -50,7 +59,7 @@ export function progressBlock(view: ProgressView, width: number): string[] {
   const share = counts.committed / Math.max(1, counts.requests)
   const left = progress.leftMs === undefined ? '' : `, ${formatDuration(progress.leftMs)} left`
   const failed = counts.failed === 0 ? '' : paint('red', `, ${counts.failed} failed`)
-  const head = `${bar(share, Math.min(40, width - 50))} ${counts.committed}/${counts.requests}${failed}  ${Math.round(tokensPerSecond)} tokens/s${left}`
+  const head = `${progressBar(share, Math.min(40, width - 50))} ${counts.committed}/${counts.requests}${failed}  ${Math.round(tokensPerSecond)} tokens/s${left}`
   const peers = progress.peers.map((peer) => [
     `  ${shortPeer(peer.peer)}`,
     peer.phase === 'known'
@@ -64,7 +73,8 @@ export function progressBlock(view: ProgressView, width: number): string[] {
   return [head, ...columns(peers).slice(0, 12), ...waiting]
 }
 
-function bar(share: number, width: number): string {
+/** @param share in [0, 1] */
+export function progressBar(share: number, width: number): string {
   const filled = Math.round(share * Math.max(10, width))
   return paint('green', '█'.repeat(filled)) + '░'.repeat(Math.max(10, width) - filled)
 }

@@ -18,7 +18,7 @@ import type { CommandContext, CommonOptions } from './command-context.ts'
 import { EXIT } from './exit-codes.ts'
 import { readingOf, type ReadingOptions } from './reading-options.ts'
 import { requireControl } from './status.ts'
-import { progressBlock, progressEvent, progressLine, type ProgressView } from './progress.ts'
+import { progressBlock, progressEvent, progressLine, reportEveryMs, type ProgressView } from './progress.ts'
 import { formatDuration, paint, shortPeer } from './terminal.ts'
 
 export interface SubmitCommandOptions extends CommonOptions, ReadingOptions {
@@ -30,10 +30,6 @@ export interface SubmitCommandOptions extends CommonOptions, ReadingOptions {
   leaseSize?: string
   detach?: boolean
 }
-
-const REDRAW_MS = 200
-const JSON_EVERY_MS = 250
-const PIPE_EVERY_MS = 5_000
 
 /** `hearth submit FILE`: runs a job file on the swarm and writes its output file. */
 export async function submitCommand(
@@ -188,8 +184,7 @@ class ProgressPrinter {
         tokensPerSecond: (counts.completionTokens - tokensBefore) / elapsedSeconds,
       }
     }
-    const everyMs = terminal.isJson ? JSON_EVERY_MS : terminal.isInteractive ? REDRAW_MS : PIPE_EVERY_MS
-    this.#cancel = every(clock, everyMs, () => this.#print())
+    this.#cancel = every(clock, reportEveryMs(terminal), () => this.#print())
   }
 
   stop(): void {

@@ -72,7 +72,8 @@ export function selectFiles(
   given: Partial<RuntimeInfo> = {},
   wantedDtype?: string,
 ): Selection {
-  const visible = paths.filter((path) => !isHidden(path))
+  // In one order, so that the choice does not depend on who lists the files.
+  const visible = paths.filter((path) => !isHidden(path)).sort(comparePaths)
   const entry = given.entry ?? findEntry(visible, wantedDtype)
   if (!visible.includes(entry)) throw invalid(`there is no file "${entry}" in it to be its entry`)
   const format = FORMATS.find(({ isEntry }) => isEntry(entry))
@@ -199,5 +200,5 @@ function folderOf(path: string): string {
 }
 
 function invalid(what: string): HearthError {
-  return new HearthError('context-invalid', `the folder is not a context that Hearth can use: ${what}`)
+  return new HearthError('context-invalid', `this is no context that Hearth can use: ${what}`)
 }

@@ -34,6 +34,7 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   MANIFEST_BYTES_MAX: 'context-sharing/messages.test.ts',
   MANIFEST_FILES_MAX: 'context-sharing/manifest.test.ts',
   CONTEXT_CHUNKS_MAX: 'context-sharing/messages.test.ts',
+  HUB_ANSWER_BYTES_MAX: 'context-sharing/hub-download.test.ts',
   IMPORT_DEPTH_MAX: 'context-sharing/context-store.test.ts',
   CHUNKS_REQUESTED_MAX: 'context-sharing/messages.test.ts',
   FETCH_SOURCES_MAX: 'context-sharing/download-core.test.ts',

@@ -26,16 +26,6 @@ export function busyWaitMs(
   return Math.min(BUSY_WAIT_MS_MAX, FIRST_WAIT_MS * 2 ** retries) * randomBetween(random, 0.5, 1)
 }
 
-/** `Retry-After` (RFC 9110, 10.2.3): seconds or a date. undefined when it is absent or neither. */
-export function readRetryAfter(header: string | null, wallMs: number): number | undefined {
-  if (header === null) return undefined
-  const text = header.trim()
-  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1_000
-  // oxlint-disable-next-line no-restricted-globals -- reads a date, not the time
-  const ms = Date.parse(text) - wallMs
-  return Number.isNaN(ms) ? undefined : Math.max(0, ms)
-}
-
 /**
  * Refusals that say nothing about the request, but that this endpoint is not set up for it (its key, its
  * model's name) or was too slow: another peer's may be.

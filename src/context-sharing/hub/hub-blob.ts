@@ -1,0 +1,152 @@
+// One file of a hub, into the cache: goes on where a killed download was, and counts only with its hash.
+import { createHash, type Hash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { constants, open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import type { Clock } from '../../base/clock.ts'
+import { isHearthError } from '../../base/errors.ts'
+import { asDiskError, syncFolder, writeAt } from '../disk.ts'
+import type { HubClient, HubFile } from './hub-client.ts'
+import { hubFailure } from './hub-errors.ts'
+import { Patience } from './patience.ts'
+
+export interface BlobDownload {
+  clock: Clock
+  client: Pick<HubClient, 'bytes'>
+  commit: string
+  file: HubFile
+  /** Where the blob goes; until it is whole it is beside, as `PATH.incomplete`. */
+  path: string
+  /** Called with the bytes of the file that are here, in all. */
+  onBytes: (bytes: number) => void
+  /** Called before it is tried again after `ms`. */
+  onWait: (reason: string, ms: number) => void
+  signal: AbortSignal | undefined
+}
+
+/** What is here of a blob in progress, and its hash up to there. */
+interface Filling {
+  handle: FileHandle
+  hash: Hash
+  bytes: number
+  /** The most that ever was here. */
+  bytesReached: number
+}
+
+/** Bytes of a blob that are here, whole or not. */
+export async function heldBytesOf(path: string, { size }: HubFile): Promise<number> {
+  if ((await sizeOf(path)) === size) return size
+  return Math.min(size, (await sizeOf(incompletePath(path))) ?? 0)
+}
+
+/**
+ * Downloads a blob unless it is here. Throws `download-failed`, `deadline-passed`, `disk-full` or the
+ * signal's reason; what arrived stays for the next time.
+ */
+export async function downloadBlob(download: BlobDownload): Promise<void> {
+  const { path, file, onBytes } = download
+  if ((await sizeOf(path)) === file.size) return onBytes(file.size)
+  const wasBegun = (await sizeOf(incompletePath(path))) !== undefined
+  if (await fillAndPlace(download)) return
+  // Bytes of an earlier run, or of another program, may have been wrong: once more from the beginning.
+  if (wasBegun && (await fillAndPlace(download))) return
+  throw hubFailure(
+    `${file.path} arrived damaged: its bytes do not have the hash that the hub says; try again, and check any proxy between`,
+    { reason: 'corrupt' },
+  )
+}
+
+/** Whether the file is whole and in its place now; when its hash is wrong, nothing of it is kept. */
+async function fillAndPlace(download: BlobDownload): Promise<boolean> {
+  const { path, file, signal } = download
+  const incomplete = incompletePath(path)
+  const handle = await open(incomplete, constants.O_RDWR | constants.O_CREAT, 0o644)
+  try {
+    const filling: Filling = { handle, hash: hashOf(file), bytes: 0, bytesReached: 0 }
+    await takeOver(incomplete, filling, file, signal)
+    await fill(filling, download)
+    if (filling.hash.digest('hex') !== file.hash) {
+      await rm(incomplete)
+      return false
+    }
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+  await rename(incomplete, path)
+  await syncFolder(dirname(path))
+  return true
+}
+
+/** Reads what an earlier run left, so that it is part of the hash; what cannot be its beginning is dropped. */
+async function takeOver(
+  path: string,
+  filling: Filling,
+  file: HubFile,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { size } = await filling.handle.stat()
+  if (size > file.size) return await restart(filling, file)
+  for await (const bytes of createReadStream(path, { signal })) count(filling, bytes as Uint8Array)
+}
+
+async function restart(filling: Filling, file: HubFile): Promise<void> {
+  await filling.handle.truncate(0)
+  filling.hash = hashOf(file)
+  filling.bytes = 0
+}
+
+function count(filling: Filling, bytes: Uint8Array): void {
+  filling.hash.update(bytes)
+  filling.bytes += bytes.byteLength
+}
+
+/** Asks until all bytes are here. */
+async function fill(filling: Filling, download: BlobDownload): Promise<void> {
+  const { clock, client, commit, file, path, onBytes, onWait, signal } = download
+  const patience = new Patience(clock, onWait, signal)
+  onBytes(filling.bytes)
+  while (filling.bytes < file.size) {
+    try {
+      for await (const bytes of client.bytes(commit, file, filling.bytes, signal)) {
+        await append(filling, bytes, path)
+        onBytes(filling.bytes)
+        if (filling.bytes <= filling.bytesReached) continue
+        filling.bytesReached = filling.bytes
+        patience.renew()
+      }
+      if (filling.bytes < file.size) throw hubFailure(`${file.path} ended early`, { reason: 'unreachable' })
+    } catch (error) {
+      // A hub that sends whole files only: what is here cannot be gone on with.
+      if (isNoRange(error) && filling.bytes > 0) await restart(filling, file)
+      else await patience.waitAfter(error)
+    }
+  }
+}
+
+async function append(filling: Filling, bytes: Uint8Array, path: string): Promise<void> {
+  try {
+    await writeAt(filling.handle, filling.bytes, bytes)
+  } catch (error) {
+    throw asDiskError(error, path)
+  }
+  count(filling, bytes)
+}
+
+/** Large files are named by their sha256, small ones by git's hash of a blob. */
+function hashOf({ hash, size }: HubFile): Hash {
+  return hash.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
+}
+
+function isNoRange(error: unknown): boolean {
+  return isHearthError(error, 'download-failed') && error.data['reason'] === 'no-range'
+}
+
+function incompletePath(path: string): string {
+  return `${path}.incomplete`
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  const stats = await stat(path).catch(() => undefined)
+  return stats?.size
+}

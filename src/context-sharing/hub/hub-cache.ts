@@ -1,0 +1,101 @@
+// Hugging Face's cache on this machine, which other tools use too
+// (https://huggingface.co/docs/hub/local-cache): blobs by hash, and for each commit a folder of links.
+import { copyFile, mkdir, readFile, rm, stat, symlink } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
+import { HearthError, messageOf } from '../../base/errors.ts'
+import { lockForThisProcess } from '../../base/process-lock.ts'
+import { replaceFile } from '../disk.ts'
+import { isCommit, type HubRepo } from './hub-repo.ts'
+
+export class HubCache {
+  readonly path: string
+  readonly #name: string
+  readonly #repoPath: string
+
+  constructor(path: string, { name }: HubRepo) {
+    this.path = path
+    this.#name = name
+    this.#repoPath = join(path, this.#folderName)
+  }
+
+  get #folderName(): string {
+    return ['models', ...this.#name.split('/')].join('--')
+  }
+
+  /** Makes its folders, and takes the model for this process. Throws `data-in-use`, or `config-invalid` for a cache that cannot be written. */
+  async lock(): Promise<() => void> {
+    await this.#makeFolders()
+    return lockForThisProcess(
+      join(this.path, '.locks', this.#folderName, 'hearth.lock'),
+      `another hearth downloads ${this.#name} now: wait for it`,
+    )
+  }
+
+  async #makeFolders(): Promise<void> {
+    try {
+      await mkdir(join(this.#repoPath, 'blobs'), { recursive: true })
+    } catch (cause) {
+      throw new HearthError(
+        'config-invalid',
+        `the cache ${this.path} cannot be written (${messageOf(cause)}): set HF_HOME or HF_HUB_CACHE to a folder that can`,
+        { cause },
+      )
+    }
+  }
+
+  blobPath(hash: string): string {
+    return join(this.#repoPath, 'blobs', hash)
+  }
+
+  snapshotPath(commit: string): string {
+    return join(this.#repoPath, 'snapshots', commit)
+  }
+
+  async setCommit(revision: string, commit: string): Promise<void> {
+    if (isCommit(revision)) return
+    const path = this.#refPath(revision)
+    await mkdir(dirname(path), { recursive: true })
+    await replaceFile(path, `${path}.incomplete`, new TextEncoder().encode(commit))
+  }
+
+  /** Puts a blob into a snapshot under its path: a link, or a copy where there are no links. */
+  async place(commit: string, path: string, hash: string): Promise<void> {
+    const place = join(this.snapshotPath(commit), path)
+    const blob = this.blobPath(hash)
+    await mkdir(dirname(place), { recursive: true })
+    await rm(place, { force: true })
+    try {
+      await symlink(relative(dirname(place), blob), place)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error
+      await copyFile(blob, place)
+    }
+  }
+
+  /** The commit that a revision stood for, when a snapshot of it is here. Throws `download-failed` when none is. */
+  async commitOffline(revision: string): Promise<string> {
+    const commit = await this.#commitOf(revision)
+    if (commit !== undefined && (await isFolder(this.snapshotPath(commit)))) return commit
+    throw new HearthError(
+      'download-failed',
+      `${this.#name}@${revision} is not in the cache ${this.path}, and HF_HUB_OFFLINE is set: unset it to download`,
+      { data: { reason: 'offline' } },
+    )
+  }
+
+  /** The commit that a revision stood for when it was last downloaded; undefined when it never was. */
+  async #commitOf(revision: string): Promise<string | undefined> {
+    if (isCommit(revision)) return revision
+    const text = await readFile(this.#refPath(revision), 'utf8').catch(() => undefined)
+    return text !== undefined && isCommit(text.trim()) ? text.trim() : undefined
+  }
+
+  #refPath(revision: string): string {
+    return join(this.#repoPath, 'refs', revision)
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  const stats = await stat(path).catch(() => undefined)
+  return stats?.isDirectory() === true
+}

@@ -1,0 +1,83 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { HearthProcess } from '../../src/cli/child-process.ts'
+import { HubServer, sendPart } from '../support/hub-server.ts'
+import { FACTS, TestSwarm } from './support/swarm.ts'
+
+const PATHS = [
+  'config.json',
+  'generation_config.json',
+  'onnx/model.onnx',
+  'tokenizer.json',
+  'tokenizer_config.json',
+]
+const MODEL = 'onnx/model.onnx'
+
+let swarm: TestSwarm
+let hub: HubServer
+let adding: HearthProcess[]
+
+beforeEach(async () => {
+  swarm = await TestSwarm.create()
+  adding = []
+  const files = PATHS.map((path) => [path, readFileSync(join(FACTS, path))] as const)
+  hub = await new HubServer({ name: 'hearth/facts', files: Object.fromEntries(files) }).start()
+})
+afterEach(async () => {
+  for (const child of adding) child.kill('SIGKILL')
+  await Promise.all(adding.map((child) => child.exited))
+  await hub.stop()
+  await swarm.dispose()
+})
+
+function add(...parameters: string[]): HearthProcess {
+  const base = ['context', 'add', 'hf:hearth/facts', '--data', swarm.path('a')]
+  const child = new HearthProcess([...base, ...parameters], {
+    ...process.env,
+    HF_ENDPOINT: hub.url,
+    HF_HOME: swarm.path('huggingface'),
+  })
+  adding.push(child)
+  return child
+}
+
+describe('hearth context add hf:…', () => {
+  test('killed in the middle of a file, the same command goes on from there, and the context runs', async () => {
+    const half = Math.floor(hub.bytesOf(MODEL).byteLength / 2)
+    hub.failing(/^\/onnx\/model\.onnx$/, sendPart(hub.bytesOf(MODEL), half, 'silence'))
+    const killed = add('--name', 'facts')
+    await killed.event('download', 30_000, ({ bytes }) => Number(bytes) >= half)
+    killed.kill('SIGKILL')
+    await killed.exited
+
+    const peer = await swarm.up('a')
+    const again = add('--name', 'facts')
+    const added = await again.event('context-added', 30_000)
+    expect(hub.callsTo(/^\/onnx\/model\.onnx$/).map(({ range }) => range?.split('-')[0])).toEqual([
+      undefined,
+      `bytes=${half}`,
+    ])
+    expect(added['contextId']).toBe(await swarm.importFacts('b'))
+    expect((await peer.status()).contexts).toMatchObject([
+      { contextId: added['contextId'], names: ['facts'] },
+    ])
+    const submit = swarm.submit(await swarm.claims(5), swarm.path('out.jsonl'))
+    expect(await submit.event('job-summary', 60_000)).toMatchObject({ committed: 5, failed: 0 })
+  })
+
+  test('Ctrl-C ends it with status 130, and a model that is not there with status 6', async () => {
+    hub.failing(/^\/onnx\/model\.onnx$/, sendPart(hub.bytesOf(MODEL), 1_000, 'silence'))
+    const running = add()
+    await running.event('download', 30_000, ({ bytes }) => Number(bytes) >= 1_000)
+    running.kill('SIGINT')
+    expect(await running.exited).toBe(130)
+    hub.options.name = 'hearth/other'
+    const refused = add()
+    expect(await refused.event('error', 30_000)).toMatchObject({
+      code: 'download-failed',
+      data: { reason: 'denied', statusCode: 401 },
+    })
+    expect(await refused.exited).toBe(6)
+  })
+})
