@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { COORDINATOR_DEFAULTS } from '../../src/tasks/coordinator-state-core.ts'
 import { World, type WorldOptions } from './support/world.ts'
 
 const HOUR_MS = 3_600_000
@@ -13,6 +14,8 @@ const worlds: fc.Arbitrary<WorldOptions> = fc.record({
   breaksPerSecond: fc.constantFrom(0, 1, 3),
   submitterKillsPerSecond: fc.constantFrom(0, 0.2, 0.5),
   duplicateShare: fc.constantFrom(0, 0.3),
+  lateShare: fc.constantFrom(0, 0.02, 0.2),
+  leapsPerSecond: fc.constantFrom(0, 0.1),
 })
 
 describe('exactly once, whatever the order of events', () => {
@@ -28,8 +31,9 @@ describe('exactly once, whatever the order of events', () => {
         expect(world.doubleCommits).toBe(0)
         expect([...world.results.keys()].sort((a, b) => a - b)).toEqual([...Array(options.requests).keys()])
         for (const [n, { key }] of world.results) expect(world.epochs.get(n)).toBe(key.epoch)
+        expect(world.stuckMs).toBeLessThanOrEqual(3 * COORDINATOR_DEFAULTS.silenceMs)
       }),
-      { numRuns: 400 },
+      { numRuns: 10_000 },
     )
   })
 
@@ -59,6 +63,7 @@ describe('exactly once, whatever the order of events', () => {
           breaksPerSecond: 0,
           submitterKillsPerSecond: 0,
           poison: new Set([poisoned]),
+          coordinator: { giveUpMs: HOUR_MS },
         })
         world.run(HOUR_MS)
         expect(world.finished).toBe(true)

@@ -30,6 +30,10 @@ export interface WorldOptions {
   breaksPerSecond: number
   /** Chance that a message of a live stream arrives twice. */
   duplicateShare: number
+  /** Chance that a message is late, by up to 3 s; those after it overtake it. Default 0. */
+  lateShare?: number
+  /** Chance per virtual second that the submitter's clock leaps by up to a minute, as after a suspend. Default 0. */
+  leapsPerSecond?: number
   /** Requests that make every peer fail, and requests that are an error of their own. */
   poison?: ReadonlySet<number>
   bad?: ReadonlySet<number>
@@ -62,6 +66,11 @@ export class World {
   finished = false
   gaveUp: string | undefined
   nowMs = 0
+  /** The longest that a request was leased to nobody who lived, ms. */
+  stuckMs = 0
+  #leapMs = 0
+  /** Since when each leased request has nobody who lives. */
+  #deserted = new Map<number, number>()
   #queue: { atMs: number; order: number; run: () => void }[] = []
   #order = 0
   #peers: Peer[] = []
@@ -77,6 +86,7 @@ export class World {
     this.#startSubmitter()
     this.#every(100, () => this.#toCoordinator({ kind: 'tick' }))
     this.#every(250, () => this.#misfortune())
+    this.#every(100, () => this.#lookForStuck())
     this.#every(1000, () => {
       for (const peer of this.#peers) if (peer.alive) this.#toWorker(peer, { kind: 'tick' })
     })
@@ -132,7 +142,8 @@ export class World {
 
   #toCoordinator(event: CoordinatorEvent, incarnation = this.#incarnation): void {
     if (incarnation !== this.#incarnation || this.finished) return
-    for (const effect of step(this.#coordinator, event, this.nowMs, this.random)) this.#perform(effect)
+    const nowMs = this.nowMs + this.#leapMs
+    for (const effect of step(this.#coordinator, event, nowMs, this.random)) this.#perform(effect)
   }
 
   #perform(effect: CoordinatorEffect): void {
@@ -228,7 +239,7 @@ export class World {
     if (session === undefined) return
     const peer = this.#peer(name)
     const { incarnation } = peer
-    this.#later(2, () => {
+    this.#later(2 + this.#lateMs(), () => {
       if (peer.alive && peer.incarnation === incarnation && this.#links.get(name) === session) {
         this.#toWorker(peer, event(session))
       }
@@ -320,7 +331,7 @@ export class World {
     const incarnation = this.#incarnation
     const times = mayRepeat && this.random.next() < this.options.duplicateShare ? 2 : 1
     for (let time = 0; time < times; time += 1) {
-      this.#later(2 + this.random.next() * 3, () => {
+      this.#later(2 + this.random.next() * 3 + this.#lateMs(), () => {
         if (this.#links.get(peer.name) === session) this.#toCoordinator(event, incarnation)
       })
     }
@@ -337,12 +348,31 @@ export class World {
   }
 
   #misfortune(): void {
-    const { killsPerSecond, submitterKillsPerSecond, breaksPerSecond } = this.options
+    const { killsPerSecond, submitterKillsPerSecond, breaksPerSecond, leapsPerSecond = 0 } = this.options
     const victim = this.#peers[Math.floor(this.random.next() * this.#peers.length)]
     if (victim !== undefined && this.random.next() < killsPerSecond / 4) this.#kill(victim)
     const cut = this.#peers[Math.floor(this.random.next() * this.#peers.length)]
     if (cut !== undefined && this.random.next() < breaksPerSecond / 4) this.#dropLink(cut.name)
     if (this.random.next() < submitterKillsPerSecond / 4) this.#killSubmitter()
+    if (this.random.next() < leapsPerSecond / 4) this.#leapMs += this.random.next() * 60_000
+  }
+
+  #lateMs(): number {
+    const { lateShare = 0 } = this.options
+    return lateShare > 0 && this.random.next() < lateShare ? this.random.next() * 3_000 : 0
+  }
+
+  /** Whom a request is leased to must be alive, or be found out. */
+  #lookForStuck(): void {
+    for (const [n, { peers, isCommitting }] of this.#coordinator.leases) {
+      const isHeld = isCommitting || [...peers].some((peer) => this.#links.has(peer))
+      if (isHeld) this.#deserted.delete(n)
+      else if (!this.#deserted.has(n)) this.#deserted.set(n, this.nowMs)
+    }
+    for (const [n, sinceMs] of this.#deserted) {
+      if (!this.#coordinator.leases.has(n)) this.#deserted.delete(n)
+      else this.stuckMs = Math.max(this.stuckMs, this.nowMs - sinceMs)
+    }
   }
 
   #kill(peer: Peer): void {
