@@ -37,6 +37,11 @@ export const FOREIGN_PEERS_REMEMBERED_MAX = 256
 /** Streams of one protocol that one remote peer may have open to us. */
 export const STREAMS_PER_PROTOCOL_AND_PEER_MAX = 4
 
+/** Direct lanes: offers that wait for their socket, sockets open to us, and peers remembered for having none. */
+export const DIRECT_OFFERS_MAX = 64
+export const DIRECT_SOCKETS_MAX = 64
+export const DIRECT_REFUSALS_REMEMBERED_MAX = 256
+
 /** A signed advert, bytes, and the contexts in it. */
 export const ADVERT_BYTES_MAX: number = 16 * KIB
 export const ADVERT_CONTEXTS_MAX = 64
@@ -101,6 +106,8 @@ export const CHUNK_RANGES_MAX = 256
 export const PEERS_TOLD_MAX = 8
 /** Chunks read from disk and being sent at once, over all peers, and sessions served at once. */
 export const UPLOADS_ACTIVE_MAX = 8
+/** Buffers kept for that between chunks: for each, one that is sent and one that is read. */
+export const UPLOAD_BUFFERS_SPARE_MAX: number = 2 * UPLOADS_ACTIVE_MAX
 export const UPLOAD_SESSIONS_MAX = 64
 /** Peers banned for bad chunks that are remembered; the oldest goes first. */
 export const CHUNK_BANS_MAX = 1024

@@ -1,5 +1,5 @@
-import type { Stream } from '@libp2p/interface'
 import type { ZodType } from 'zod'
+import type { ByteStream } from './byte-stream.ts'
 import type { Clock } from './clock.ts'
 import { withDeadline } from './deadline.ts'
 import { HearthError, isHearthError } from './errors.ts'
@@ -15,13 +15,19 @@ export interface WaitOptions {
   signal?: AbortSignal | undefined
 }
 
+/** A buffer that raw bytes are received into. */
+interface Filling {
+  target: Uint8Array
+  filled: number
+}
+
 export interface MessageStreamComponents {
   clock: Clock
 }
 
 /**
- * The one way that Hearth reads and writes a libp2p stream: messages of a schema, and bulk bytes
- * beside them, with back-pressure both ways and a deadline on every wait.
+ * The one way that Hearth reads and writes a stream, libp2p's or a direct lane's: messages of a schema, and
+ * bulk bytes beside them, with back-pressure both ways and a deadline on every wait.
  *
  * It exists because the stream of libp2p 3 loses data silently when used as documented
  * (docs/decisions/0003-one-stream-adapter.md); test/base/message-stream.test.ts has a case for each trap:
@@ -34,9 +40,12 @@ export interface MessageStreamComponents {
 export class MessageStream {
   /** The remote peer's id, as text. */
   readonly peer: string
-  readonly #stream: Stream
+  readonly #stream: ByteStream
   readonly #clock: Clock
   readonly #queue = new ReadQueue()
+  /** Where bytes go that a reader waits for. */
+  #filling: Filling | undefined
+  #bytesReceived = 0
   #remoteEnded = false
   #closedBy: Error | undefined
   #wakeReader: (() => void) | undefined
@@ -46,7 +55,7 @@ export class MessageStream {
   #writesUnderWay = 0
   #closeListeners: ((error: Error | undefined) => void)[] = []
 
-  constructor(components: MessageStreamComponents, stream: Stream, peer: string) {
+  constructor(components: MessageStreamComponents, stream: ByteStream, peer: string) {
     this.peer = peer
     this.#clock = components.clock
     this.#stream = stream
@@ -77,9 +86,15 @@ export class MessageStream {
     await this.#write([encodeMessage(message)], options)
   }
 
-  /** Sends raw bytes beside the messages, in slices that nothing comes between; a message before them must announce their length. */
+  /**
+   * Sends raw bytes beside the messages, in slices that nothing comes between; a message before them must
+   * announce their length. Once it resolves the caller may overwrite them.
+   */
   async sendBytes(bytes: Uint8Array, options: WaitOptions): Promise<void> {
+    if (this.#stream.lendsBytes !== true) return await this.#write(slicesOf(bytes.slice()), options)
     await this.#write(slicesOf(bytes), options)
+    if (this.#stream.writeBufferLength === 0) return
+    await this.#within(options, 'the bytes to leave', (signal) => untilRoom(this.#stream, signal, 0))
   }
 
   /**
@@ -98,9 +113,41 @@ export class MessageStream {
   async receiveBytes(length: number, options: WaitOptions): Promise<Uint8Array> {
     return await this.#read(async () => {
       if (this.#queue.byteLength < length) {
-        await this.#within(options, 'the bytes announced', (signal) => this.#untilQueued(length, signal))
+        await this.#within(options, 'the bytes announced', (signal) =>
+          this.#untilHere(() => length - this.#queue.byteLength, signal),
+        )
       }
       return this.#take(length)
+    }, options)
+  }
+
+  /**
+   * Fills `target` with raw bytes, each copied once. The deadline is for every slice anew, and `onSlice`
+   * is told of each: a sign of life. Throws as `receiveBytes` does.
+   */
+  async receiveInto(
+    target: Uint8Array,
+    options: WaitOptions,
+    onSlice: (bytes: number) => void,
+  ): Promise<void> {
+    await this.#read(async () => {
+      const filling = { target, filled: 0 }
+      this.#filling = filling
+      try {
+        this.#fillFromQueue(filling)
+        for (let told = 0; told < target.byteLength;) {
+          const end = Math.min(told + BULK_SLICE_BYTES, target.byteLength)
+          if (filling.filled < end) {
+            await this.#within(options, 'the bytes announced', (signal) =>
+              this.#untilHere(() => end - filling.filled, signal),
+            )
+          }
+          onSlice(end - told)
+          told = end
+        }
+      } finally {
+        this.#filling = undefined
+      }
     }, options)
   }
 
@@ -207,18 +254,18 @@ export class MessageStream {
     })
   }
 
-  async #untilQueued(length: number, signal: AbortSignal): Promise<void> {
-    while (this.#queue.byteLength < length) {
+  async #untilHere(bytesMissing: () => number, signal: AbortSignal): Promise<void> {
+    while (bytesMissing() > 0) {
       if (await this.#moreBytes(signal)) continue
-      throw this.#closedError(`it ended ${length - this.#queue.byteLength} bytes early`)
+      throw this.#closedError(`it ended ${bytesMissing()} bytes early`)
     }
   }
 
-  /** Waits until the queue has grown: true, or false when nothing more can come. */
+  /** Waits until more bytes have come: true, or false when nothing more can come. */
   async #moreBytes(signal: AbortSignal): Promise<boolean> {
-    const before = this.#queue.byteLength
+    const before = this.#bytesReceived
     this.#letSenderGoOn(true)
-    while (this.#queue.byteLength === before) {
+    while (this.#bytesReceived === before) {
       if (this.#nothingMore()) return false
       signal.throwIfAborted()
       await this.#untilWoken(signal)
@@ -243,9 +290,30 @@ export class MessageStream {
   }
 
   #onBytes(data: Uint8Array | Iterable<Uint8Array>): void {
-    for (const bytes of data instanceof Uint8Array ? [data] : data) this.#queue.push(bytes)
+    for (const bytes of data instanceof Uint8Array ? [data] : data) this.#keep(bytes)
     this.#holdSenderBack()
     this.#wakeReader?.()
+  }
+
+  /** Straight to where they are wanted, if they are, and into the queue. */
+  #keep(bytes: Uint8Array): void {
+    this.#bytesReceived += bytes.byteLength
+    const filling = this.#filling
+    let rest = bytes
+    if (filling !== undefined && this.#queue.byteLength === 0) {
+      const piece = bytes.subarray(0, filling.target.byteLength - filling.filled)
+      filling.target.set(piece, filling.filled)
+      filling.filled += piece.byteLength
+      rest = bytes.subarray(piece.byteLength)
+    }
+    if (rest.byteLength > 0) this.#queue.push(this.#stream.lendsBytes === true ? Uint8Array.from(rest) : rest)
+  }
+
+  #fillFromQueue(filling: Filling): void {
+    const { target } = filling
+    filling.filled = Math.min(this.#queue.byteLength, target.byteLength)
+    this.#queue.takeInto(target.subarray(0, filling.filled))
+    this.#letSenderGoOn()
   }
 
   #holdSenderBack(): void {
@@ -317,6 +385,6 @@ function* slicesOf(bytes: Uint8Array): Iterable<Uint8Array> {
 }
 
 /** Why a stream that was over before it was wrapped ended; undefined for a clean end. */
-function endingOf(stream: Stream): Error | undefined {
+function endingOf(stream: ByteStream): Error | undefined {
   return stream.status === 'closed' ? undefined : new Error(`the stream was ${stream.status}`)
 }

@@ -37,19 +37,31 @@ export class ReadQueue {
     return taken
   }
 
+  /** Fills `target` from the front, and removes what it took. `target` must not be longer than the queue. */
+  takeInto(target: Uint8Array): void {
+    const length = target.byteLength
+    if (length > this.#byteLength) throw new RangeError(`${length} bytes asked of ${this.#byteLength}`)
+    this.#copyInto(target)
+    this.#drop(length)
+  }
+
   #copy(length: number): Uint8Array {
     const first = this.#parts[this.#head]
     if (first?.byteLength === length) return first
     const copy = new Uint8Array(length)
+    this.#copyInto(copy)
+    return copy
+  }
+
+  #copyInto(target: Uint8Array): void {
     let filled = 0
-    for (let index = this.#head; filled < length; index += 1) {
+    for (let index = this.#head; filled < target.byteLength; index += 1) {
       const part = this.#parts[index]
       if (part === undefined) break
-      const piece = part.subarray(0, length - filled)
-      copy.set(piece, filled)
+      const piece = part.subarray(0, target.byteLength - filled)
+      target.set(piece, filled)
       filled += piece.byteLength
     }
-    return copy
   }
 
   #drop(length: number): void {

@@ -1,24 +1,24 @@
-import type { Stream } from '@libp2p/interface'
+import type { ByteStream } from './byte-stream.ts'
 import { HearthError } from './errors.ts'
 import { STREAM_UNSENT_BYTES_HIGH } from './limits.ts'
 
 /** Whether nothing can be sent or received any more. */
-export function isOver(stream: Stream): boolean {
+export function isOver(stream: ByteStream): boolean {
   return stream.status === 'closed' || stream.status === 'aborted' || stream.status === 'reset'
 }
 
 /** Whether another write would go out soon instead of piling up. */
-export function hasRoom(stream: Stream): boolean {
-  return !stream.writableNeedsDrain && stream.writeBufferLength <= STREAM_UNSENT_BYTES_HIGH
+export function hasRoom(stream: ByteStream, unsentBytesHigh: number = STREAM_UNSENT_BYTES_HIGH): boolean {
+  return !stream.writableNeedsDrain && stream.writeBufferLength <= unsentBytesHigh
 }
 
 /**
- * Resolves when `stream` has room. One `drain` event is not room: libp2p dispatches it for every window
+ * Resolves when `stream` has room: at most `unsentBytesHigh` bytes wait in it. One `drain` event is not room: libp2p dispatches it for every window
  * update, however small, so a writer that goes on at each would queue a whole write for every few bytes
  * that leave. And `onDrain()` is no wait at all after its first time.
  * Throws `stream-closed` when the stream ends first, or the signal's reason.
  */
-export function untilRoom(stream: Stream, signal: AbortSignal): Promise<void> {
+export function untilRoom(stream: ByteStream, signal: AbortSignal, unsentBytesHigh?: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = (finish: () => void): void => {
       stream.removeEventListener('drain', look)
@@ -30,7 +30,7 @@ export function untilRoom(stream: Stream, signal: AbortSignal): Promise<void> {
     // libp2p sends what is queued in a microtask after `drain`; this one comes after that.
     const look = (): void => {
       queueMicrotask(() => {
-        if (hasRoom(stream)) settle(resolve)
+        if (hasRoom(stream, unsentBytesHigh)) settle(resolve)
       })
     }
     const onClose = (): void =>

@@ -92,17 +92,20 @@ export class BlobStore {
     return true
   }
 
-  /** The bytes of a chunk that is held, as they are on disk; undefined when they are not there any more. */
-  async read(file: ContextFile, indexInFile: number): Promise<Uint8Array | undefined> {
+  /**
+   * The bytes of a chunk that is held, as they are on disk, at the start of `buffer` when one is given;
+   * undefined when they are not there any more.
+   */
+  async read(file: ContextFile, indexInFile: number, buffer?: Uint8Array): Promise<Uint8Array | undefined> {
     if (!this.isComplete(file)) {
       const partial = await this.partial(file)
-      return partial.held.has(indexInFile) ? await partial.read(indexInFile) : undefined
+      return partial.held.has(indexInFile) ? await partial.read(indexInFile, buffer) : undefined
     }
     const { offset, length } = fileChunks(file).chunk(indexInFile)
     const blob = await openIfThere(this.#components.paths.blob(file))
     if (blob === undefined) return undefined
     try {
-      return await readAt(blob, offset, length)
+      return await readAt(blob, offset, length, buffer)
     } finally {
       await blob.close()
     }

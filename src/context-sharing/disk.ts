@@ -62,9 +62,14 @@ export async function sha256OfFile(path: string, signal?: AbortSignal): Promise<
   }
 }
 
-/** `length` bytes at `offset`; fewer when the file ends before. */
-export async function readAt(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length)
+/** `length` bytes at `offset`, fewer when the file ends before: at the start of `buffer`, or in a new one. */
+export async function readAt(
+  file: FileHandle,
+  offset: number,
+  length: number,
+  buffer: Uint8Array = new Uint8Array(length),
+): Promise<Uint8Array> {
+  const bytes = buffer.subarray(0, length)
   let filled = 0
   while (filled < length) {
     const { bytesRead } = await file.read(bytes, filled, length - filled, offset + filled)

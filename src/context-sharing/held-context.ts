@@ -20,6 +20,8 @@ export class HeldContext {
   /** Told of a file that was found damaged on disk. */
   onDamage: (file: ContextFile) => void = () => {}
   #heldBytes = 0
+  /** Chunks that were hashed when they were read from disk. */
+  readonly #sound: Bitfield
   readonly #blobs: BlobStore
   #listeners = new Set<(chunk: number) => void>()
   #stops: (() => void)[] = []
@@ -31,6 +33,7 @@ export class HeldContext {
     this.manifestBytes = manifestBytes
     this.map = new ChunkMap(manifest)
     this.held = new Bitfield(this.map.count)
+    this.#sound = new Bitfield(this.map.count)
     this.bytesTotal = bytesOf(manifest)
   }
 
@@ -101,18 +104,30 @@ export class HeldContext {
   }
 
   /**
-   * A held chunk's bytes, checked; undefined when it is not held, or the disk does not have it right any
-   * more (looked at twice, since the fault may be in memory). Then the store hears of the damage.
+   * A held chunk's bytes, at the start of `buffer` when one is given. Hashed the first time that they are
+   * read, since the disk may have lost them: whoever fetches hashes them every time. Undefined when the chunk
+   * is not held, or the disk does not have it right any more (looked at twice, since the fault may be in
+   * memory). Then the store hears of the damage.
    */
-  async read(index: number): Promise<Uint8Array | undefined> {
+  async read(index: number, buffer?: Uint8Array): Promise<Uint8Array | undefined> {
     if (!this.held.has(index)) return undefined
     const { file, chunk } = this.#locate(index)
     for (let times = 0; times < 2; times += 1) {
-      const bytes = await this.#blobs.read(file, chunk.indexInFile)
-      if (bytes !== undefined && bytesEqual(await sha256(bytes), chunk.sha256)) return bytes
+      const bytes = await this.#blobs.read(file, chunk.indexInFile, buffer)
+      if (bytes === undefined) continue
+      if (this.#sound.has(index) && bytes.byteLength === chunk.length) return bytes
+      if (!bytesEqual(await sha256(bytes), chunk.sha256)) continue
+      this.#sound.add(index)
+      return bytes
     }
     if (this.held.has(index)) this.onDamage(file)
     return undefined
+  }
+
+  /** Whether the disk has a held chunk right, however often it was read before. */
+  async check(index: number): Promise<boolean> {
+    this.#sound.delete(index)
+    return (await this.read(index)) !== undefined
   }
 
   /** Completes every file. Throws `context-invalid`, `disk-full`. */

@@ -101,12 +101,12 @@ export class PartialFile {
     return await writing.finally(() => this.#writing.delete(indexInFile))
   }
 
-  /** The bytes of a held chunk, as they are on disk; the caller checks their hash. */
-  async read(indexInFile: number): Promise<Uint8Array> {
+  /** The bytes of a held chunk, as they are on disk, in `buffer` if there is one; the caller checks their hash. */
+  async read(indexInFile: number, buffer?: Uint8Array): Promise<Uint8Array> {
     const { offset, length } = this.#map.chunk(indexInFile)
     const file = await this.#openForReading()
     try {
-      return await readAt(file, offset, length)
+      return await readAt(file, offset, length, buffer)
     } finally {
       await file.close()
     }

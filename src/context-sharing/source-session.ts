@@ -1,6 +1,6 @@
 import { type Clock, every } from '../base/clock.ts'
 import { HearthError } from '../base/errors.ts'
-import { BULK_SLICE_BYTES, CHUNKS_REQUESTED_MAX } from '../base/limits.ts'
+import { CHUNKS_REQUESTED_MAX, CHUNK_BYTES } from '../base/limits.ts'
 import type { MessageStream } from '../base/message-stream.ts'
 import type { Network } from '../base/network.ts'
 import { Bitfield, chunksOf } from './bitfield.ts'
@@ -83,7 +83,10 @@ function notOpened(peer: string, answer: HolderMessage | undefined): HearthError
 export interface SourceEvents {
   has: (chunks: number[]) => void
   bytes: (bytes: number) => void
-  /** Checks and stores a chunk; the session reads one more chunk meanwhile, and no further. */
+  /**
+   * Checks and stores a chunk; the session reads one more chunk meanwhile, and no further. `bytes` are
+   * overwritten once the promise is settled.
+   */
   chunk: (chunk: number, bytes: Uint8Array) => Promise<void>
   refused: (chunks: number[]) => void
   busy: (chunks: number[], retryMs: number, alternatives: string[]) => void
@@ -105,6 +108,9 @@ export class SourceSession {
    * since it may be on its way.
    */
   readonly #asked = new Map<number, number>()
+  /** A chunk is received into one of them while the one before is stored from the other. */
+  readonly #buffers: Uint8Array[] = []
+  #filling = 0
   #storing: Promise<void> = Promise.resolve()
 
   constructor(
@@ -214,15 +220,13 @@ export class SourceSession {
     else this.#asked.delete(chunk)
   }
 
-  /** Slice by slice: each is a sign of life, and a measure of the rate. */
+  /** Into the one of two buffers whose last chunk is stored by now. */
   async #receive(length: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(length)
-    for (let from = 0; from < length; from += BULK_SLICE_BYTES) {
-      const sliceBytes = Math.min(BULK_SLICE_BYTES, length - from)
-      const wait = { deadlineMs: SILENCE_MS_MAX, signal: this.#signal }
-      bytes.set(await this.#stream.receiveBytes(sliceBytes, wait), from)
-      this.#events.bytes(sliceBytes)
-    }
+    this.#filling = 1 - this.#filling
+    const buffer = (this.#buffers[this.#filling] ??= Buffer.allocUnsafeSlow(CHUNK_BYTES))
+    const bytes = buffer.subarray(0, length)
+    const wait = { deadlineMs: SILENCE_MS_MAX, signal: this.#signal }
+    await this.#stream.receiveInto(bytes, wait, this.#events.bytes)
     return bytes
   }
 

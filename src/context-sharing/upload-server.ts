@@ -3,6 +3,7 @@ import { PEERS_TOLD_MAX, UPLOADS_ACTIVE_MAX, UPLOAD_SESSIONS_MAX } from '../base
 import type { Logger } from '../base/logger.ts'
 import type { MessageStream } from '../base/message-stream.ts'
 import type { Network } from '../base/network.ts'
+import { ChunkBuffers } from './chunk-buffers.ts'
 import type { ContextStore } from './context-store.ts'
 import type { Downloader } from './downloader.ts'
 import type { HeldContext } from './held-context.ts'
@@ -25,6 +26,7 @@ export interface UploadServerComponents {
 export class UploadServer {
   readonly #components: UploadServerComponents
   readonly #slots: UploadSlots
+  readonly #buffers = new ChunkBuffers()
   /** Fetchers by context. */
   readonly #sessions = new Map<string, Set<UploadSession>>()
   #sessionCount = 0
@@ -82,6 +84,7 @@ export class UploadServer {
         clock,
         log,
         slots: this.#slots,
+        buffers: this.#buffers,
         alternatives: () => this.#others(context, stream.peer),
         onClaim: (chunks) => downloader.running(contextId)?.claimed(chunks),
       },

@@ -3,6 +3,7 @@ import { CHUNKS_REQUESTED_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { MessageStream } from '../base/message-stream.ts'
 import { chunksOf } from './bitfield.ts'
+import type { ChunkBuffers } from './chunk-buffers.ts'
 import type { HeldContext } from './held-context.ts'
 import {
   type FetcherMessage,
@@ -19,10 +20,18 @@ import type { UploadSlots } from './upload-slots.ts'
 const SLOT_WAIT_MS = 2000
 const BUSY_RETRY_MS = 1000
 
+/** A chunk on its way from disk; its buffer is given back once it is sent, or not wanted. */
+interface Reading {
+  chunk: number
+  buffer: Uint8Array
+  bytes: Promise<Uint8Array | undefined>
+}
+
 export interface UploadSessionComponents {
   clock: Clock
   log: Logger
   slots: UploadSlots
+  buffers: ChunkBuffers
   /** Other peers that have some of the context, for one that is turned away. */
   alternatives: () => string[]
   /** What the fetcher tells of itself. */
@@ -40,6 +49,8 @@ export class UploadSession {
   /** Asked for and not sent, in order. */
   readonly #requested = new Set<number>()
   #isSending = false
+  /** The chunk that is read while the one before it is sent. */
+  #ahead: Reading | undefined
 
   constructor(
     components: UploadSessionComponents,
@@ -137,13 +148,17 @@ export class UploadSession {
   }
 
   async #sendRequested(): Promise<void> {
-    for (let chunk = this.#next(); chunk !== undefined; chunk = this.#next()) {
-      if (!(await this.#components.slots.acquire(SLOT_WAIT_MS))) return await this.#sendBusy()
-      try {
-        await this.#sendNext()
-      } finally {
-        this.#components.slots.release()
+    try {
+      for (let chunk = this.#next(); chunk !== undefined; chunk = this.#next()) {
+        if (!(await this.#components.slots.acquire(SLOT_WAIT_MS))) return await this.#sendBusy()
+        try {
+          await this.#sendNext()
+        } finally {
+          this.#components.slots.release()
+        }
       }
+    } finally {
+      await this.#dropAhead()
     }
   }
 
@@ -157,9 +172,38 @@ export class UploadSession {
     const chunk = this.#next()
     if (chunk === undefined) return
     this.#requested.delete(chunk)
-    const bytes = await this.#context.read(chunk)
-    if (bytes === undefined) return await this.#onUnreadable(chunk)
-    await this.#outgoing.send({ type: 'data', chunk, bytes: bytes.byteLength }, bytes)
+    if (this.#ahead?.chunk !== chunk) await this.#dropAhead()
+    const reading = this.#ahead ?? this.#read(chunk)
+    this.#ahead = undefined
+    try {
+      const bytes = await reading.bytes
+      if (bytes === undefined) return await this.#onUnreadable(chunk)
+      this.#readAhead()
+      await this.#outgoing.send({ type: 'data', chunk, bytes: bytes.byteLength }, bytes)
+    } finally {
+      this.#components.buffers.give(reading.buffer)
+    }
+  }
+
+  #readAhead(): void {
+    const next = this.#next()
+    if (next !== undefined) this.#ahead = this.#read(next)
+  }
+
+  #read(chunk: number): Reading {
+    const buffer = this.#components.buffers.take()
+    const bytes = this.#context.read(chunk, buffer)
+    // Whoever sends the chunk is told of an error; one that is not wanted any more may fail.
+    bytes.catch(() => {})
+    return { chunk, buffer, bytes }
+  }
+
+  async #dropAhead(): Promise<void> {
+    const ahead = this.#ahead
+    if (ahead === undefined) return
+    this.#ahead = undefined
+    await ahead.bytes.catch(() => {})
+    this.#components.buffers.give(ahead.buffer)
   }
 
   async #sendBusy(): Promise<void> {
@@ -184,7 +228,7 @@ export class UploadSession {
 
   async #onComplaint(chunk: number): Promise<void> {
     if (chunk >= this.#context.map.count) return
-    const isSound = (await this.#context.read(chunk)) !== undefined
+    const isSound = await this.#context.check(chunk)
     this.#components.log.warn(
       { peer: this.peer, contextId: this.#context.contextId, chunk, isSound },
       'a peer says that a chunk from here was corrupt',

@@ -6,6 +6,7 @@ import * as limits from '../../src/base/limits.ts'
 
 const BASE = 'base/message-stream.test.ts'
 const HOST = 'node/libp2p-limits.test.ts'
+const LANE = 'node/direct-lane.test.ts'
 const ADVERTS = 'dht/advert.test.ts'
 const EXCHANGE = 'dht/advert-exchange.test.ts'
 
@@ -23,6 +24,9 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   CONNECTION_STREAMS_MAX: HOST,
   FOREIGN_PEERS_REMEMBERED_MAX: HOST,
   STREAMS_PER_PROTOCOL_AND_PEER_MAX: 'node/libp2p-network.test.ts',
+  DIRECT_OFFERS_MAX: LANE,
+  DIRECT_SOCKETS_MAX: LANE,
+  DIRECT_REFUSALS_REMEMBERED_MAX: LANE,
   ADVERT_BYTES_MAX: ADVERTS,
   ADVERT_CONTEXTS_MAX: ADVERTS,
   ADVERT_TTL_MS_MAX: ADVERTS,
@@ -46,7 +50,12 @@ const REACHED_BY: Readonly<Record<string, string>> = {
 }
 
 /** Sizes that are chosen, not bounds that somebody outside could pass. */
-const CHOSEN = ['CHUNK_BYTES', 'DECISION_LOG_BYTES_MAX', 'STREAM_WINDOW_BYTES_INITIAL']
+const CHOSEN = [
+  'CHUNK_BYTES',
+  'DECISION_LOG_BYTES_MAX',
+  'STREAM_WINDOW_BYTES_INITIAL',
+  'UPLOAD_BUFFERS_SPARE_MAX',
+]
 
 /** Bounds that the assertions of limits.ts hold by themselves, when it is loaded. */
 const ASSERTED = ['STREAM_READ_BUFFER_BYTES_MAX', 'FETCH_MEMORY_BYTES_MAX']

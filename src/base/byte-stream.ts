@@ -1,0 +1,27 @@
+import type { Stream } from '@libp2p/interface'
+
+/** What `MessageStream` needs of that which carries it: a stream of libp2p, or a socket made to look like one. */
+export type ByteStream = Pick<
+  Stream,
+  | 'status'
+  | 'readStatus'
+  | 'writeStatus'
+  | 'remoteWriteStatus'
+  | 'writableNeedsDrain'
+  | 'readBufferLength'
+  | 'writeBufferLength'
+  | 'maxWriteBufferLength'
+  | 'send'
+  | 'pause'
+  | 'resume'
+  | 'close'
+  | 'abort'
+  | 'addEventListener'
+  | 'removeEventListener'
+> & {
+  /**
+   * Whether bytes are lent and not given: what a `message` event delivers is overwritten after it, and
+   * what was sent may be overwritten once `writeBufferLength` is 0. A libp2p stream keeps both.
+   */
+  readonly lendsBytes?: boolean
+}
