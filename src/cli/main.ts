@@ -42,6 +42,7 @@ command(program, 'up', 'run a peer on this machine')
     [],
   )
   .option('--lan', 'listen on every network of this machine, and find peers there')
+  .option('--no-direct-lane', 'weights go over libp2p only, and no second port is opened')
   .option('--bootstrap <multiaddr>', 'a peer of the swarm to join; may be repeated', gather, [])
   .option('--swarm <id>', 'the swarm to join (default: the bootstrap peer’s, or a new one)')
   .addOption(new Option('--engine <name>', 'the engine to run contexts with').default('auto'))

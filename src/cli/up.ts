@@ -14,6 +14,7 @@ export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions 
   listen: string[]
   announce: string[]
   lan?: boolean
+  directLane: boolean
   bootstrap: string[]
   swarm?: string
   engine?: EngineName
@@ -32,6 +33,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     data,
     listen: listenOn(options, data.memory().port),
     announce: options.announce,
+    directLane: options.directLane,
     bootstrap: options.bootstrap,
     swarm: options.swarm,
     evaluate: options.evaluate,

@@ -31,6 +31,24 @@ export function listensBeyondLoopback(addresses: readonly string[]): boolean {
   return addresses.some((address) => !isLoopback(parseAddress(address)))
 }
 
+/** Hosts tried for one direct lane: a peer on several networks is on one of ours, if on any. */
+const HOSTS_TRIED_MAX = 3
+
+/** The hosts in `addresses` that are dialled without a relay, each once, in their order. */
+export function dialableHosts(addresses: readonly Multiaddr[]): string[] {
+  const hosts = addresses.flatMap((address) => {
+    const [host, port, ...rest] = address.getComponents()
+    const isDirect = port?.name === 'tcp' && rest.every(({ name }) => name !== 'p2p-circuit')
+    return isDirect && host?.value !== undefined ? [host.value] : []
+  })
+  return [...new Set(hosts)].slice(0, HOSTS_TRIED_MAX)
+}
+
+/** The host of the first TCP address to listen on; undefined when there is none. */
+export function hostToListenOn(addresses: readonly string[]): string | undefined {
+  return dialableHosts(addresses.map(parseAddress))[0]
+}
+
 /** Throws `config-invalid` for text that is not a multiaddr. */
 export function parseAddress(address: string): Multiaddr {
   try {

@@ -1,5 +1,6 @@
 import { UnsupportedProtocolError } from '@libp2p/interface'
-import type { Connection, Stream } from '@libp2p/interface'
+import type { Stream } from '@libp2p/interface'
+import type { ByteStream } from '../base/byte-stream.ts'
 import type { Clock } from '../base/clock.ts'
 import { withDeadline } from '../base/deadline.ts'
 import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
@@ -32,6 +33,7 @@ export class Libp2pNetwork implements Network {
   readonly self: string
   readonly #components: NetworkComponents
   readonly #options: NetworkOptions
+  readonly #handlers = new Map<string, { handler: StreamHandler; stopped: AbortController }>()
   /** Streams being served, by protocol and remote peer. */
   readonly #served = new Map<string, number>()
 
@@ -63,19 +65,42 @@ export class Libp2pNetwork implements Network {
     const { node } = this.#components
     const id = protocolId(this.#options.swarm, protocol)
     const stopped = new AbortController()
+    this.#handlers.set(protocol, { handler, stopped })
     await node.handle(
       id,
-      (stream, connection) => {
-        // Never rejects, and is not awaited by libp2p for longer than the stream lives.
-        void this.#serve(protocol, handler, stream, connection, stopped.signal)
-      },
+      (stream, connection) => this.serve(protocol, connection.remotePeer.toString(), stream),
       // Ours is the exact limit, per peer; libp2p's is per connection, and only has to be above it.
       { maxInboundStreams: STREAMS_PER_PROTOCOL_AND_PEER_MAX * 4 },
     )
     return async () => {
       stopped.abort(new HearthError('stream-closed', `${protocol} is not served any more`))
+      this.#handlers.delete(protocol)
       await node.unhandle(id)
     }
+  }
+
+  /**
+   * Serves one stream of `peer`, whatever it came over, within the bound on streams of one peer. Returns
+   * at once; a stream of what is not served is ended.
+   */
+  serve(protocol: string, peer: string, stream: ByteStream): void {
+    const served = this.#handlers.get(protocol)
+    if (served === undefined) {
+      stream.abort(new HearthError('stream-closed', `${protocol} is not served`))
+      return
+    }
+    const key = `${protocol} ${peer}`
+    const streams = this.#served.get(key) ?? 0
+    if (streams >= STREAMS_PER_PROTOCOL_AND_PEER_MAX) {
+      this.#components.log.warn({ peer, protocol, streams }, 'stream refused: too many at once')
+      stream.abort(new HearthError('limit-reached', `peer ${peer} has ${streams} ${protocol} streams open`))
+      return
+    }
+    this.#served.set(key, streams + 1)
+    const messages = new MessageStream({ clock: this.#components.clock }, stream, peer)
+    messages.onClose(() => this.#forget(key))
+    // Never rejects.
+    void this.#run(protocol, served.handler, messages, served.stopped.signal)
   }
 
   async #openStream(
@@ -123,29 +148,8 @@ export class Libp2pNetwork implements Network {
     })
   }
 
-  async #serve(
-    protocol: ProtocolName,
-    handler: StreamHandler,
-    stream: Stream,
-    connection: Connection,
-    stopped: AbortSignal,
-  ): Promise<void> {
-    const peer = connection.remotePeer.toString()
-    const key = `${protocol} ${peer}`
-    const served = this.#served.get(key) ?? 0
-    if (served >= STREAMS_PER_PROTOCOL_AND_PEER_MAX) {
-      this.#components.log.warn({ peer, protocol, streams: served }, 'stream refused: too many at once')
-      stream.abort(new HearthError('limit-reached', `peer ${peer} has ${served} ${protocol} streams open`))
-      return
-    }
-    this.#served.set(key, served + 1)
-    const messages = new MessageStream({ clock: this.#components.clock }, stream, peer)
-    messages.onClose(() => this.#forget(key))
-    await this.#run(protocol, handler, messages, stopped)
-  }
-
   async #run(
-    protocol: ProtocolName,
+    protocol: string,
     handler: StreamHandler,
     stream: MessageStream,
     stopped: AbortSignal,

@@ -1,8 +1,12 @@
 import type { PeerInfo } from '@libp2p/interface'
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
+import type { Network } from '../base/network.ts'
 import type { PeerAddresses } from '../dht/members.ts'
+import { DirectNetwork } from './direct-network.ts'
 import type { Identity } from './identity.ts'
+import { dialableHosts, hostToListenOn, parseAddress } from './libp2p-addresses.ts'
+import { parsePeerId } from './libp2p-dial.ts'
 import { createHost, startHost } from './libp2p-host.ts'
 import type { HostNode, HostOptions } from './libp2p-host.ts'
 import { Libp2pKademlia } from './libp2p-kademlia.ts'
@@ -19,6 +23,8 @@ export interface StackComponents {
 }
 
 export interface StackOptions extends HostOptions {
+  /** Whether bulk goes over TLS sockets of its own where it can. Default: true. */
+  directLane?: boolean
   bulkIdleMs?: number
   closeDeadlineMs?: number
   foreignGraceMs?: number
@@ -30,9 +36,10 @@ export class Libp2pStack {
   readonly node: HostNode
   readonly members: Libp2pMembers
   readonly lanes: Libp2pLanes
-  readonly network: Libp2pNetwork
+  readonly network: Network
   readonly kademlia: Libp2pKademlia
   readonly #options: StackOptions
+  readonly #direct: DirectNetwork | undefined
 
   private constructor(components: StackComponents, options: StackOptions, node: HostNode) {
     const { clock, log } = components
@@ -48,10 +55,16 @@ export class Libp2pStack {
       },
     )
     this.lanes = new Libp2pLanes({ node, clock, log }, { swarm, bulkIdleMs: options.bulkIdleMs ?? 30_000 })
-    this.network = new Libp2pNetwork(
+    const network = new Libp2pNetwork(
       { node, members: this.members, lanes: this.lanes, clock, log },
       { swarm, closeDeadlineMs: options.closeDeadlineMs ?? 10_000 },
     )
+    const hostsOf = (peer: string): Promise<string[]> => this.#hostsOf(peer)
+    this.#direct =
+      options.directLane === false
+        ? undefined
+        : new DirectNetwork({ network, hostsOf, clock, log }, { host: hostToListenOn(options.listen) })
+    this.network = this.#direct ?? network
     this.kademlia = new Libp2pKademlia(node, { swarm })
   }
 
@@ -69,10 +82,12 @@ export class Libp2pStack {
     this.members.start()
     await this.lanes.start()
     await startHost(this.node, this.#options)
+    await this.#direct?.start()
   }
 
   async stop(): Promise<void> {
     this.members.stop()
+    await this.#direct?.stop()
     await this.lanes.stop()
     await this.node.stop()
   }
@@ -80,6 +95,16 @@ export class Libp2pStack {
   /** Where others can dial us: full multiaddrs with our peer id. */
   get addresses(): string[] {
     return this.node.getMultiaddrs().map(String)
+  }
+
+  /** Where `peer` was reached, and then where it says that it can be. */
+  async #hostsOf(peer: string): Promise<string[]> {
+    const reached = this.node
+      .getConnections(parsePeerId(peer))
+      .filter(({ direction }) => direction === 'outbound')
+      .map(({ remoteAddr }) => remoteAddr)
+    const said = (await this.members.addressesOf(peer)).map(parseAddress)
+    return dialableHosts([...reached, ...said])
   }
 }
 

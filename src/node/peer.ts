@@ -38,6 +38,8 @@ export interface ServingPeerOptions {
   listen: readonly string[]
   /** Where others reach this peer, when that is not where it listens. */
   announce?: readonly string[] | undefined
+  /** Whether weights may go over sockets of their own: docs/protocol/direct.md. Default: true. */
+  directLane?: boolean
   bootstrap: readonly string[]
   /** The swarm to be in; by default the data folder's, the bootstrap peer's, or a new one. */
   swarm?: string | undefined
@@ -94,7 +96,7 @@ export class Peer {
 
   /** A peer that works for others: it has a data folder, contexts and engines. */
   static async createServing(components: PeerComponents, options: ServingPeerOptions): Promise<Peer> {
-    const { data, listen, announce = [], bootstrap } = options
+    const { data, listen, announce = [], bootstrap, directLane = true } = options
     data.create()
     const memory = data.memory()
     const swarm = await chooseSwarm(components, options.swarm, bootstrap, memory.swarm)
@@ -108,7 +110,15 @@ export class Peer {
         describe: () => describe(),
         save: (peers) => Promise.resolve(data.remember({ peers: [...peers] })),
       },
-      { swarm, listen, announce, bootstrap, remembered: memory.peers ?? [], agentVersion: VERSION },
+      {
+        swarm,
+        listen,
+        announce,
+        directLane,
+        bootstrap,
+        remembered: memory.peers ?? [],
+        agentVersion: VERSION,
+      },
     )
     const serving = createServing(components, link, data, options)
     describe = () => servingAdvert(serving)

@@ -34,7 +34,7 @@ afterEach(async () => {
 })
 
 async function start(options: Partial<StackOptions> = {}, log = silentLogger): Promise<Libp2pStack> {
-  const stack = await startStack(options, log)
+  const stack = await startStack({ directLane: false, ...options }, log)
   closers.push(() => stack.stop())
   return stack
 }
