@@ -1,0 +1,55 @@
+// What the processes of the transfer benches are made of: a peer with a store and nothing to run, and the
+// lines of JSON by which it is told what to do.
+import { createInterface } from 'node:readline'
+import { silentLogger, type Logger } from '../../src/base/logger.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
+import { systemRandom } from '../../src/base/system-random.ts'
+import { ContextSharing } from '../../src/context-sharing/context-sharing.ts'
+import { ContextStore } from '../../src/context-sharing/context-store.ts'
+import { DecisionLog } from '../../src/context-sharing/decisions.ts'
+import { temporaryIdentity } from '../../src/node/identity.ts'
+import { Libp2pStack } from '../../src/node/libp2p-stack.ts'
+
+export const BENCH_SWARM = 'bench'
+
+export interface SharingPeerOptions {
+  /** The folder of its store. */
+  store: string
+  directLane: boolean
+  /** The address to listen on; this machine's own by default. */
+  host?: string
+  log?: Logger
+}
+
+export interface SharingPeer {
+  id: string
+  stack: Libp2pStack
+  store: ContextStore
+  sharing: ContextSharing
+}
+
+/** A peer that takes every other that it is connected to for a possible holder. */
+export async function startSharingPeer(options: SharingPeerOptions): Promise<SharingPeer> {
+  const { log = silentLogger, host = '127.0.0.1', directLane } = options
+  const components = { clock: systemClock, random: systemRandom, log }
+  const store = new ContextStore({ log }, { folder: options.store, freeBytesMin: 0 })
+  await store.open()
+  const stack = await Libp2pStack.create(
+    { ...components, identity: await temporaryIdentity() },
+    { swarm: BENCH_SWARM, listen: [`/ip4/${host}/tcp/0`], mdns: false, directLane },
+  )
+  const decisions = new DecisionLog(systemClock)
+  const findHolders = (): Promise<string[]> => Promise.resolve(stack.members.list())
+  const sharing = new ContextSharing({ ...components, network: stack.network, store, findHolders, decisions })
+  await sharing.start()
+  await stack.start()
+  return { id: stack.members.self, stack, store, sharing }
+}
+
+/** Answers each line `{"order": NAME, …}` on stdin with one line on stdout. */
+export function listenForOrders(orders: Record<string, (order: never) => Promise<object>>): void {
+  createInterface({ input: process.stdin }).on('line', (line) => {
+    const order = JSON.parse(line) as { order: string }
+    void orders[order.order]?.(order as never).then((answer) => console.log(JSON.stringify(answer)))
+  })
+}
