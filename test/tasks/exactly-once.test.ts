@@ -19,23 +19,27 @@ const worlds: fc.Arbitrary<WorldOptions> = fc.record({
 })
 
 describe('exactly once, whatever the order of events', () => {
-  test('with peers and the submitter killed at random, every request is committed once and the job ends', () => {
-    fc.assert(
-      fc.property(worlds, (options) => {
-        const world = new World({
-          ...options,
-          coordinator: { giveUpMs: HOUR_MS, lossesMax: 1000 },
-        })
-        world.run(HOUR_MS)
-        expect(world.finished).toBe(true)
-        expect(world.doubleCommits).toBe(0)
-        expect([...world.results.keys()].sort((a, b) => a - b)).toEqual([...Array(options.requests).keys()])
-        for (const [n, { key }] of world.results) expect(world.epochs.get(n)).toBe(key.epoch)
-        expect(world.stuckMs).toBeLessThanOrEqual(3 * COORDINATOR_DEFAULTS.silenceMs)
-      }),
-      { numRuns: 10_000 },
-    )
-  })
+  test(
+    'with peers and the submitter killed at random, every request is committed once and the job ends',
+    { timeout: 120_000 },
+    () => {
+      fc.assert(
+        fc.property(worlds, (options) => {
+          const world = new World({
+            ...options,
+            coordinator: { giveUpMs: HOUR_MS, lossesMax: 1000 },
+          })
+          world.run(HOUR_MS)
+          expect(world.finished).toBe(true)
+          expect(world.doubleCommits).toBe(0)
+          expect([...world.results.keys()].sort((a, b) => a - b)).toEqual([...Array(options.requests).keys()])
+          for (const [n, { key }] of world.results) expect(world.epochs.get(n)).toBe(key.epoch)
+          expect(world.stuckMs).toBeLessThanOrEqual(3 * COORDINATOR_DEFAULTS.silenceMs)
+        }),
+        { numRuns: 10_000 },
+      )
+    },
+  )
 
   test('a late result under an old epoch does not hide the lease that its peer has now', () => {
     const world = new World({
