@@ -1,4 +1,4 @@
-import { every, type Cancel, type Clock } from '../base/clock.ts'
+import { every, type Clock } from '../base/clock.ts'
 import { HearthError, messageOf } from '../base/errors.ts'
 import type { EventSink } from '../base/event-log.ts'
 import type { Logger } from '../base/logger.ts'
@@ -15,6 +15,7 @@ import {
   type CoordinatorOptions,
 } from './coordinator-state-core.ts'
 import { CoordinatorEvents } from './coordinator-events.ts'
+import { GroupCommit, type GroupCommitOptions } from './group-commit.ts'
 import type { CommitEntry, Journal } from './journal.ts'
 import { progressOf, type JobProgress } from './job-progress.ts'
 import { TaskLink } from './task-link.ts'
@@ -39,15 +40,8 @@ export interface CoordinatorComponents {
   events?: EventSink | undefined
 }
 
-export interface CoordinatorShellOptions extends CoordinatorOptions {
+export interface CoordinatorShellOptions extends CoordinatorOptions, GroupCommitOptions {
   tickMs: number
-  /**
-   * A result is made durable at once when none was lately. Else it waits for others to go with, so long
-   * that commits take this share of the time, at most `commitWaitMsMax`; or until there are `commitGroupMax`.
-   */
-  commitShare: number
-  commitWaitMsMax: number
-  commitGroupMax: number
   openMs: number
   aliveEveryMs: number
   closeMs: number
@@ -74,10 +68,7 @@ export class Coordinator {
   #state: CoordinatorState
   #events: CoordinatorEvents | undefined
   #links = new Map<string, TaskLink>()
-  #leases: LeaseKey[] = []
-  #commits: CommitEntry[] = []
-  #cancelCommit: Cancel | undefined
-  #nextCommitAtMs = 0
+  #commits: GroupCommit
   #isFinding = false
   #stop = new AbortController()
   #outcome = Promise.withResolvers<void>()
@@ -95,6 +86,11 @@ export class Coordinator {
       { ranges: journal.unsettledRanges(), epochs: journal.leasedEpochs() },
       options,
     )
+    this.#commits = new GroupCommit(components.clock, journal, options, {
+      onCommitted: ({ peer, result: { n, epoch } }) =>
+        this.#dispatch({ kind: 'committed', peer: peer === '' ? undefined : peer, key: { n, epoch } }),
+      onError: (error) => this.#outcome.reject(error),
+    })
   }
 
   /**
@@ -159,10 +155,10 @@ export class Coordinator {
         this.#send(effect.peer, effect.leases)
         break
       case 'commit':
-        if (arrived !== undefined) this.#queueCommit(arrived)
+        if (arrived !== undefined) this.#commits.addResult(arrived)
         break
       case 'fail':
-        this.#queueCommit({ peer: '', result: ownError(effect) })
+        this.#commits.addResult({ peer: '', result: ownError(effect) })
         break
       case 'acknowledge':
         this.#links.get(effect.peer)?.acknowledge(effect.keys)
@@ -247,65 +243,17 @@ export class Coordinator {
   }
 
   #send(peer: string, leases: LeaseKey[]): void {
-    this.#leases.push(...leases)
+    this.#commits.addLeases(leases)
     const { journal } = this.#components
     this.#links.get(peer)?.send(leases, (key) => ({ ...key, ...journal.request(key.n) }))
   }
 
-  #queueCommit(entry: CommitEntry): void {
-    this.#commits.push(entry)
-    if (this.#commits.length >= this.#options.commitGroupMax) return this.#commitNow()
-    if (this.#cancelCommit !== undefined) return
-    const { clock } = this.#components
-    const waitMs = this.#nextCommitAtMs - clock.nowMs()
-    this.#cancelCommit =
-      waitMs > 0 ? clock.schedule(waitMs, () => this.#commitNow()) : afterThis(() => this.#commitNow())
-  }
-
-  /** Makes leases and results durable in one transaction, then tells the core, which acknowledges them. */
-  #commitNow(): void {
-    this.#cancelCommit?.()
-    this.#cancelCommit = undefined
-    const { journal, clock } = this.#components
-    const commits = this.#commits
-    const leases = this.#leases
-    this.#commits = []
-    this.#leases = []
-    try {
-      const beganMs = clock.nowMs()
-      const verdicts = journal.commit(leases, commits, clock.wallMs())
-      const endedMs = clock.nowMs()
-      const { commitShare, commitWaitMsMax } = this.#options
-      this.#nextCommitAtMs = endedMs + Math.min(commitWaitMsMax, (endedMs - beganMs) * (1 / commitShare - 1))
-      for (const [index, { peer, result }] of commits.entries()) {
-        if (verdicts[index] === 'stale')
-          throw new HearthError('internal', `request ${result.n} was committed under an old epoch`)
-        const key = { n: result.n, epoch: result.epoch }
-        this.#dispatch({ kind: 'committed', peer: peer === '' ? undefined : peer, key })
-      }
-    } catch (error) {
-      this.#outcome.reject(error)
-    }
-  }
-
   async #close(): Promise<void> {
-    if (this.#commits.length > 0) this.#commitNow()
-    this.#cancelCommit?.()
+    this.#commits.flush()
     const links = [...this.#links.values()]
     this.#links.clear()
     await Promise.all(links.map((link) => link.finish(this.#options.closeMs)))
     this.#stop.abort(new HearthError('stream-closed', 'the job has ended'))
-  }
-}
-
-/** Runs `work` when the message at hand has been dealt with: the results of one frame go together. */
-function afterThis(work: () => void): Cancel {
-  let isCancelled = false
-  queueMicrotask(() => {
-    if (!isCancelled) work()
-  })
-  return () => {
-    isCancelled = true
   }
 }
 
