@@ -120,6 +120,12 @@ export const DECISION_LOG_BYTES_MAX: number = 16 * MIB
 export const FETCH_MEMORY_BYTES_MAX: number =
   FETCHES_MAX * FETCH_SOURCES_MAX * (STREAM_UNREAD_BYTES_HIGH + 2 * CHUNK_BYTES)
 
+/** Contexts that replication keeps count of, and holders of each. */
+export const REPLICATION_CONTEXTS_MAX = 4096
+export const REPLICATION_HOLDERS_MAX = 64
+/** Offers of a spare copy that one peer may make in a minute. */
+export const REPLICA_OFFERS_PER_MINUTE_MAX = 16
+
 /** One small file of a context (tokenizer.json is the largest), bytes. */
 export const CONTEXT_JSON_BYTES_MAX: number = 64 * MIB
 /** Nodes and weights of an ONNX graph, and bytes of its nodes, which are not the weights. */

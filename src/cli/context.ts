@@ -107,6 +107,8 @@ function statusOf(entry: ContextEntry): ContextStatus {
     tier: entry.tier.kind === 'stored' ? 'stored' : 'partial',
     share: entry.tier.kind === 'partial' ? entry.tier.share : 1,
     bytes: entry.bytes,
+    isFetching: false,
+    isBusy: false,
     fetchedFrom: [],
     engine: undefined,
     slots: undefined,

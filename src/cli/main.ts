@@ -55,6 +55,8 @@ command(program, 'up', 'run a peer on this machine')
     ).choices(['none', 'partial', 'pervasive']),
   )
   .addOption(new Option('--fake-timing <load/prefill/token>', 'of the engine "fake", ms').hideHelp())
+  .option('--no-replicate', 'make no spare copies of contexts that other peers want copies of')
+  .option('--repair-after <seconds>', 'how long a peer may be away before its copies are made anew', '300')
   .option('--url <url>', 'with --engine openai: the server’s API, as http://127.0.0.1:8000/v1')
   .option('--model <name>', 'with --engine openai: what the server calls its model')
   .option('--declare <text>', 'with --engine openai: what you say of the model; part of its CID')

@@ -1,6 +1,7 @@
 import { ControlServer } from '../api/control-server.ts'
 import { HearthError } from '../base/errors.ts'
 import type { Cancel } from '../base/clock.ts'
+import { withGrace } from '../context-sharing/replication-core.ts'
 import { DetachedJobs } from '../node/detached-jobs.ts'
 import { Peer } from '../node/peer.ts'
 import type { EvaluationMode } from '../tasks/worker-state-core.ts'
@@ -22,6 +23,8 @@ export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions 
   threads?: string
   evaluate?: EvaluationMode
   fakeTiming?: string
+  replicate: boolean
+  repairAfter: string
 }
 
 /** `hearth up`: runs a peer until it is told to stop. */
@@ -43,6 +46,10 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
       threads: wholeNumber('--threads', options.threads),
       endpoint,
       fake: fakeTiming(options.fakeTiming),
+    },
+    replication: {
+      ...withGrace(1000 * positive('--repair-after', options.repairAfter)),
+      isTaking: options.replicate,
     },
   })
   const jobs = new DetachedJobs(context, { data, swarm: peer.swarm, bootstrap: () => peer.addresses })
@@ -87,6 +94,12 @@ function fakeTiming(text: string | undefined): FakeTiming | undefined {
     return { loadMs, prefillMs, tokenMs }
   }
   throw new HearthError('usage', `--fake-timing takes LOAD/PREFILL/TOKEN in ms, not "${text}"`)
+}
+
+function positive(name: string, text: string): number {
+  const value = Number(text)
+  if (value > 0 && Number.isFinite(value)) return value
+  throw new HearthError('usage', `${name} takes a number above 0, not "${text}"`)
 }
 
 function announce(peer: Peer, options: UpCommandOptions, { terminal, data }: CommandContext): void {

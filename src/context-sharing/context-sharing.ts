@@ -35,6 +35,7 @@ export const CONTEXT_SHARING_OPTIONS: Readonly<Required<ContextSharingOptions>> 
 export class ContextSharing {
   readonly #components: ContextSharingComponents
   readonly #options: Required<ContextSharingOptions>
+  readonly #listeners = new Set<(contextId: string) => void>()
   #running: { downloader: Downloader; server: UploadServer } | undefined
 
   constructor(components: ContextSharingComponents, options: ContextSharingOptions = {}) {
@@ -48,7 +49,19 @@ export class ContextSharing {
     const downloader = new Downloader(this.#components, this.#options)
     const server = new UploadServer({ ...this.#components, downloader })
     await server.start()
+    downloader.onFetching((contextId) => this.#listeners.forEach((listener) => listener(contextId)))
     this.#running = { downloader, server }
+  }
+
+  /** Whether a fetch of the context is under way. */
+  isFetching(contextId: string): boolean {
+    return this.#running?.downloader.isFetching(contextId) === true
+  }
+
+  /** Calls `listener` when a fetch of a context has begun to take in chunks, and when it has ended. */
+  onFetching(listener: (contextId: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   /** Takes the protocol back and ends fetches; what came is kept. `start()` works again afterwards. */

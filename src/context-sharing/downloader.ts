@@ -46,6 +46,7 @@ export class Downloader {
   readonly #fetches = new Map<string, Fetch>()
   /** Until when a peer is banned, oldest first. */
   readonly #bans = new Map<string, number>()
+  readonly #listeners = new Set<(contextId: string) => void>()
   #running = 0
   #queue: (() => void)[] = []
 
@@ -78,6 +79,12 @@ export class Downloader {
     return this.#fetches.has(contextId)
   }
 
+  /** Calls `listener` when a fetch of a context has begun to take in chunks, and when it has ended. */
+  onFetching(listener: (contextId: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
   /** Ends all fetches; what came is kept. Resolves when none is left. */
   async stop(): Promise<void> {
     const fetches = [...this.#fetches.values()]
@@ -102,7 +109,10 @@ export class Downloader {
         })
         throw error
       })
-      .finally(() => this.#fetches.delete(contextId))
+      .finally(() => {
+        this.#fetches.delete(contextId)
+        this.#tellFetching(contextId)
+      })
       .then(resolve, reject)
     result.catch(() => {})
     return fetch
@@ -118,6 +128,7 @@ export class Downloader {
       const bytesReused = context.heldBytes
       const run = this.#newRun(context, peers, priority)
       fetch.run = run
+      this.#tellFetching(contextId)
       this.#noteBegun(context, priority)
       await this.#download(run, context, fetch)
       await this.#complete(contextId)
@@ -200,6 +211,10 @@ export class Downloader {
       sources: run?.sources ?? [],
       bytesReused: bytesReused ?? bytesTotal,
     }
+  }
+
+  #tellFetching(contextId: string): void {
+    for (const listener of this.#listeners) listener(contextId)
   }
 
   #tellProgress(fetch: Fetch, context: HeldContext): void {

@@ -9,7 +9,7 @@ import { reconsider } from './replication-plan-core.ts'
 import type { Replication } from './replication-state-core.ts'
 
 export type { ReplicationEffect, ReplicationEvent, SaidContext } from './replication-events.ts'
-export { mayDrop, takesNow } from './replication-count-core.ts'
+export { type DropAnswer, mayDrop, takesNow } from './replication-count-core.ts'
 export { onlyHere } from './replication-drain-core.ts'
 export { REPLICATION_DEFAULTS, newReplication, withGrace } from './replication-state-core.ts'
 export type { Replication, ReplicationCode, ReplicationOptions } from './replication-state-core.ts'

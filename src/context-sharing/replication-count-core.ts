@@ -76,6 +76,16 @@ export function isDoubted(context: ContextView, peer: string, nowMs: number): bo
   return (context.doubts.get(peer)?.untilMs ?? 0) > nowMs
 }
 
+/** Whether a peer has something that we have too, or that wants copies. */
+export function concernsUs(state: Replication, peer: string): boolean {
+  for (const contextId of state.peers.get(peer)?.contextIds ?? []) {
+    const context = state.contexts.get(contextId)
+    if (context !== undefined && (context.own.tier !== 'absent' || context.shortSinceMs !== undefined))
+      return true
+  }
+  return false
+}
+
 /** The peers with a copy that will stay, without ourselves, by id. */
 export function otherCopies(state: Replication, context: ContextView, nowMs: number): string[] {
   return [...context.holders]

@@ -34,7 +34,7 @@ export type ReplicationEvent =
   | { kind: 'room'; bytes: number }
   /** The answer to `look`: what was found has come as `peer`. */
   | { kind: 'looked'; contextId: string }
-  /** A pull is over. `sources`: who was said to hold it. */
+  /** A pull is over. `hasGrown`: at least one chunk came. */
   | { kind: 'pulled'; contextId: string; outcome: 'stored' | 'failed' | 'cancelled'; hasGrown: boolean }
   /** Another peer asks us to take a copy; the answer is an `accept` or a `decline`. */
   | {
@@ -56,8 +56,8 @@ export type ReplicationEvent =
 export type ReplicationEffect =
   /** Ask the DHT who holds the context and who is near its key, and those what they say; then `looked`. */
   | { kind: 'look'; contextId: string }
-  /** Fetch a spare copy, also from `sources`; then `pulled`. */
-  | { kind: 'pull'; contextId: string; why: PullReason; sources: string[] }
+  /** Fetch a spare copy; then `pulled`. */
+  | { kind: 'pull'; contextId: string; why: PullReason }
   | { kind: 'cancel'; contextId: string; code: ReplicationCode }
   /** Ask a peer to fetch a copy now. `copies`: those that others have. */
   | { kind: 'offer'; contextId: string; peer: string; why: 'offered' | 'drain'; copies: number }
@@ -78,4 +78,5 @@ export type ReplicationEffect =
   /** Nothing is left to hand over. */
   | { kind: 'drained' }
 
-export type DeclineCode = 'draining' | 'opted-out' | 'held' | 'no-room' | 'busy' | 'enough'
+/** `unclaimed`: its advert does not say that it has it, or it was found not to. */
+export type DeclineCode = 'unclaimed' | 'draining' | 'opted-out' | 'held' | 'no-room' | 'busy' | 'enough'

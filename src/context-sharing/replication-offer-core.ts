@@ -1,5 +1,5 @@
 import type { DeclineCode, ReplicationEffect, ReplicationEvent } from './replication-events.ts'
-import { otherCopies } from './replication-count-core.ts'
+import { isDoubted, otherCopies } from './replication-count-core.ts'
 import { beginPull } from './replication-plan-core.ts'
 import { type ContextView, type Replication, viewOf } from './replication-state-core.ts'
 
@@ -18,7 +18,7 @@ export function onOffered(
   if (code !== undefined) return void effects.push({ kind: 'decline', contextId, peer, code })
   effects.push({ kind: 'accept', contextId, peer })
   if (context.pull !== undefined || context.own.isFetching) return
-  beginPull(state, context, why, effects, [peer])
+  beginPull(state, context, why, effects)
 }
 
 function whyDecline(
@@ -28,6 +28,7 @@ function whyDecline(
   nowMs: number,
 ): DeclineCode | undefined {
   const { options } = state
+  if (!context.holders.has(peer) || isDoubted(context, peer, nowMs)) return 'unclaimed'
   if (state.isDraining) return 'draining'
   if (context.own.tier === 'stored' || context.own.tier === 'warm') return 'held'
   if (context.pull !== undefined || context.own.isFetching) return undefined

@@ -137,12 +137,11 @@ export function beginPull(
   context: ContextView,
   why: PullReason,
   effects: ReplicationEffect[],
-  sources: string[] = [],
 ): void {
   context.pull = why
   context.code = undefined
   state.pulls += 1
-  effects.push({ kind: 'pull', contextId: context.contextId, why, sources })
+  effects.push({ kind: 'pull', contextId: context.contextId, why })
 }
 
 function actAsHolder(thought: Thought): void {

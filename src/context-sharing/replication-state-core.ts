@@ -1,5 +1,7 @@
 // What replication-core.ts knows and decides by. docs/decisions/0008-replication.md says where the constants come from.
 
+import { REPLICATION_CONTEXTS_MAX, REPLICATION_HOLDERS_MAX } from '../base/limits.ts'
+
 export interface ReplicationOptions {
   /** Whether this peer makes spare copies at all. It serves what it has in any case. */
   isTaking: boolean
@@ -91,8 +93,8 @@ export const REPLICATION_DEFAULTS: Readonly<ReplicationOptions> = Object.freeze(
   doubtMs: 3_600_000,
   drainCopies: 2,
   drainOffersMax: 8,
-  contextsMax: 4096,
-  holdersMax: 64,
+  contextsMax: REPLICATION_CONTEXTS_MAX,
+  holdersMax: REPLICATION_HOLDERS_MAX,
 })
 
 /** Where a context is on a peer. `partial` holders serve what they have, and are no copy. */

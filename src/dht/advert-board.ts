@@ -83,10 +83,10 @@ export class AdvertBoard {
     })
   }
 
-  /** Calls `listener` with every peer whose advert has expired or that is gone. */
-  onLost(listener: (peer: string) => void): Cancel {
-    return this.#table.onChange(({ peer, advert }: AdvertChange) => {
-      if (advert === undefined) listener(peer)
+  /** Calls `listener` with every peer whose advert has expired or that is gone, and when it last came. */
+  onLost(listener: (peer: string, heardAtMs: number) => void): Cancel {
+    return this.#table.onChange(({ peer, advert, heardAtMs }: AdvertChange) => {
+      if (advert === undefined) listener(peer, heardAtMs)
     })
   }
 

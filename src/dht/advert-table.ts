@@ -18,6 +18,8 @@ export interface AdvertChange {
   peer: string
   advert: Advert | undefined
   before: Advert | undefined
+  /** When the last advert of the peer came. */
+  heardAtMs: number
 }
 
 /** What became of an advert that was taken: a `repeated` one is known already, an `older` one is a replay. */
@@ -56,7 +58,7 @@ export class AdvertTable {
     for (const { contextId } of advert.contexts) this.#holdersOf(contextId).add(advert.peer)
     this.#makeRoom()
     if (before !== undefined && sameStatement(before.advert, advert)) return 'renewed'
-    this.#tell({ peer: advert.peer, advert, before: before?.advert })
+    this.#tell({ peer: advert.peer, advert, before: before?.advert, heardAtMs: nowMs })
     return before === undefined ? 'new' : 'changed'
   }
 
@@ -67,11 +69,11 @@ export class AdvertTable {
 
   /** Drops a peer that is known to be gone. */
   remove(peer: string): void {
-    const before = this.#kept.get(peer)?.advert
+    const before = this.#kept.get(peer)
     if (before === undefined) return
-    this.#forgetHolder(before)
+    this.#forgetHolder(before.advert)
     this.#kept.delete(peer)
-    this.#tell({ peer, advert: undefined, before })
+    this.#tell({ peer, advert: undefined, before: before.advert, heardAtMs: before.receivedAtMs })
   }
 
   /** The advert of `peer` that is still valid. */
@@ -124,7 +126,7 @@ export class AdvertTable {
 
 /** Whether two adverts of a peer say the same but for when they were signed. */
 function sameStatement(one: Advert, other: Advert): boolean {
-  const said = ({ agent, contexts, device, slots, serving }: Advert): string =>
-    JSON.stringify({ agent, contexts, device, slots, serving })
+  const said = ({ agent, contexts, device, slots, replicas, serving }: Advert): string =>
+    JSON.stringify({ agent, contexts, device, slots, replicas, serving })
   return said(one) === said(other)
 }

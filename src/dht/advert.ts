@@ -23,9 +23,18 @@ export interface AdvertContext {
   tier: AdvertTier
   /** How much of it is verified on disk, in [0, 1]: only at tier `partial`. */
   share?: number | undefined
+  /** Of all its files together. */
+  bytes?: number | undefined
+  /** It is being fetched now: only at tier `partial`. */
+  isFetching?: boolean | undefined
+  /** Jobs run on it here now. */
+  isBusy?: boolean | undefined
   /** Measured, all slots together. */
   tokensPerSecond?: number | undefined
 }
+
+/** Which spare copies a peer takes now: any, only of what may be lost otherwise, or none. */
+export type AdvertReplicas = 'any' | 'last' | 'none'
 
 /** What a peer says about itself; the exchange adds who says it and when. */
 export interface AdvertBody {
@@ -35,6 +44,8 @@ export interface AdvertBody {
   device: { kind: 'cpu' | 'gpu'; name: string; threads: number; memoryBytes: number }
   /** Requests it runs at once. */
   slots: number
+  /** Absent: none. */
+  replicas?: AdvertReplicas | undefined
   serving: {
     /** Whether it takes work now. */
     accepts: boolean
@@ -67,6 +78,9 @@ const AdvertContextSchema = z.strictObject({
   name: shortTextSchema,
   tier: z.enum(['partial', 'stored', 'warm']),
   share: z.number().min(0).max(1).optional(),
+  bytes: countSchema.optional(),
+  isFetching: z.boolean().optional(),
+  isBusy: z.boolean().optional(),
   tokensPerSecond: z.number().min(0).optional(),
 })
 
@@ -85,6 +99,7 @@ export const AdvertSchema: z.ZodType<Advert> = z.strictObject({
     memoryBytes: countSchema,
   }),
   slots: countSchema.max(1_000_000),
+  replicas: z.enum(['any', 'last', 'none']).optional(),
   serving: z.strictObject({ accepts: z.boolean(), reason: z.string().max(64).optional() }),
 })
 

@@ -94,11 +94,11 @@ export class ContextPreparer {
     const sources = this.#fetchedFrom.get(contextId) ?? new Map<string, number>()
     for (const { peer, bytes } of result.sources) sources.set(peer, (sources.get(peer) ?? 0) + bytes)
     this.#fetchedFrom.set(contextId, sources)
-    await this.#takeName(contextId)
+    await this.takeName(contextId)
   }
 
   /** A fetched context goes by the name it has in the swarm, so that jobs still find it when its first holder is gone. */
-  async #takeName(contextId: string): Promise<void> {
+  async takeName(contextId: string): Promise<void> {
     const { store } = this.#components
     const name = this.#components.nameInSwarm(contextId)
     const taken = store.list().some(({ names }) => name !== undefined && names.includes(name))

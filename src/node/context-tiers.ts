@@ -1,9 +1,13 @@
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { ContextStore } from '../context-sharing/context-store.ts'
+import type { OwnContext } from '../context-sharing/replicator.ts'
+import type { ContextSharing } from '../context-sharing/context-sharing.ts'
+import type { ContextTier } from '../context-sharing/tiers.ts'
 import type { AdvertContext } from '../dht/advert.ts'
 import type { ContentRouting, ProvidedTier } from '../dht/content-routing.ts'
 import type { WarmContexts } from '../inference/warm-contexts.ts'
+import type { Worker } from '../tasks/worker.ts'
 import type { ContextPreparer } from './context-preparer.ts'
 import type { ContextStatus } from './peer-status.ts'
 
@@ -11,6 +15,8 @@ export interface ContextTiersComponents {
   store: ContextStore
   warm: WarmContexts
   preparer: ContextPreparer
+  sharing: ContextSharing
+  worker: Worker
   routing: ContentRouting
   log: Logger
 }
@@ -32,8 +38,9 @@ export class ContextTiers {
 
   start(onChange: () => void): void {
     this.#onChange = onChange
-    const { store, warm } = this.#components
-    const cancels = [store.onTier(() => this.changed()), warm.onChange(() => this.changed())]
+    const { store, warm, sharing } = this.#components
+    const changed = (): void => this.changed()
+    const cancels = [store.onTier(changed), warm.onChange(changed), sharing.onFetching(changed)]
     this.#cancel = () => cancels.forEach((cancel) => cancel())
   }
 
@@ -53,7 +60,8 @@ export class ContextTiers {
 
   /** Every context on this peer, with its tier. */
   list(): ContextStatus[] {
-    const { store, warm, preparer } = this.#components
+    const { store, warm, preparer, sharing, worker } = this.#components
+    const busy = new Set(worker.status().sessions.map(({ contextId }) => contextId))
     const loaded = new Map(warm.list().map((context) => [context.contextId, context]))
     return store.list().map(({ contextId, names, tier, bytes }) => {
       const host = loaded.get(contextId)
@@ -68,8 +76,10 @@ export class ContextTiers {
               : host.isReady
                 ? 'warm'
                 : 'loading',
-        share: tier.kind === 'partial' ? tier.share : 1,
+        share: shareOf(tier),
         bytes,
+        isFetching: sharing.isFetching(contextId),
+        isBusy: busy.has(contextId),
         fetchedFrom: preparer.fetchedFrom(contextId),
         engine: host?.facts?.engine,
         slots: host?.facts?.slots,
@@ -80,12 +90,28 @@ export class ContextTiers {
 
   /** The same, as an advert says it. A context that is loading is stored. */
   advertised(): AdvertContext[] {
-    return this.list().map(({ contextId, names, tier, share, tokensPerSecond }) => ({
+    return this.list().map(
+      ({ contextId, names, tier, share, bytes, isFetching, isBusy, tokensPerSecond }) => ({
+        contextId,
+        name: names[0] ?? '',
+        tier: tier === 'loading' ? 'stored' : tier,
+        bytes,
+        ...(tier === 'partial' ? { share, isFetching } : {}),
+        ...(isBusy ? { isBusy } : {}),
+        ...(tokensPerSecond === undefined ? {} : { tokensPerSecond: Math.round(tokensPerSecond) }),
+      }),
+    )
+  }
+
+  /** The same, for counting copies. */
+  own(): OwnContext[] {
+    return this.list().map(({ contextId, tier, share, bytes, isFetching, isBusy }) => ({
       contextId,
-      name: names[0] ?? '',
       tier: tier === 'loading' ? 'stored' : tier,
-      ...(tier === 'partial' ? { share } : {}),
-      ...(tokensPerSecond === undefined ? {} : { tokensPerSecond: Math.round(tokensPerSecond) }),
+      share,
+      bytes,
+      isFetching: isFetching && tier === 'partial',
+      isBusy,
     }))
   }
 
@@ -108,4 +134,9 @@ export class ContextTiers {
       )
     })
   }
+}
+
+function shareOf(tier: ContextTier): number {
+  if (tier.kind === 'stored') return 1
+  return tier.kind === 'partial' ? tier.share : 0
 }

@@ -1,3 +1,4 @@
+import type { ReplicationStatus } from '../context-sharing/replication-status.ts'
 import type { Refusal } from '../tasks/candidate-book.ts'
 import type { WorkerStatus } from '../tasks/worker.ts'
 
@@ -9,6 +10,10 @@ export interface ContextStatus {
   /** Part of the bytes that are here, in [0, 1]. */
   share: number
   bytes: number
+  /** It is being fetched now. */
+  isFetching: boolean
+  /** Jobs run on it here now. */
+  isBusy: boolean
   /** Verified bytes of this context that came from each peer since this peer started. */
   fetchedFrom: { peer: string; bytes: number }[]
   engine: string | undefined
@@ -30,6 +35,8 @@ export interface PeerStatus {
   /** Peers of the swarm that it is connected to. */
   connectedPeers: number
   contexts: ContextStatus[]
+  /** Which spare copies it takes, and how many copies there are of what it has. */
+  replication: ReplicationStatus
   tasks: WorkerStatus
   /** Why it has no work; undefined while it has some. */
   idle: Refusal | undefined

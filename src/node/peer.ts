@@ -10,6 +10,8 @@ import { randomHex } from '../base/system-random.ts'
 import { ContextSharing } from '../context-sharing/context-sharing.ts'
 import { ContextStore, type ImportOptions, type ImportResult } from '../context-sharing/context-store.ts'
 import { DecisionLog } from '../context-sharing/decisions.ts'
+import { Replicator } from '../context-sharing/replicator.ts'
+import type { ReplicationOptions } from '../context-sharing/replication-core.ts'
 import type { AdvertBody } from '../dht/advert.ts'
 import type { EndpointOptions } from '../inference/endpoint/endpoint-options.ts'
 import type { EngineName, FakeTiming } from '../inference/engine.ts'
@@ -23,6 +25,8 @@ import type { DataFolder } from './data-folder.ts'
 import { loadOrCreateIdentity, type Identity } from './identity.ts'
 import { discoverSwarm } from './libp2p-discover.ts'
 import type { PeerStatus, PeerSummary } from './peer-status.ts'
+import { AdvertReplicaSwarm } from './replica-swarm.ts'
+import { roomForSpares } from './spare-room.ts'
 import { SwarmLink } from './swarm-link.ts'
 import type { SwarmView } from './swarm-view.ts'
 import { VERSION } from './version.ts'
@@ -54,6 +58,8 @@ export interface ServingPeerOptions {
     /** Of the engine `fake`. */
     fake?: FakeTiming | undefined
   }
+  /** Parts of REPLICATION_DEFAULTS that are other for this peer. */
+  replication?: Partial<ReplicationOptions> | undefined
 }
 
 export interface SubmitterOptions {
@@ -83,6 +89,7 @@ interface Serving {
   preparer: ContextPreparer
   worker: Worker
   tiers: ContextTiers
+  replicator: Replicator
 }
 
 /** One running node of a swarm: the composition root. Reads from top to bottom as what a peer is made of. */
@@ -216,7 +223,7 @@ export class Peer {
   }
 
   status(): PeerStatus {
-    const { worker, tiers } = this.#require()
+    const { worker, tiers, replicator } = this.#require()
     const { joined, routingTableSize, lastError } = this.#link.join.state
     const connectedPeers = this.#link.members.list().length
     const tasks = worker.status()
@@ -230,6 +237,7 @@ export class Peer {
       routingTableSize,
       connectedPeers,
       contexts: tiers.list(),
+      replication: replicator.status(),
       tasks,
       idle: whyIdle(tasks, connectedPeers, lastError),
     }
@@ -250,7 +258,7 @@ export class Peer {
   }
 
   async #startServing(serving: Serving, closers: AsyncDisposableStack): Promise<void> {
-    const { events, store, sharing, warm, worker, tiers } = serving
+    const { events, store, sharing, warm, worker, tiers, replicator } = serving
     closers.defer(() => events.close())
     await store.open()
     closers.defer(() => store.close())
@@ -260,7 +268,12 @@ export class Peer {
     await worker.start()
     closers.defer(() => worker.stop())
     closers.defer(warm.onEvicted(({ contextId, reason }) => worker.forget(contextId, 'unloaded', reason)))
-    tiers.start(() => this.#link.adverts.changed())
+    await replicator.start()
+    closers.defer(() => replicator.stop())
+    tiers.start(() => {
+      replicator.changed()
+      this.#link.adverts.changed()
+    })
     closers.defer(() => tiers.stop())
   }
 
@@ -274,7 +287,7 @@ function createServing(
   { clock, random, log }: PeerComponents,
   link: SwarmLink,
   data: DataFolder,
-  { engine, evaluate = WORKER_DEFAULTS.evaluate }: ServingPeerOptions,
+  { engine, replication, evaluate = WORKER_DEFAULTS.evaluate }: ServingPeerOptions,
 ): Serving {
   const { network } = link
   const events = new EventLog(clock, data.decisionsPath, {
@@ -312,8 +325,28 @@ function createServing(
     },
     { ...WORKER_DEFAULTS, evaluate },
   )
-  const tiers = new ContextTiers({ store, warm, preparer, routing: link.routing, log })
-  return { data, events, decisions, store, sharing, warm, preparer, worker, tiers }
+  const { routing, adverts } = link
+  const tiers = new ContextTiers({ store, warm, preparer, sharing, worker, routing, log })
+  const swarm = new AdvertReplicaSwarm({ board: adverts.board, routing })
+  const replicator = new Replicator(
+    {
+      network,
+      store,
+      sharing,
+      swarm,
+      decisions,
+      clock,
+      random,
+      log,
+      own: () => tiers.own(),
+      roomBytes: () => roomForSpares(data.contextsPath),
+      onTakes: () => adverts.changed(),
+      onCopied: (contextId) => void preparer.takeName(contextId).catch(() => {}),
+    },
+    // The modes to be compared with keep no more than they are told to.
+    { ...replication, isTaking: evaluate === 'pervasive' && replication?.isTaking !== false },
+  )
+  return { data, events, decisions, store, sharing, warm, preparer, worker, tiers, replicator }
 }
 
 /** The swarm asked for, else that of the data folder, else the bootstrap peer's, else one of our own. */
@@ -336,7 +369,7 @@ async function chooseSwarm(
   return randomHex(SWARM_ID_BYTES)
 }
 
-function servingAdvert({ worker, tiers, warm }: Serving): AdvertBody {
+function servingAdvert({ worker, tiers, warm, replicator }: Serving): AdvertBody {
   const { accepts, reason } = worker.status()
   const slots = warm.list().reduce((sum, { facts }) => sum + (facts?.slots ?? 0), 0)
   return {
@@ -344,6 +377,7 @@ function servingAdvert({ worker, tiers, warm }: Serving): AdvertBody {
     contexts: tiers.advertised(),
     device: thisDevice(),
     slots,
+    replicas: replicator.takes,
     serving: accepts ? { accepts } : { accepts, reason },
   }
 }

@@ -45,6 +45,9 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   FETCH_CANDIDATES_MAX: 'context-sharing/download-core.test.ts',
   CHUNK_RANGES_MAX: 'context-sharing/messages.test.ts',
   PEERS_TOLD_MAX: 'context-sharing/messages.test.ts',
+  REPLICATION_CONTEXTS_MAX: 'context-sharing/replication-core.test.ts',
+  REPLICATION_HOLDERS_MAX: 'context-sharing/replication-core.test.ts',
+  REPLICA_OFFERS_PER_MINUTE_MAX: 'context-sharing/replicator.test.ts',
   DECISIONS_PER_CONTEXT_MAX: 'context-sharing/decisions.test.ts',
   DECIDED_CONTEXTS_MAX: 'context-sharing/decisions.test.ts',
 }

@@ -1,7 +1,15 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { REPLICATION_DEFAULTS, mayDrop, onlyHere } from '../../src/context-sharing/replication-core.ts'
-import { ReplicationWorld } from './replication-world.ts'
+import { REPLICATION_CONTEXTS_MAX, REPLICATION_HOLDERS_MAX } from '../../src/base/limits.ts'
+import { seededRandom } from '../../src/base/random.ts'
+import {
+  REPLICATION_DEFAULTS,
+  mayDrop,
+  newReplication,
+  onlyHere,
+  step,
+} from '../../src/context-sharing/replication-core.ts'
+import { ReplicationWorld, positionOf } from './replication-world.ts'
 
 const MINUTE = 60_000
 const { graceMs } = REPLICATION_DEFAULTS
@@ -230,5 +238,38 @@ describe('dropping a copy', () => {
       others: 0,
       code: 'last-copy',
     })
+  })
+})
+
+describe('what peers say', () => {
+  const random = seededRandom(1)
+  const peerSaying = (peer: string, contextIds: string[]): Parameters<typeof step>[1] => ({
+    kind: 'peer',
+    peer,
+    takes: 'any',
+    isDraining: false,
+    contexts: contextIds.map((contextId) => ({ contextId, tier: 'stored' })),
+  })
+
+  test('of ever more contexts is forgotten beyond a bound, but for our own', () => {
+    const state = newReplication({ self: 'self', positionOf, nowMs: 0 })
+    for (let index = 0; index <= REPLICATION_CONTEXTS_MAX; index += 1)
+      step(state, peerSaying(`liar-${index}`, [`context-${index}`]), 0, random)
+    expect(state.contexts.size).toBe(REPLICATION_CONTEXTS_MAX)
+    const holding = { tier: 'stored' as const, share: 1, isFetching: false, isBusy: false }
+    step(state, { kind: 'own', contextId: 'ours', bytes: 1, holding }, 0, random)
+    expect(state.contexts.has('ours')).toBe(true)
+  })
+
+  test('of one context by ever more peers is counted up to a bound', () => {
+    const state = newReplication({ self: 'self', positionOf, nowMs: 0 })
+    for (let index = 0; index <= REPLICATION_HOLDERS_MAX; index += 1)
+      step(state, peerSaying(`peer-${index}`, [CONTEXT]), 0, random)
+    expect(state.contexts.get(CONTEXT)?.holders.size).toBe(REPLICATION_HOLDERS_MAX)
+    for (let index = 0; index <= REPLICATION_HOLDERS_MAX; index += 1)
+      step(state, { kind: 'peer-lost', peer: `peer-${index}`, heardMs: 0 }, 0, random)
+    step(state, { kind: 'tick' }, REPLICATION_DEFAULTS.graceMs + 1, random)
+    expect(state.contexts.size).toBe(0)
+    expect(state.wakes.size).toBe(0)
   })
 })

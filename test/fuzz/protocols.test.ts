@@ -11,6 +11,7 @@ import { decodeMessage, readLengthPrefix } from '../../src/base/message-codec.ts
 import { randomInteger, seededRandom, type Random } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { fetcherMessageSchema, holderMessageSchema } from '../../src/context-sharing/messages.ts'
+import { replicaAnswerSchema, replicaOfferSchema } from '../../src/context-sharing/replica-messages.ts'
 import { AdvertAnswerSchema, AdvertQuestionSchema } from '../../src/dht/advert-messages.ts'
 import { DataFolder } from '../../src/node/data-folder.ts'
 import type { Libp2pStack } from '../../src/node/libp2p-stack.ts'
@@ -37,6 +38,7 @@ const VALID: Record<string, object[]> = {
     { type: 'request', chunks: [0, 1, 2] },
     { type: 'have', ranges: [[0, 5]] },
   ],
+  'replica/1': [{ type: 'offer', contextId: CID, bytes: 1000, copies: 1, why: 'offered' }],
   'advert/1': [
     { kind: 'get' },
     { kind: 'peers' },
@@ -49,6 +51,8 @@ const SCHEMAS: Record<string, ZodType> = {
   'task/1 to a submitter': workerMessageSchema,
   'context/1 to a holder': fetcherMessageSchema,
   'context/1 to a fetcher': holderMessageSchema,
+  'replica/1 offer': replicaOfferSchema,
+  'replica/1 answer': replicaAnswerSchema,
   'advert/1 question': AdvertQuestionSchema,
   'advert/1 answer': AdvertAnswerSchema,
 }
