@@ -46,6 +46,9 @@ export function step(
     case 'committed':
       onCommitted(state, event.peer, event.key, nowMs, effects)
       break
+    case 'returned':
+      onReturned(state, event.peer, event.keys, nowMs, effects)
+      break
     case 'lost':
       onLost(state, event.peer, event.reason, nowMs, random, effects)
       break
@@ -78,7 +81,8 @@ function onStatus(
   state.book.hear(peer, nowMs)
   if (phase === 'refused') {
     effects.push({ kind: 'close', peer, reason: reason ?? 'refused' })
-    releasePeer(state, peer, nowMs, effects)
+    // Its owner wants the machine back: no request is to blame.
+    releasePeer(state, peer, nowMs, effects, reason !== 'draining' && reason !== 'paused')
     state.book.refuse(
       peer,
       { code: reason ?? 'refused', words: detail ?? reason ?? 'it refused' },
@@ -326,8 +330,39 @@ function onLost(
   recruit(state, nowMs, effects)
 }
 
+/** A peer that leaves gives requests back: they go to the next at once, and nobody is blamed. */
+function onReturned(
+  state: Coordinator,
+  peer: string,
+  keys: readonly LeaseKey[],
+  nowMs: number,
+  effects: CoordinatorEffect[],
+): void {
+  const view = state.book.get(peer)
+  if (view === undefined || view.phase === 'known') return
+  state.book.hear(peer, nowMs)
+  view.credit = 0
+  view.accepts = false
+  state.hungry.delete(peer)
+  for (const { n, epoch } of keys) {
+    const held = state.leases.get(n)
+    if (held?.epoch !== epoch || !held.peers.delete(peer)) continue
+    view.outstanding.delete(n)
+    if (held.isCommitting || held.peers.size > 0) continue
+    state.leases.delete(n)
+    state.pending.giveBack(n, nowMs)
+  }
+  feedHungry(state, nowMs, effects)
+}
+
 /** Takes back all that a peer had out; each goes to the next peer under a new epoch. */
-function releasePeer(state: Coordinator, peer: string, nowMs: number, effects: CoordinatorEffect[]): void {
+function releasePeer(
+  state: Coordinator,
+  peer: string,
+  nowMs: number,
+  effects: CoordinatorEffect[],
+  isLoss = true,
+): void {
   const view = state.book.get(peer)
   if (view === undefined) return
   state.hungry.delete(peer)
@@ -338,9 +373,9 @@ function releasePeer(state: Coordinator, peer: string, nowMs: number, effects: C
     const held = state.leases.get(request)
     if (held === undefined || !held.peers.delete(peer)) continue
     if (held.isCommitting || held.peers.size > 0) continue
-    const losses = (state.losses.get(request) ?? 0) + 1
+    const losses = (state.losses.get(request) ?? 0) + (isLoss ? 1 : 0)
     state.losses.set(request, losses)
-    if (losses >= state.options.lossesMax) {
+    if (isLoss && losses >= state.options.lossesMax) {
       failLease(held, 'peers-lost', `${losses} peers were lost while they ran this request`, effects)
     } else {
       giveBack(state, held, nowMs, nowMs, effects)

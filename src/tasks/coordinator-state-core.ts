@@ -63,6 +63,8 @@ export type CoordinatorEvent =
   | { kind: 'credit'; peer: string; requests: number }
   | { kind: 'result'; peer: string; key: LeaseKey; outcome: Outcome }
   | { kind: 'committed'; peer: string | undefined; key: LeaseKey }
+  /** The peer leaves, and did not run them. */
+  | { kind: 'returned'; peer: string; keys: LeaseKey[] }
   | { kind: 'tick' }
 
 export type CoordinatorEffect =

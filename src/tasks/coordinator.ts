@@ -230,6 +230,9 @@ export class Coordinator {
       case 'results':
         for (const result of message.results) this.#onResult(peer, result)
         break
+      case 'returned':
+        this.#dispatch({ kind: 'returned', peer, keys: message.requests })
+        break
       case 'alive':
         this.#dispatch({ kind: 'heard', peer })
         break

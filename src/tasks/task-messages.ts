@@ -52,6 +52,8 @@ export type WorkerMessage =
   | { type: 'status'; phase: Phase; reason?: string | undefined; detail?: string | undefined }
   | { type: 'credit'; requests: number }
   | { type: 'results'; results: TaskResult[] }
+  /** Not run here after all, since the peer leaves: they go elsewhere, and it gives no more credit. */
+  | { type: 'returned'; requests: LeaseKey[] }
   | { type: 'alive' }
 
 const n = z.number().int().nonnegative()
@@ -93,6 +95,7 @@ export const workerMessageSchema: ZodType<WorkerMessage> = z.discriminatedUnion(
   }),
   z.strictObject({ type: z.literal('credit'), requests: z.number().int().positive().max(65_536) }),
   z.strictObject({ type: z.literal('results'), results: z.array(taskResult).max(REQUESTS_PER_FRAME_MAX) }),
+  z.strictObject({ type: z.literal('returned'), requests: leaseKeys }),
   z.strictObject({ type: z.literal('alive') }),
 ])
 

@@ -1,5 +1,7 @@
 import { grantCredit } from './credit-core.ts'
-import { finishRun, freeContext, oneDone, startWaiting, stopRun, touch } from './runs-core.ts'
+import { closeIfDone, drain, giveBackWaiting, giveBackAll } from './drain-core.ts'
+import { finishRun, oneDone, startWaiting, stopRun, touch } from './runs-core.ts'
+import { endSession, loseSession } from './sessions-core.ts'
 import type { LeaseKey, TaskRequest } from './task-messages.ts'
 import {
   createContext,
@@ -31,7 +33,7 @@ export function stepWorker(state: Worker, event: WorkerEvent, nowMs: number): Wo
       onCancelled(state, event.session, event.keys, nowMs, effects)
       break
     case 'lost':
-      onLost(state, event.session, nowMs, effects)
+      loseSession(state, event.session, nowMs, effects)
       break
     case 'progress':
       onProgress(state, event, effects)
@@ -51,10 +53,17 @@ export function stepWorker(state: Worker, event: WorkerEvent, nowMs: number): Wo
     case 'owner':
       onOwner(state, event.accepts, event.reason ?? 'paused', nowMs, effects)
       break
+    case 'drain':
+      drain(state, nowMs, effects)
+      break
+    case 'drain-over':
+      giveBackAll(state, nowMs, effects)
+      break
     case 'tick':
       state.ledger.expire(nowMs)
       break
   }
+  if (state.isDraining) closeIfDone(state, nowMs, effects)
   for (const context of state.touched) {
     startWaiting(state, context, nowMs, effects)
     grantCredit(state, context, nowMs, effects)
@@ -120,7 +129,7 @@ function endOlderSessionOf(
 ): void {
   for (const session of state.sessions.values()) {
     if (session.submitter !== event.submitter || session.job !== event.job) continue
-    onLost(state, session.id, nowMs, effects)
+    loseSession(state, session.id, nowMs, effects)
     effects.push({ kind: 'end', session: session.id, reason: 'replaced' })
   }
 }
@@ -166,6 +175,7 @@ function onRequests(
   if (lease === undefined) session.granted -= requests.length
   else lease.toArrive -= requests.length
   session.waiting.push(...requests)
+  if (state.isDraining) giveBackWaiting(session, effects)
   touch(state, session.contextId)
 }
 
@@ -203,32 +213,6 @@ function onCancelled(
     if (session.lease !== undefined) oneDone(state, session, session.lease, effects)
   }
   touch(state, session.contextId)
-}
-
-/**
- * A session that ended leaves its runs to finish: they are at most what was in its slots, and a
- * submitter that comes back finds their results in the ledger. A fixed lease is lost as a whole.
- */
-function onLost(state: Worker, sessionId: string, nowMs: number, effects: WorkerEffect[]): void {
-  const session = state.sessions.get(sessionId)
-  if (session === undefined) return
-  state.sessions.delete(sessionId)
-  session.granted = 0
-  session.waiting = []
-  leaveContext(state, session)
-  if (session.lease !== undefined) {
-    for (const run of session.runs.values()) stopRun(state, run, nowMs, effects)
-    session.lease = undefined
-    freeContext(state, session, effects)
-  }
-  touch(state, session.contextId)
-}
-
-function leaveContext(state: Worker, session: Session): void {
-  const context = state.contexts.get(session.contextId)
-  context?.sessions.delete(session)
-  for (const { submitter } of context?.sessions ?? []) if (submitter === session.submitter) return
-  context?.turns.delete(session.submitter)
 }
 
 function stopWaiting({ waiting }: Session, key: LeaseKey): boolean {
@@ -285,6 +269,7 @@ function onOwner(
   nowMs: number,
   effects: WorkerEffect[],
 ): void {
+  if (state.isDraining) return
   state.accepts = accepts
   state.reason = reason
   if (accepts) return
@@ -292,16 +277,4 @@ function onOwner(
     effects.push({ kind: 'status', session: session.id, phase: 'refused', reason })
     endSession(state, session, reason, nowMs, effects)
   }
-}
-
-function endSession(
-  state: Worker,
-  session: Session,
-  reason: string,
-  nowMs: number,
-  effects: WorkerEffect[],
-): void {
-  for (const run of session.runs.values()) stopRun(state, run, nowMs, effects)
-  onLost(state, session.id, nowMs, effects)
-  effects.push({ kind: 'end', session: session.id, reason })
 }

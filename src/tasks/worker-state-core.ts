@@ -47,12 +47,17 @@ export type WorkerEvent =
   | { kind: 'discarded'; contextId: string }
   | { kind: 'done'; run: string; result: Omit<TaskResult, 'n' | 'epoch'> }
   | { kind: 'owner'; accepts: boolean; reason?: string }
+  /** The peer leaves: nothing new is taken, what has not begun goes back at once, what runs may finish. */
+  | { kind: 'drain' }
+  /** It leaves now: what still runs goes back too. */
+  | { kind: 'drain-over' }
   | { kind: 'tick' }
 
 export type WorkerEffect =
   | { kind: 'status'; session: string; phase: Phase; reason?: string; detail?: string }
   | { kind: 'credit'; session: string; requests: number }
   | { kind: 'deliver'; session: string; results: TaskResult[] }
+  | { kind: 'return'; session: string; keys: LeaseKey[] }
   | { kind: 'end'; session: string; reason: string }
   /** Fetch and load a context; report `progress`, then `prepared` or `unprepared`. */
   | { kind: 'prepare'; contextId: string }
@@ -117,6 +122,7 @@ export interface Worker {
   readonly touched: Set<ContextView>
   accepts: boolean
   reason: string
+  isDraining: boolean
   nextRun: number
 }
 
@@ -130,6 +136,7 @@ export function createWorker(options: WorkerOptions): Worker {
     touched: new Set(),
     accepts: true,
     reason: '',
+    isDraining: false,
     nextRun: 1,
   }
 }

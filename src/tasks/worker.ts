@@ -2,6 +2,7 @@ import { every, type Cancel, type Clock } from '../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
 import {
   FRAME_BYTES_MAX,
+  REQUESTS_PER_FRAME_MAX,
   TASK_CREDIT_MAX,
   TASK_SESSIONS_MAX,
   UNDELIVERED_RESULT_AGE_MS_MAX,
@@ -15,6 +16,7 @@ import {
   frames,
   submitterMessageSchema,
   TASK_PROTOCOL,
+  type LeaseKey,
   type SubmitterMessage,
   type TaskRequest,
   type TaskResult,
@@ -105,6 +107,7 @@ export class Worker {
   #unhandle: (() => Promise<void>) | undefined
   #cancelTick: Cancel = () => {}
   #nextSession = 1
+  #onDrained: () => void = () => {}
   #completed = 0
 
   constructor(components: WorkerComponents, options: WorkerShellOptions = WORKER_DEFAULTS) {
@@ -121,12 +124,29 @@ export class Worker {
   }
 
   async stop(): Promise<void> {
-    this.setAccepting(false, 'draining')
-    await Promise.all([...this.#sessions.values()].map((session) => session.outbox.flushed()))
+    await this.drain(0)
     this.#stop.abort(new HearthError('stream-closed', 'the peer is stopping'))
     this.#cancelTick()
     await this.#unhandle?.()
     this.#contexts.clear()
+  }
+
+  /**
+   * Leaves: takes nothing new, gives back at once what has not begun, and resolves when what runs is done
+   * and acknowledged, or after `finishMs`, when that goes back too. Nothing is taken until `start()`.
+   */
+  async drain(finishMs: number): Promise<void> {
+    const { clock } = this.#components
+    const over = Promise.withResolvers<void>()
+    this.#onDrained = over.resolve
+    const cancel = clock.schedule(finishMs, () => {
+      this.#dispatch({ kind: 'drain-over' })
+      over.resolve()
+    })
+    this.#dispatch({ kind: 'drain' })
+    await over.promise
+    cancel()
+    await Promise.all([...this.#sessions.values()].map((session) => session.outbox.flushed()))
   }
 
   /** Whether the owner lets this peer work; `reason` is a code, as 'paused'. */
@@ -209,6 +229,7 @@ export class Worker {
 
   #dispatch(event: WorkerEvent): void {
     for (const effect of stepWorker(this.#state, event, this.#components.clock.nowMs())) this.#perform(effect)
+    if (this.#state.isDraining && this.#state.sessions.size === 0) this.#onDrained()
   }
 
   #perform(effect: WorkerEffect): void {
@@ -221,6 +242,9 @@ export class Worker {
         break
       case 'deliver':
         this.#deliver(effect.session, effect.results)
+        break
+      case 'return':
+        this.#return(effect.session, effect.keys)
         break
       case 'end':
         void this.#end(effect.session, effect.reason)
@@ -237,6 +261,14 @@ export class Worker {
       case 'stop-run':
         this.#runs.get(effect.run)?.abort(new HearthError('stream-closed', 'not wanted any more'))
         break
+    }
+  }
+
+  #return(sessionId: string, keys: readonly LeaseKey[]): void {
+    const { outbox } = this.#sessions.get(sessionId) ?? {}
+    for (let from = 0; from === 0 || from < keys.length; from += REQUESTS_PER_FRAME_MAX) {
+      const requests = keys.slice(from, from + REQUESTS_PER_FRAME_MAX)
+      outbox?.push(() => ({ type: 'returned', requests }))
     }
   }
 

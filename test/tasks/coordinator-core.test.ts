@@ -161,6 +161,31 @@ describe('a coordinator', () => {
     expect(state.pending.size).toBe(10)
   })
 
+  test('gives what a leaving peer returns to the next one at once, and blames nobody', () => {
+    const state = job(2, { lossesMax: 1 })
+    play(state, [0, found('a', 'b')], ...ready('a'), ...ready('b'), [1, credit('a', 2)], [1, credit('b', 2)])
+    const keys = [
+      { n: 0, epoch: 1 },
+      { n: 1, epoch: 1 },
+    ]
+    const effects = play(state, [2, { kind: 'returned', peer: 'a', keys }])
+    expect(effects).toEqual([
+      {
+        kind: 'send',
+        peer: 'b',
+        leases: [
+          { n: 0, epoch: 2 },
+          { n: 1, epoch: 2 },
+        ],
+      },
+    ])
+    expect(state.losses.size + state.failures.size).toBe(0)
+    // It gave up its credit with them, and what is returned twice is returned once.
+    expect(play(state, [3, { kind: 'returned', peer: 'a', keys }])).toEqual([])
+    play(state, [4, { kind: 'status', peer: 'a', phase: 'refused', reason: 'draining' }])
+    expect(state.losses.size).toBe(0)
+  })
+
   test('takes a peer from which nothing is heard as lost', () => {
     const state = job(1)
     play(state, [0, found('a')], ...ready('a'), [1, credit('a', 1)])

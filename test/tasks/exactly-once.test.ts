@@ -11,6 +11,7 @@ const worlds: fc.Arbitrary<WorldOptions> = fc.record({
   peers: fc.integer({ min: 1, max: 6 }),
   slots: fc.integer({ min: 1, max: 8 }),
   killsPerSecond: fc.constantFrom(0, 0.3, 1, 2),
+  drainsPerSecond: fc.constantFrom(0, 0.5),
   breaksPerSecond: fc.constantFrom(0, 1, 3),
   submitterKillsPerSecond: fc.constantFrom(0, 0.2, 0.5),
   duplicateShare: fc.constantFrom(0, 0.3),

@@ -98,6 +98,12 @@ async function startWorker(
   return worker
 }
 
+function untilAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+  })
+}
+
 describe('tasks over real streams', () => {
   test('every request is answered once, by peers that share the work', async () => {
     const [submitter, ...peers] = await connected(3)
@@ -179,6 +185,30 @@ describe('tasks over real streams', () => {
       break
     }
     await worker.stop()
+  })
+
+  test('what a leaving peer had not begun, or not finished, is done by another, without a loss', async () => {
+    const [submitter, leaving, other] = await connected(3)
+    const never: WarmContext = { slots: 2, run: (_request, { signal }) => untilAborted(signal) }
+    const worker = await startWorker(leaving!.network, () => Promise.resolve(never))
+    const journal = await makeJournal(20)
+    const events: string[] = []
+    const coordinator = new Coordinator({
+      ...components,
+      network: submitter!.network,
+      journal,
+      candidates: sourceOf([leaving!, other!]),
+      events: { add: ({ kind }) => events.push(kind) },
+    })
+    const run = coordinator.run()
+    await until('requests in hand', () => worker.status().running >= 2)
+    await worker.drain(50)
+    const rest = await startWorker(other!.network, () => Promise.resolve(echo()))
+    await run
+    expect(journal.counts()).toMatchObject({ requests: 20, committed: 20, failed: 0 })
+    expect(events).toContain('returned')
+    await Promise.all([worker.stop(), rest.stop()])
+    journal.close()
   })
 
   test('when a context cannot be made ready, the job ends with that reason', async () => {

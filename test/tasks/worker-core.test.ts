@@ -151,4 +151,42 @@ describe('a worker', () => {
     stepWorker(state, { kind: 'tick' }, OPTIONS.undeliveredAgeMsMax + 1)
     expect(state.ledger.bytes).toBe(0)
   })
+
+  test('that leaves gives back at once what has not begun, lets the rest finish, and takes nothing new', () => {
+    const state = createWorker({ ...OPTIONS, handOverMs: 0 })
+    play(state, opened('s1'), { ...prepared, slots: 1 }, requests('s1', 0, 1), requests('s1'))
+    play(state, { kind: 'acknowledged', session: 's1', keys: [] })
+    const left = play(state, { kind: 'drain' })
+    const returned = (effects: WorkerEffect[]): number[] =>
+      effects.flatMap((effect) => (effect.kind === 'return' ? effect.keys.map(({ n }) => n) : []))
+    const running = [...state.runs.values()].map(({ key }) => key.n)
+    expect([...running, ...returned(left)].sort((a, b) => a - b)).toEqual([0, 1])
+    expect(creditsOf(left)).toEqual([])
+    expect(play(state, opened('s2')).at(-1)).toEqual({ kind: 'end', session: 's2', reason: 'draining' })
+    // A result is not lost by leaving too soon: the session ends when it is acknowledged.
+    const ids = [...state.runs.keys()]
+    expect(play(state, ...ids.map(done)).some(({ kind }) => kind === 'end')).toBe(false)
+    const keys = running.map((n) => ({ n, epoch: 1 }))
+    expect(play(state, { kind: 'acknowledged', session: 's1', keys })).toContainEqual({
+      kind: 'end',
+      session: 's1',
+      reason: 'draining',
+    })
+  })
+
+  test('that leaves now gives back what runs, too', () => {
+    const state = createWorker(OPTIONS)
+    play(state, opened('s1'), prepared, requests('s1', 0, 1), { kind: 'drain' })
+    const effects = play(state, { kind: 'drain-over' })
+    expect(effects).toContainEqual({
+      kind: 'return',
+      session: 's1',
+      keys: [
+        { n: 0, epoch: 1 },
+        { n: 1, epoch: 1 },
+      ],
+    })
+    expect(effects.filter(({ kind }) => kind === 'stop-run')).toHaveLength(2)
+    expect(state.sessions.size).toBe(0)
+  })
 })

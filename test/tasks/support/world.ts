@@ -26,6 +26,8 @@ export interface WorldOptions {
   /** Chance per virtual second that something dies: a peer, or the submitter. */
   killsPerSecond: number
   submitterKillsPerSecond: number
+  /** Chance per virtual second that a peer leaves in peace, and comes back. Default 0. */
+  drainsPerSecond?: number
   /** Chance per virtual second that a link breaks while both its ends live. */
   breaksPerSecond: number
   /** Chance that a message of a live stream arrives twice. */
@@ -275,6 +277,9 @@ export class World {
       case 'deliver':
         for (const result of effect.results) this.#replyResult(peer, effect.session, result)
         break
+      case 'return':
+        this.#reply(peer, effect.session, { kind: 'returned', peer: peer.name, keys: effect.keys })
+        break
       case 'end':
         if (this.#links.get(peer.name) === effect.session) this.#dropLink(peer.name)
         break
@@ -351,6 +356,8 @@ export class World {
     const { killsPerSecond, submitterKillsPerSecond, breaksPerSecond, leapsPerSecond = 0 } = this.options
     const victim = this.#peers[Math.floor(this.random.next() * this.#peers.length)]
     if (victim !== undefined && this.random.next() < killsPerSecond / 4) this.#kill(victim)
+    const { drainsPerSecond = 0 } = this.options
+    if (victim !== undefined && this.random.next() < drainsPerSecond / 4) this.#drain(victim)
     const cut = this.#peers[Math.floor(this.random.next() * this.#peers.length)]
     if (cut !== undefined && this.random.next() < breaksPerSecond / 4) this.#dropLink(cut.name)
     if (this.random.next() < submitterKillsPerSecond / 4) this.#killSubmitter()
@@ -373,6 +380,18 @@ export class World {
       if (!this.#coordinator.leases.has(n)) this.#deserted.delete(n)
       else this.stuckMs = Math.max(this.stuckMs, this.nowMs - sinceMs)
     }
+  }
+
+  /** What waits goes back at once; what runs has half a second. Then the peer is away for a while. */
+  #drain(peer: Peer): void {
+    if (!peer.alive) return
+    const { incarnation } = peer
+    this.#toWorker(peer, { kind: 'drain' })
+    this.#later(500, () => {
+      if (!peer.alive || peer.incarnation !== incarnation) return
+      this.#toWorker(peer, { kind: 'drain-over' })
+      this.#later(10, () => this.#kill(peer))
+    })
   }
 
   #kill(peer: Peer): void {

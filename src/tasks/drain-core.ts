@@ -1,0 +1,49 @@
+import { stopRun } from './runs-core.ts'
+import { endSession } from './sessions-core.ts'
+import { ledgerKey, type Session, type Worker, type WorkerEffect } from './worker-state-core.ts'
+
+/**
+ * The peer leaves. What waits goes back at once, so that submitters have it run elsewhere without waiting
+ * for a deadline; what is in the engine may finish. A fixed lease is a unit, and goes back as one.
+ */
+export function drain(state: Worker, nowMs: number, effects: WorkerEffect[]): void {
+  state.isDraining = true
+  state.accepts = false
+  state.reason = 'draining'
+  for (const session of state.sessions.values()) {
+    if (session.leaseSize === undefined) giveBackWaiting(session, effects)
+    else end(state, session, nowMs, effects)
+  }
+}
+
+/** Also what was on its way when the peer began to drain. */
+export function giveBackWaiting(session: Session, effects: WorkerEffect[]): void {
+  const keys = session.waiting.map(({ n, epoch }) => ({ n, epoch }))
+  session.waiting = []
+  effects.push({ kind: 'return', session: session.id, keys })
+}
+
+/** The time is up: what still runs is stopped and goes back too. */
+export function giveBackAll(state: Worker, nowMs: number, effects: WorkerEffect[]): void {
+  for (const session of state.sessions.values()) {
+    const runs = [...session.runs.values()]
+    for (const run of runs) stopRun(state, run, nowMs, effects)
+    if (runs.length > 0)
+      effects.push({ kind: 'return', session: session.id, keys: runs.map(({ key }) => key) })
+    end(state, session, nowMs, effects)
+  }
+}
+
+/** Sessions of which nothing runs, and whose results are all acknowledged, end. */
+export function closeIfDone(state: Worker, nowMs: number, effects: WorkerEffect[]): void {
+  for (const session of state.sessions.values()) {
+    if (session.runs.size === 0 && state.ledger.of(ledgerKey(session)).length === 0) {
+      end(state, session, nowMs, effects)
+    }
+  }
+}
+
+function end(state: Worker, session: Session, nowMs: number, effects: WorkerEffect[]): void {
+  effects.push({ kind: 'status', session: session.id, phase: 'refused', reason: state.reason })
+  endSession(state, session, state.reason, nowMs, effects)
+}
