@@ -32,7 +32,7 @@ const READY_MS = 60_000
 
 /** From the request's sending to its result being durable, less the time in the engine; ms, sorted. */
 async function measureLone(requests: number): Promise<number[]> {
-  const swarm = await TaskSwarm.start([{ engineMs: 5, slots: 1, requestsPerSlot: 1 }])
+  const swarm = await TaskSwarm.start([{ engineMs: 5, slots: 1, windowMax: 1 }])
   try {
     using journal = await swarm.makeJournal('lone', requests)
     const sentMs = new Map<number, number>()

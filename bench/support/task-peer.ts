@@ -6,7 +6,7 @@ import { temporaryIdentity } from '../../src/node/identity.ts'
 import { Libp2pStack } from '../../src/node/libp2p-stack.ts'
 import { Worker, WORKER_DEFAULTS, type RunResult, type WarmContext } from '../../src/tasks/worker.ts'
 
-const { ENGINE_MS = '0', SLOTS = '64', REQUESTS_PER_SLOT = '2' } = process.env
+const { ENGINE_MS = '0', SLOTS = '64', WINDOW_MAX = '4096' } = process.env
 const BODY = JSON.stringify({
   object: 'text_completion',
   choices: [{ index: 0, text: ' true', finish_reason: 'stop' }],
@@ -47,7 +47,7 @@ const worker = new Worker(
     prepare: () => Promise.resolve(context),
     discard: () => Promise.resolve(),
   },
-  { ...WORKER_DEFAULTS, requestsPerSlot: Number(REQUESTS_PER_SLOT) },
+  { ...WORKER_DEFAULTS, windowMax: Number(WINDOW_MAX) },
 )
 await stack.start()
 await worker.start()

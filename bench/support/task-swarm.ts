@@ -18,8 +18,8 @@ export interface TaskPeerOptions {
   /** How long the engine takes for a request, ms; 0 answers at once. */
   engineMs: number
   slots: number
-  /** Default 2. */
-  requestsPerSlot?: number
+  /** Requests that it wants at once, at most; its slots at least. */
+  windowMax?: number
 }
 
 /** Of one job. */
@@ -42,8 +42,8 @@ export class TaskSwarm {
   readonly folder: string
 
   static async start(peers: readonly TaskPeerOptions[]): Promise<TaskSwarm> {
-    const children = peers.map(({ engineMs, slots, requestsPerSlot = 2 }) => {
-      const options = { ENGINE_MS: engineMs, SLOTS: slots, REQUESTS_PER_SLOT: requestsPerSlot }
+    const children = peers.map(({ engineMs, slots, windowMax = 4_096 }) => {
+      const options = { ENGINE_MS: engineMs, SLOTS: slots, WINDOW_MAX: windowMax }
       const texts = Object.entries(options).map(([name, value]) => [name, String(value)])
       return fork(PEER, { env: { ...process.env, ...Object.fromEntries(texts) } })
     })

@@ -1,4 +1,5 @@
 import type { Random } from '../base/random.ts'
+import { WorkRate } from '../base/work-rate.ts'
 import type { Phase } from './task-messages.ts'
 
 /** A peer that might run the job, as its advert says. */
@@ -30,8 +31,14 @@ export interface PeerView {
   refusal: Refusal | undefined
   /** Requests it wants now. */
   credit: number
-  /** Requests that are out to it. */
-  outstanding: Set<number>
+  /** Requests that are out to it, and when each was sent, in that order. */
+  outstanding: Map<number, number>
+  /** Results per second of the time in which it has requests. */
+  rate: WorkRate
+  /** From a request to its result, the mean of the last ones, ms; 0 while there is none. */
+  tookMs: number
+  /** When its last result came, or when it got work after it had none. */
+  progressAtMs: number
   heardAtMs: number
   failures: number
   /** Requests on which it failed since its last result. */
@@ -69,6 +76,11 @@ export class CandidateBook {
   /** Peers with a link, or with one being made. */
   openPeers(): PeerView[] {
     return [...this.#linked.values()]
+  }
+
+  /** The same, without a copy: not to be changed meanwhile. */
+  linked(): Iterable<PeerView> {
+    return this.#linked.values()
   }
 
   get linkedCount(): number {
@@ -178,7 +190,10 @@ export class CandidateBook {
       detail: undefined,
       refusal: undefined,
       credit: 0,
-      outstanding: new Set(),
+      outstanding: new Map(),
+      rate: new WorkRate({ memoryMs: 30_000, workMsMin: 1 }),
+      tookMs: 0,
+      progressAtMs: 0,
       heardAtMs: 0,
       failures: 0,
       failuresInRow: 0,

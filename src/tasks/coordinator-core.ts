@@ -7,6 +7,7 @@ import type {
   CoordinatorOptions,
   Lease,
 } from './coordinator-state-core.ts'
+import { giveOut, isBetterLeft, takeBack, totalRate, worthCopying } from './tail-core.ts'
 import type { LeaseKey, Outcome } from './task-messages.ts'
 
 /** One event in, what to do about it out. The only function that changes a coordinator. */
@@ -116,11 +117,14 @@ function onCredit(
  */
 function feed(state: Coordinator, view: PeerView, nowMs: number, effects: CoordinatorEffect[]): void {
   const { leaseSize } = state.options
+  // A request that some peer failed on goes to whoever can have it.
+  const mayWait = leaseSize === undefined && state.failures.size === 0
   const leases: LeaseKey[] = []
   const isOnlyPeer = state.book.linkedCount === 1
   const suits = (request: number): boolean =>
     isOnlyPeer || state.failures.get(request)?.includes(view.peer) !== true
   while (view.credit > 0) {
+    if (mayWait && isBetterLeft(view, state.book, projectedMs(state), nowMs)) break
     const request = state.pending.take(nowMs, suits)
     if (request === undefined) break
     leases.push(lease(state, request, view, nowMs))
@@ -144,28 +148,20 @@ function lease(state: Coordinator, request: number, view: PeerView, nowMs: numbe
   state.leases.set(request, {
     request,
     epoch,
-    sentAtMs: nowMs,
     peers: new Set([view.peer]),
     isCommitting: false,
   })
   view.credit -= 1
-  view.outstanding.add(request)
+  giveOut(view, request, nowMs)
   return { n: request, epoch }
 }
 
-/**
- * At the tail, a second peer works on what a slow one has: the first result wins. Leases are in the
- * order they were sent, so the walk stops at the first that is young.
- */
+/** At the tail, a second peer works on what a slow one has: the first result wins. */
 function copySlow(state: Coordinator, view: PeerView, nowMs: number, leases: LeaseKey[]): void {
-  const { copyAfterMs, copyAfterMeans, copiesMax } = state.options
-  const ageMs = Math.max(copyAfterMs, copyAfterMeans * state.meanRequestMs)
-  for (const held of state.leases.values()) {
-    if (view.credit === 0 || nowMs - held.sentAtMs < ageMs) return
-    if (held.isCommitting || held.peers.size >= copiesMax || held.peers.has(view.peer)) continue
+  for (const held of worthCopying(state.leases.values(), view, state.book, state.options, nowMs)) {
     held.peers.add(view.peer)
     view.credit -= 1
-    view.outstanding.add(held.request)
+    giveOut(view, held.request, nowMs)
     leases.push({ n: held.request, epoch: held.epoch })
   }
 }
@@ -182,7 +178,8 @@ function onResult(
   const held = state.leases.get(key.n)
   const view = state.book.get(peer)
   // A result under an old epoch says nothing of the lease that the peer has now.
-  if (held === undefined || held.epoch === key.epoch) view?.outstanding.delete(key.n)
+  if (view !== undefined && (held === undefined || held.epoch === key.epoch))
+    takeBack(view, key.n, outcome !== 'retry', nowMs)
   if (held === undefined) {
     redelivered(state, peer, key, outcome, effects)
   } else if (held.epoch !== key.epoch || held.isCommitting) {
@@ -193,8 +190,6 @@ function onResult(
     failedOn(state, held, peer, nowMs, random, effects)
   } else {
     held.isCommitting = true
-    const tookMs = nowMs - held.sentAtMs
-    state.meanRequestMs = state.meanRequestMs === 0 ? tookMs : state.meanRequestMs * 0.95 + tookMs * 0.05
     if (view !== undefined) {
       view.resultCount += 1
       view.failuresInRow = 0
@@ -303,7 +298,8 @@ function onCommitted(
   if (peer !== undefined) effects.push({ kind: 'acknowledge', peer, keys: [key] })
   for (const other of held?.peers ?? []) {
     if (other === peer) continue
-    state.book.get(other)?.outstanding.delete(key.n)
+    const view = state.book.get(other)
+    if (view !== undefined) takeBack(view, key.n, false, nowMs)
     effects.push({ kind: 'cancel', peer: other, keys: [key] })
   }
   state.leases.delete(key.n)
@@ -312,7 +308,6 @@ function onCommitted(
   state.losses.delete(key.n)
   state.unsettled -= 1
   state.settledCount += 1
-  if (state.pending.size === 0) feedHungry(state, nowMs, effects)
 }
 
 function onLost(
@@ -367,9 +362,9 @@ function releasePeer(
   if (view === undefined) return
   state.hungry.delete(peer)
   view.credit = 0
-  const outstanding = [...view.outstanding].sort((a, b) => a - b)
-  view.outstanding.clear()
+  const outstanding = [...view.outstanding.keys()].sort((a, b) => a - b)
   for (const request of outstanding) {
+    takeBack(view, request, false, nowMs)
     const held = state.leases.get(request)
     if (held === undefined || !held.peers.delete(peer)) continue
     if (held.isCommitting || held.peers.size > 0) continue
@@ -399,6 +394,7 @@ function tick(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): 
     state.findAtMs = nowMs + state.options.findEveryMs
     effects.push({ kind: 'find' })
   }
+  state.perSecond = totalRate(state.book, nowMs)
   recruit(state, nowMs, effects)
   feedHungry(state, nowMs, effects)
   giveUpIfStuck(state, nowMs, effects)
@@ -406,18 +402,16 @@ function tick(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): 
 
 /** Opens links to the best peers known: warm, then stored, then those that could fetch, if it pays back. */
 function recruit(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
-  const mayTakeCold = projectedMs(state, nowMs) > state.options.coldReadyMs
+  const mayTakeCold = projectedMs(state) > state.options.coldReadyMs
   for (const peer of state.book.recruits(nowMs, mayTakeCold)) {
     state.book.connect(peer, nowMs)
     effects.push({ kind: 'open', peer })
   }
 }
 
-/** How long the rest of the job lasts at the rate so far; without a rate yet, for ever. */
-function projectedMs(state: Coordinator, nowMs: number): number {
-  const elapsedMs = nowMs - state.startedAtMs
-  if (state.settledCount === 0) return Number.POSITIVE_INFINITY
-  return (state.unsettled * elapsedMs) / state.settledCount
+/** How long the rest of the job lasts at the rate of now, ms; without a rate yet, for ever. */
+function projectedMs({ unsettled, perSecond }: Coordinator): number {
+  return perSecond === 0 ? Infinity : (1_000 * unsettled) / perSecond
 }
 
 function giveUpIfStuck(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {

@@ -17,9 +17,10 @@ export interface CoordinatorOptions {
   lossesMax: number
   /** How many peers may work on one request at the tail of a job. */
   copiesMax: number
-  /** At the tail, a request is copied once it is out for this long and for `copyAfterMeans` times the mean. */
+  /** At the tail, a request is copied to a peer that is expected to answer it so much sooner. */
+  copyGainMs: number
+  /** A peer that has answered nothing yet has this long before what it has is copied. */
   copyAfterMs: number
-  copyAfterMeans: number
   /** First wait before a request or a peer is tried again; doubles up to `retryMsMax`. */
   retryMs: number
   retryMsMax: number
@@ -43,8 +44,8 @@ export const COORDINATOR_DEFAULTS: CoordinatorOptions = {
   failuresInRowMax: 4,
   lossesMax: 20,
   copiesMax: 2,
+  copyGainMs: 200,
   copyAfterMs: 1_000,
-  copyAfterMeans: 3,
   retryMs: 250,
   retryMsMax: 30_000,
   coldReadyMs: 1_500,
@@ -87,7 +88,6 @@ export type CoordinatorEffect =
 export interface Lease {
   request: number
   epoch: number
-  sentAtMs: number
   peers: Set<string>
   /** A result is on its way into the journal: nothing else may happen to this request. */
   isCommitting: boolean
@@ -113,7 +113,8 @@ export interface Coordinator {
   startedAtMs: number
   findAtMs: number
   runnableAtMs: number
-  meanRequestMs: number
+  /** Results per second of all peers together, as it was at the last tick; 0 while nothing is known. */
+  perSecond: number
   /** Results that arrived for a lease no longer held: under an old epoch, or after another peer's. */
   staleCount: number
   isFinished: boolean
@@ -142,7 +143,7 @@ export function createCoordinator(start: CoordinatorStart, options: CoordinatorO
     startedAtMs: 0,
     findAtMs: 0,
     runnableAtMs: 0,
-    meanRequestMs: 0,
+    perSecond: 0,
     staleCount: 0,
     isFinished: false,
   }

@@ -34,9 +34,10 @@ function shareWindow(state: Worker, context: ContextView, nowMs: number, effects
 function windowOf({ options }: Worker, context: ContextView, nowMs: number): number {
   const { slots } = context
   const perSecond = context.rate.perSecond(nowMs)
-  if (perSecond === undefined) return Math.max(1, Math.round(slots * options.requestsPerSlot))
+  const windowMax = Math.max(slots, options.windowMax)
+  if (perSecond === undefined) return Math.min(Math.max(1, slots * options.requestsPerSlot), windowMax)
   const ahead = Math.ceil((perSecond * options.lookAheadMs) / 1_000)
-  return Math.min(slots + Math.max(1, ahead), Math.max(slots, options.windowMax))
+  return Math.min(slots + Math.max(1, ahead), windowMax)
 }
 
 function countSessions(sessions: Iterable<Session>): Map<string, number> {

@@ -228,6 +228,7 @@ describe('a coordinator', () => {
       kind: 'candidates',
       candidates: [{ peer: 'cold', tier: 'absent', accepts: true }],
     }
+    play(state, [900, { kind: 'tick' }])
     expect(play(state, [900, cold])).toEqual([])
   })
 

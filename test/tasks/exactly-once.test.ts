@@ -91,7 +91,7 @@ describe('exactly once, whatever the order of events', () => {
       breaksPerSecond: 0,
       duplicateShare: 0,
       bad: new Set([7]),
-      coordinator: { copyAfterMs: HOUR_MS },
+      coordinator: { copiesMax: 1 },
     })
     world.run(HOUR_MS)
     expect(world.finished).toBe(true)
