@@ -83,20 +83,23 @@ export class KvStore {
     return packed
   }
 
-  /** Stores some tokens of one row in one slot. */
-  write(layer: number, part: KvPart, rows: KvRows, place: KvPlace): void {
+  /** Stores what a step made of one layer's keys or values, each place's tokens in its slot. */
+  write(layer: number, part: KvPart, rows: KvRows, places: readonly KvPlace[]): void {
     const { keyValueHeads, headSize } = this.shape
     const array = this.#array(layer, part)
-    const length = place.count * headSize
-    for (let head = 0; head < keyValueHeads; head += 1) {
-      const source = ((place.row * keyValueHeads + head) * rows.tokens + place.from) * headSize
-      const target = this.#offset(place.slot, head, place.to)
-      // A loop: for so few elements, making a view costs more than copying them.
-      if (place.count === 1) {
-        for (let index = 0; index < length; index += 1) {
-          array[target + index] = rows.data[source + index] as number
-        }
-      } else array.set(rows.data.subarray(source, source + length), target)
+    const [sources, targets, pairs] = [pairsOf(rows.data), pairsOf(array), headSize / 2]
+    for (const { row, from, slot, to, count } of places) {
+      for (let head = 0; head < keyValueHeads; head += 1) {
+        const source = ((row * keyValueHeads + head) * rows.tokens + from) * headSize
+        const target = this.#offset(slot, head, to)
+        if (count === 1) {
+          // A loop, and in this place: for so few, making a view or calling a closure costs more than copying.
+          const [first, at] = [source / 2, target / 2]
+          for (let index = 0; index < pairs; index += 1) {
+            targets[at + index] = sources[first + index] as number
+          }
+        } else array.set(rows.data.subarray(source, source + count * headSize), target)
+      }
     }
   }
 
@@ -105,7 +108,7 @@ export class KvStore {
     for (let layer = 0; layer < this.shape.layers; layer += 1) {
       for (const part of KV_PARTS) {
         const rows = { data: other.view(layer, part, from, 1), tokens: other.capacity }
-        this.write(layer, part, rows, { row: 0, from: 0, slot: to, to: 0, count })
+        this.write(layer, part, rows, [{ row: 0, from: 0, slot: to, to: 0, count }])
       }
     }
   }
@@ -127,4 +130,12 @@ export class KvStore {
   #array(layer: number, part: KvPart): Float32Array {
     return this.#arrays[layer * KV_PARTS.length + KV_PARTS.indexOf(part)] as Float32Array
   }
+}
+
+/**
+ * Floats two by two, as doubles: half as many to copy. A double is not kept to the bit only where it is no
+ * number, and then its second float was none. Heads are of an even size.
+ */
+function pairsOf({ buffer, byteOffset, length }: Float32Array): Float64Array {
+  return new Float64Array(buffer, byteOffset, Math.floor(length / 2))
 }

@@ -23,7 +23,7 @@ export interface NumericClassParts {
   graphHash: string
 }
 
-/** As 'ort-delta-1.30.0/cpu/fp32/x64-amx_int8/3f2a…': engine, execution provider, dtype, instruction set, graph. */
+/** As 'ort-delta-1.30.0.2/cpu/fp32/x64-amx_int8/3f2a…': engine, execution provider, dtype, instruction set, graph. */
 export async function numericClassOf(parts: NumericClassParts): Promise<string> {
   const { engine, engineVersion, executionProvider, dtype, graphHash } = parts
   const instructionSet = await readInstructionSet()

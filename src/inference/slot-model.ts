@@ -197,8 +197,7 @@ export class SlotModel implements TokenModel {
     const places = rows.map((place) => ({ ...place, from: output.newFrom(place.row) }))
     for (let layer = 0; layer < store.shape.layers; layer += 1) {
       for (const part of KV_PARTS) {
-        const made = output.keyValues(layer, part)
-        for (const place of places) store.write(layer, part, made, place)
+        store.write(layer, part, output.keyValues(layer, part), places)
       }
     }
   }

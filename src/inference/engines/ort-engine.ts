@@ -12,6 +12,7 @@ import { KvStore } from '../kv-store.ts'
 import { graphHash, numericClassOf } from '../numeric-class.ts'
 import { ORT_VERSION } from '../onnx-session.ts'
 import { describeDecoder } from '../onnx/decoder.ts'
+import { DELTA_FORM } from '../onnx/delta-rewrite.ts'
 import { checkModelSafety } from '../onnx/model-safety.ts'
 import { readModel, type OnnxModel } from '../onnx/onnx-reader.ts'
 import { FileSource } from '../onnx/protobuf.ts'
@@ -75,7 +76,7 @@ interface FactsParts {
 async function factsOf({ engine, dtype, model, files, options }: FactsParts): Promise<EngineFacts> {
   const numericClass = await numericClassOf({
     engine,
-    engineVersion: ORT_VERSION,
+    engineVersion: engine === 'ort-delta' ? `${ORT_VERSION}.${DELTA_FORM}` : ORT_VERSION,
     executionProvider: 'cpu',
     dtype,
     graphHash: graphHash(model),

@@ -34,6 +34,7 @@ export function describeDecoder(model: OnnxModel, vocabularyDefault: number | un
   if (pasts.some(({ dims }) => dims[1] !== keyValueHeads || dims[3] !== headSize)) {
     throw unsupported('its layers have caches of different sizes')
   }
+  if (headSize % 2 !== 0) throw unsupported(`its heads are of ${headSize} elements, an odd number`)
   refuseForeignInputs(model)
   return {
     kvShape: { layers: pasts.length / 2, keyValueHeads, headSize },

@@ -30,7 +30,7 @@ export const DELTA_INPUTS = {
 
 /** Values that all layers share, made once. */
 interface Shared {
-  /** [rows, 1, 1, past]: 0 where the cache has a row's tokens. */
+  /** [rows, 1, 1, 1, past]: 0 where the cache has a row's tokens. */
   pastMask: string
   /** [sequence, past + sequence]: 0 where a query may see a key. */
   causalMask: string
@@ -91,7 +91,10 @@ export class DeltaAttention {
   build(node: ModelNode, layer: number): { key: string; value: string } {
     const heads = this.#headsOf(node)
     const projections = this.#project(node, heads)
-    const [query, flatKey] = this.#rotate(node, projections.query, projections.key)
+    const [rotated, flatKey] = this.#rotate(node, projections.query, projections.key)
+    // Scaled out here, where onnxruntime does not merge it into the products: its kernel for a single row,
+    // which reads the cache as it lies, takes no factor.
+    const query = this.#builder.node('Mul', [rotated, this.#builder.float(heads.scale)])
     const key = this.#splitHeads(flatKey, heads)
     const value = this.#splitHeads(projections.value, heads)
     const past = [`past_key_values.${layer}.key`, `past_key_values.${layer}.value`] as const
@@ -129,7 +132,7 @@ export class DeltaAttention {
       builder.node('Range', [zero, scalar(total), one]),
       builder.node('Unsqueeze', [queries, builder.integers([1])]),
     ])
-    const pastMask = builder.node('Unsqueeze', [mask(held), builder.integers([1, 2])])
+    const pastMask = builder.node('Unsqueeze', [mask(held), builder.integers([1, 2, 3])])
     return { rows, sequence, past, total, pastMask, causalMask: mask(causal) }
   }
 
@@ -189,23 +192,24 @@ export class DeltaAttention {
     return builder.node('Transpose', [split], { attributes: { perm: [0, 2, 1, 3] } })
   }
 
+  /** Each query head is a product of its own, [rows, key-value heads, group, 1, size]: see `build`. */
   #decodeBranch(layer: number, heads: Heads, parts: Parts): OnnxGraph {
     const builder = new GraphBuilder('decode', `hearth_decode_${layer}_`)
-    const { keyValueHeads, group, headSize, scale } = heads
+    const { keyValueHeads, group, headSize } = heads
+    const alone = (value: string): string => builder.node('Unsqueeze', [value, builder.integers([2])])
     const query = builder.node('Reshape', [
       parts.query,
-      builder.integers([-1, keyValueHeads, group, headSize]),
+      builder.integers([-1, keyValueHeads, group, 1, headSize]),
     ])
     const pastScores = builder.node('Add', [
-      multiplyTransposed(builder, query, parts.pastKey, scale),
+      multiplyTransposed(builder, query, alone(parts.pastKey)),
       this.#shared.pastMask,
     ])
     // One key for each row: a product and a sum, where a matrix product costs more to begin than to do.
-    const products = builder.node('Mul', [query, parts.key])
-    const sums = builder.node('ReduceSum', [products, builder.integers([-1])], {
+    const products = builder.node('Mul', [query, alone(parts.key)])
+    const newScores = builder.node('ReduceSum', [products, builder.integers([-1])], {
       attributes: { keepdims: 1 },
     })
-    const newScores = builder.node('Mul', [sums, builder.float(scale)])
     const scores = builder.node('Concat', [pastScores, newScores], { attributes: { axis: -1 } })
     const shares = builder.node('Softmax', [scores], { attributes: { axis: -1 } })
     const sizes = builder.node('Concat', [this.#shared.past, builder.integers([1])], {
@@ -214,8 +218,8 @@ export class DeltaAttention {
     const [pastShares, newShares] = [`${shares}_past`, `${shares}_new`]
     builder.namedNode('Split', [shares, sizes], [pastShares, newShares], { attributes: { axis: -1 } })
     const mixed = builder.node('Add', [
-      builder.node('MatMul', [pastShares, parts.pastValue]),
-      builder.node('Mul', [newShares, parts.value]),
+      builder.node('MatMul', [pastShares, alone(parts.pastValue)]),
+      builder.node('Mul', [newShares, alone(parts.value)]),
     ])
     const flat = builder.integers([-1, 1, keyValueHeads * group * headSize])
     builder.output(builder.node('Reshape', [mixed, flat]), 'float')
@@ -224,7 +228,7 @@ export class DeltaAttention {
 
   #prefillBranch(layer: number, heads: Heads, parts: Parts): OnnxGraph {
     const builder = new GraphBuilder('prefill', `hearth_prefill_${layer}_`)
-    const { keyValueHeads, group, headSize, scale } = heads
+    const { keyValueHeads, group, headSize } = heads
     const { rows, sequence, past, total, causalMask } = this.#shared
     const reshape = (value: string, dims: string): string => builder.node('Reshape', [value, dims])
     const join = (...sizes: string[]): string => builder.node('Concat', sizes, { attributes: { axis: 0 } })
@@ -234,7 +238,7 @@ export class DeltaAttention {
     const split = reshape(parts.query, builder.integers([0, 0, keyValueHeads, group, headSize]))
     const byHead = builder.node('Transpose', [split], { attributes: { perm: [0, 2, 3, 1, 4] } })
     const query = reshape(byHead, builder.integers([0, keyValueHeads, -1, headSize]))
-    const scores = multiplyTransposed(builder, query, withPast(parts.pastKey, parts.key), scale)
+    const scores = multiplyTransposed(builder, query, withPast(parts.pastKey, parts.key))
     const spread = reshape(scores, join(builder.integers([0, keyValueHeads, group]), sequence, total))
     const masked = builder.node('Add', [spread, causalMask])
     const shares = builder.node('Softmax', [masked], { attributes: { axis: -1 } })
@@ -250,7 +254,7 @@ export class DeltaAttention {
 
 /** Values of the outer graph that a branch reads. */
 interface Parts {
-  /** [rows, sequence, heads × size] */
+  /** [rows, sequence, heads × size], scaled */
   query: string
   /** [rows, heads, sequence, size] */
   key: string
@@ -260,8 +264,7 @@ interface Parts {
   pastValue: string
 }
 
-/** left · rightᵀ · scale */
-function multiplyTransposed(builder: GraphBuilder, left: string, right: string, scale: number): string {
-  const attributes = { transB: 1, alpha: { float: scale } }
-  return builder.node('FusedMatMul', [left, right], { attributes, domain: MICROSOFT })
+/** left · rightᵀ */
+function multiplyTransposed(builder: GraphBuilder, left: string, right: string): string {
+  return builder.node('FusedMatMul', [left, right], { attributes: { transB: 1 }, domain: MICROSOFT })
 }

@@ -32,6 +32,9 @@ const QUANTIZED_PRODUCTS = new Set(['MatMulInteger', 'MatMulIntegerToFloat'])
 const INT8_MIDDLE = 128
 const INT8_LEVELS = 127
 
+/** Which form it is: results of two forms are not bit-equal. */
+export const DELTA_FORM = 2
+
 export const LOGITS_OUTPUT = 'hearth_logits'
 /** The likeliest token of each row: all that leaves when nobody wants the logits. */
 export const BEST_OUTPUT = 'hearth_best'
