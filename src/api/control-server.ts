@@ -23,6 +23,7 @@ const importBody = z.strictObject({
   dtype: z.string().min(1).max(32).optional(),
 })
 const pauseBody = z.strictObject({ accepts: z.boolean() })
+const drainBody = z.strictObject({ deadlineMs: z.number().positive() })
 const readingBody: z.ZodType<JobFileOptions> = z.strictObject({
   format: z.enum(['batch', 'text', 'jsonl', 'csv']),
   template: z.string().optional(),
@@ -85,6 +86,12 @@ export class ControlServer {
       const { accepts } = pauseBody.parse(await c.req.json())
       peer.setAccepting(accepts, 'paused')
       return c.json(peer.status().tasks)
+    })
+    app.get('/v0/drain', (c) => c.json(peer.departure.status ?? null))
+    app.post('/v0/drain', async (c) => {
+      const { deadlineMs } = drainBody.parse(await c.req.json())
+      void peer.drain({ deadlineMs, why: '"hearth drain"' })
+      return c.json(peer.departure.status)
     })
     app.get('/v0/jobs', (c) => c.json(jobs.list()))
     app.post('/v0/jobs', async (c) => c.json(await jobs.submit(jobBody.parse(await c.req.json()))))

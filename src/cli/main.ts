@@ -57,6 +57,11 @@ command(program, 'up', 'run a peer on this machine')
   .addOption(new Option('--fake-timing <load/prefill/token>', 'of the engine "fake", ms').hideHelp())
   .option('--no-replicate', 'make no spare copies of contexts that other peers want copies of')
   .option('--repair-after <seconds>', 'how long a peer may be away before its copies are made anew', '300')
+  .option('--drain-deadline <seconds>', 'how long leaving may take after SIGTERM or Ctrl-C', '30')
+  .option(
+    '--shutdown-notice <command>',
+    'run every 5 s; exit status 0 means that this machine is about to be taken away',
+  )
   .option('--url <url>', 'with --engine openai: the server’s API, as http://127.0.0.1:8000/v1')
   .option('--model <name>', 'with --engine openai: what the server calls its model')
   .option('--declare <text>', 'with --engine openai: what you say of the model; part of its CID')
@@ -103,6 +108,12 @@ command(program, 'pause', 'take no work, and stop what runs').action((options: C
 command(program, 'resume', 'take work again').action((options: CommonOptions) =>
   runCommand(options, async (context) => (await import('./status.ts')).servingCommand(true, context)),
 )
+
+command(program, 'drain', 'have the peer of this machine leave in peace, and follow it')
+  .option('--deadline <seconds>', 'when it is to be done at the latest', '60')
+  .action((options: CommonOptions & { deadline: string }) =>
+    runCommand(options, async (context) => (await import('./drain.ts')).drainCommand(options, context)),
+  )
 
 const contexts = program.command('context').description('models on this machine')
 

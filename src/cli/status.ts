@@ -1,5 +1,6 @@
 import { askPeer } from '../api/control-client.ts'
 import { HearthError } from '../base/errors.ts'
+import { DECISION_CODES } from '../context-sharing/decisions.ts'
 import type { ControlAccess } from '../node/data-folder.ts'
 import type { ContextStatus, PeerStatus, PeerSummary } from '../node/peer-status.ts'
 import type { CommandContext } from './command-context.ts'
@@ -59,6 +60,28 @@ function printStatus(status: PeerStatus, terminal: Terminal): void {
       : `idle      ${status.idle.words}; ${tasks.completed} requests done so far`,
   )
   for (const line of contextLines(status.contexts)) terminal.print(line)
+  for (const line of copiesLines(status)) terminal.print(line)
+}
+
+const TAKES_WORDS = {
+  any: 'takes any',
+  last: 'takes only what may be lost otherwise',
+  none: 'takes none',
+} as const
+
+/** How many copies of each context the swarm has, as far as this peer knows, and what it does about it. */
+function copiesLines({ replication, contexts }: PeerStatus): string[] {
+  const names = new Map(contexts.map(({ contextId, names }) => [contextId, names[0]]))
+  const rows = replication.contexts.map(({ contextId, copies, wanted, graced, making, code }) => [
+    names.get(contextId) ?? shortPeer(contextId),
+    `${copies} of ${wanted}`,
+    [graced > 0 ? `${graced} away` : '', making > 0 ? `${making} in the making` : '']
+      .filter(Boolean)
+      .join(', '),
+    code === undefined ? '' : DECISION_CODES[code],
+  ])
+  const head = `spare copies: this peer ${TAKES_WORDS[replication.takes]}`
+  return rows.length === 0 ? [head] : [head, ...columns([['CONTEXT', 'COPIES', '', ''], ...rows])]
 }
 
 /** Contexts as a table. */

@@ -1,15 +1,19 @@
 import { ControlServer } from '../api/control-server.ts'
 import { HearthError } from '../base/errors.ts'
-import type { Cancel } from '../base/clock.ts'
+import { sleep } from '../base/clock.ts'
 import { withGrace } from '../context-sharing/replication-core.ts'
 import { DetachedJobs } from '../node/detached-jobs.ts'
 import { Peer } from '../node/peer.ts'
+import { ShutdownNotice } from '../node/shutdown-notice.ts'
 import type { EvaluationMode } from '../tasks/worker-state-core.ts'
 import type { EngineName, FakeTiming } from '../inference/engine.ts'
 import type { CommandContext, CommonOptions } from './command-context.ts'
 import { readEndpoint, serveEndpoint, type EndpointCommandOptions } from './endpoint.ts'
 import { EXIT } from './exit-codes.ts'
 import { paint } from './terminal.ts'
+
+/** How long a peer that has left still answers "hearth drain", ms: a little more than that takes to ask again. */
+const LINGER_MS = 750
 
 export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions {
   listen: string[]
@@ -25,11 +29,14 @@ export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions 
   fakeTiming?: string
   replicate: boolean
   repairAfter: string
+  drainDeadline: string
+  shutdownNotice?: string
 }
 
 /** `hearth up`: runs a peer until it is told to stop. */
 export async function upCommand(options: UpCommandOptions, context: CommandContext): Promise<number> {
-  const { data, signal, terminal } = context
+  const { data } = context
+  const drainMs = 1000 * positive('--drain-deadline', options.drainDeadline)
   const endpoint = readEndpoint(options)
   const unlock = data.lock()
   const peer = await Peer.createServing(context, {
@@ -60,8 +67,8 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     data.publishControl(await control.start())
     announce(peer, options, context)
     if (endpoint !== undefined) await serveEndpoint(peer, endpoint, options.name, context)
-    await aborted(signal)
-    terminal.note('stopping')
+    const notice = await watchNotice(peer, options, context)
+    await untilLeft(peer, drainMs, context).finally(() => notice?.stop())
     return EXIT.ok
   } finally {
     await control.stop()
@@ -120,10 +127,47 @@ function announce(peer: Peer, options: UpCommandOptions, { terminal, data }: Com
   }
 }
 
+/** Asks the cloud whether it takes this machine away, when the owner said how. */
+async function watchNotice(
+  peer: Peer,
+  { shutdownNotice }: UpCommandOptions,
+  context: CommandContext,
+): Promise<ShutdownNotice | undefined> {
+  if (shutdownNotice === undefined) return undefined
+  const notice = new ShutdownNotice(context, shutdownNotice, (deadlineMs) => {
+    void peer.drain({ deadlineMs, why: 'this machine is about to be taken away' })
+  })
+  await notice.start()
+  return notice
+}
+
+/** Resolves when the peer has left: by a signal, by "hearth drain", or by a notice of the cloud. */
+async function untilLeft(
+  peer: Peer,
+  deadlineMs: number,
+  { signal, terminal, clock }: CommandContext,
+): Promise<void> {
+  const onSignal = (): void => void peer.drain({ deadlineMs, why: 'it was told to stop' })
+  if (signal.aborted) onSignal()
+  else signal.addEventListener('abort', onSignal, { once: true })
+  await aborted(peer.departure.begun)
+  terminal.event({ event: 'leaving', why: peer.departure.status?.why ?? '' })
+  terminal.note('leaving: work in hand is finished or given back, and what only this peer holds handed over')
+  terminal.note('  Ctrl-C once more stops it at once')
+  const { onlyHere } = await peer.departure.done
+  terminal.event({ event: 'left', onlyHere })
+  for (const contextId of onlyHere) {
+    terminal.note(
+      `  ${paint('yellow', `no other peer has context ${contextId}: jobs on it wait until this one is back`)}`,
+    )
+  }
+  // Whoever follows it with "hearth drain" sees the end.
+  if (!signal.aborted) await sleep(clock, LINGER_MS)
+}
+
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const done: Cancel = () => resolve()
-    if (signal.aborted) done()
-    else signal.addEventListener('abort', done, { once: true })
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
   })
 }

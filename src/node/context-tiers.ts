@@ -50,6 +50,12 @@ export class ContextTiers {
     this.#provided.clear()
   }
 
+  /** Takes back what was said in the DHT; from now on nothing more is said there. */
+  withdraw(): void {
+    this.#cancel()
+    for (const said of this.#provided) this.#say('withdraw', said)
+  }
+
   /** To be called when something was stored, loaded or unloaded: tells the DHT and the members. */
   changed(): void {
     const wanted = new Set(this.#wanted())

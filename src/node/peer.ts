@@ -22,6 +22,7 @@ import { Worker, WORKER_DEFAULTS } from '../tasks/worker.ts'
 import { ContextPreparer } from './context-preparer.ts'
 import { ContextTiers } from './context-tiers.ts'
 import type { DataFolder } from './data-folder.ts'
+import { Departure, type DrainOptions, type DrainReport } from './departure.ts'
 import { loadOrCreateIdentity, type Identity } from './identity.ts'
 import { discoverSwarm } from './libp2p-discover.ts'
 import type { PeerStatus, PeerSummary } from './peer-status.ts'
@@ -90,6 +91,7 @@ interface Serving {
   worker: Worker
   tiers: ContextTiers
   replicator: Replicator
+  departure: Departure
 }
 
 /** One running node of a swarm: the composition root. Reads from top to bottom as what a peer is made of. */
@@ -191,6 +193,19 @@ export class Peer {
 
   async stop(): Promise<void> {
     await this.#closers.disposeAsync()
+  }
+
+  /**
+   * Leaves in peace, by the deadline: `Departure`. Resolves when the peer is ready to be stopped; the
+   * earlier deadline counts when it is asked twice.
+   */
+  async drain(options: DrainOptions): Promise<DrainReport> {
+    return await this.#require().departure.drain(options)
+  }
+
+  /** Its leaving, whoever asked for that. */
+  get departure(): Pick<Departure, 'begun' | 'done' | 'status'> {
+    return this.#require().departure
   }
 
   /**
@@ -346,7 +361,8 @@ function createServing(
     // The modes to be compared with keep no more than they are told to.
     { ...replication, isTaking: evaluate === 'pervasive' && replication?.isTaking !== false },
   )
-  return { data, events, decisions, store, sharing, warm, preparer, worker, tiers, replicator }
+  const departure = new Departure({ worker, replicator, tiers, adverts, clock, log })
+  return { data, events, decisions, store, sharing, warm, preparer, worker, tiers, replicator, departure }
 }
 
 /** The swarm asked for, else that of the data folder, else the bootstrap peer's, else one of our own. */

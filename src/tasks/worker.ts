@@ -78,6 +78,9 @@ export const WORKER_DEFAULTS: WorkerShellOptions = {
   openMs: 5_000,
 }
 
+/** How long a peer that leaves waits for its last messages to go out, ms. */
+const FLUSH_MS_MAX = 1_000
+
 /** What a serving peer does now, for its owner. */
 export interface WorkerStatus {
   accepts: boolean
@@ -124,7 +127,7 @@ export class Worker {
   }
 
   async stop(): Promise<void> {
-    await this.drain(0)
+    await this.drain(AbortSignal.abort())
     this.#stop.abort(new HearthError('stream-closed', 'the peer is stopping'))
     this.#cancelTick()
     await this.#unhandle?.()
@@ -133,20 +136,21 @@ export class Worker {
 
   /**
    * Leaves: takes nothing new, gives back at once what has not begun, and resolves when what runs is done
-   * and acknowledged, or after `finishMs`, when that goes back too. Nothing is taken until `start()`.
+   * and acknowledged, or is given back too because `finish` is aborted. Nothing is taken until `start()`.
    */
-  async drain(finishMs: number): Promise<void> {
-    const { clock } = this.#components
-    const over = Promise.withResolvers<void>()
-    this.#onDrained = over.resolve
-    const cancel = clock.schedule(finishMs, () => {
+  async drain(finish: AbortSignal): Promise<void> {
+    const drained = Promise.withResolvers<void>()
+    const onFinish = (): void => {
       this.#dispatch({ kind: 'drain-over' })
-      over.resolve()
-    })
+      drained.resolve()
+    }
+    this.#onDrained = drained.resolve
+    finish.addEventListener('abort', onFinish, { once: true })
     this.#dispatch({ kind: 'drain' })
-    await over.promise
-    cancel()
-    await Promise.all([...this.#sessions.values()].map((session) => session.outbox.flushed()))
+    if (finish.aborted) onFinish()
+    await drained.promise
+    finish.removeEventListener('abort', onFinish)
+    await this.#flush()
   }
 
   /** Whether the owner lets this peer work; `reason` is a code, as 'paused'. */
@@ -262,6 +266,15 @@ export class Worker {
         this.#runs.get(effect.run)?.abort(new HearthError('stream-closed', 'not wanted any more'))
         break
     }
+  }
+
+  /** What is still to be sent goes out first, but nobody who does not take it holds us up. */
+  async #flush(): Promise<void> {
+    const over = Promise.withResolvers<void>()
+    const cancel = this.#components.clock.schedule(FLUSH_MS_MAX, over.resolve)
+    const flushed = [...this.#sessions.values()].map((session) => session.outbox.flushed())
+    await Promise.race([Promise.all(flushed), over.promise])
+    cancel()
   }
 
   #return(sessionId: string, keys: readonly LeaseKey[]): void {

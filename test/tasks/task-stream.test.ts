@@ -202,7 +202,7 @@ describe('tasks over real streams', () => {
     })
     const run = coordinator.run()
     await until('requests in hand', () => worker.status().running >= 2)
-    await worker.drain(50)
+    await worker.drain(AbortSignal.timeout(50))
     const rest = await startWorker(other!.network, () => Promise.resolve(echo()))
     await run
     expect(journal.counts()).toMatchObject({ requests: 20, committed: 20, failed: 0 })
