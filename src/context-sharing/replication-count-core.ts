@@ -19,7 +19,8 @@ export interface Copies {
 export function countCopies(state: Replication, context: ContextView, nowMs: number): Copies {
   const { options } = state
   let live = ownsCopy(state, context) ? 1 : 0
-  let making = context.pull !== undefined || context.own.isFetching ? 1 : 0
+  // What we fetch while we leave is nobody's copy.
+  let making = !state.isDraining && (context.pull !== undefined || context.own.isFetching) ? 1 : 0
   let busy = live === 1 && context.own.isBusy ? 1 : 0
   let changesMs = Number.POSITIVE_INFINITY
   for (const [peer, holding] of context.holders) {

@@ -24,10 +24,6 @@ export function onPeer(
     touched.add(contextId)
   }
   for (const context of contexts) hold(state, peer, isDraining, context, nowMs)
-  // Whether others take copies matters to those that are to be made.
-  if (before?.takes !== takes)
-    for (const [contextId, { shortSinceMs }] of state.contexts)
-      if (shortSinceMs !== undefined) touched.add(contextId)
   return touched
 }
 

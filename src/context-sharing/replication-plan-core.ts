@@ -95,10 +95,15 @@ function actAsNeighbour(thought: Thought): void {
   const refusal = whyNot(thought)
   if (refusal !== undefined) return decide(thought, refusal)
   const rank = rankAsNeighbour(state, context, copies.isUrgent)
-  if (rank === undefined) return decide(thought, 'not-a-neighbour')
+  // Who is nearer may go, or take copies no more: ranks are looked at again every step.
+  const soonMs = nowMs + state.options.rankStepMs
+  if (rank === undefined) {
+    wakeAt(state, context, soonMs)
+    return decide(thought, 'not-a-neighbour')
+  }
   const turnMs = turnOf(thought, rank)
   if (nowMs < turnMs) {
-    wakeAt(state, context, turnMs)
+    wakeAt(state, context, Math.min(turnMs, soonMs))
     return decide(thought, 'awaiting-turn')
   }
   if (!hasLooked(thought)) return

@@ -213,6 +213,15 @@ describe('a peer that leaves', () => {
     expect(onlyHere(alone.get('peer-0').state, alone.nowMs)).toEqual([CONTEXT])
   })
 
+  test('does not wait for what it was fetching itself', () => {
+    const world = settled({ peers: 2, seed: 17, copies: 1 })
+    expect(world.until(() => world.making(CONTEXT) === 1, 10 * MINUTE)).toBeDefined()
+    world.run(5_000)
+    world.drain('peer-1')
+    world.run(1_000)
+    expect(world.get('peer-1').drainedMs).toBeDefined()
+  })
+
   test('asks another when one declines', () => {
     const world = settled({ peers: 4, seed: 14, copies: 1, core: { repairsMax: 0 } })
     world.run(1_000)

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ContextStatus } from '../../src/node/peer-status.ts'
 import { modelFiles, writeFiles } from '../context-sharing/sharing-peers.ts'
@@ -63,7 +64,11 @@ describe('copies in a swarm of real peers', () => {
       // Join: the third peer makes the third copy of each; three more find enough.
       const third = await swarm.up('peer-2', ...QUICK)
       await untilCopies([first, second, third], contextIds, 3)
-      const others = await Promise.all(['peer-3', 'peer-4', 'peer-5'].map((name) => swarm.up(name, ...QUICK)))
+      const flag = swarm.path('going')
+      const others = await Promise.all([
+        ...['peer-3', 'peer-4'].map((name) => swarm.up(name, ...QUICK)),
+        swarm.up('peer-5', ...QUICK, '--shutdown-notice', `test -e ${flag} && echo 30`),
+      ])
       const peers = [first, second, third, ...others]
       await until('all know one another', async () => {
         const statuses = await Promise.all(peers.map((peer) => peer.status()))
@@ -86,12 +91,18 @@ describe('copies in a swarm of real peers', () => {
       }
 
       // Drain: what only the leaving peer has is on another before it is gone.
-      const leaving = others[0]!
+      const [leaving] = others
+      const [, staysOn, evicted] = others
+      await writeFile(flag, '')
       const onlyThere = await importModel('three', 'peer-3')
       const drain = swarm.hearth('drain', '--data', swarm.path('peer-3'))
       expect(await drain.event('drained', 60_000)).toMatchObject({ onlyHere: [] })
       expect(await leaving.process.exited).toBe(0)
-      const staying = [first, back, third, ...others.slice(1)]
+      const staying = [first, back, third, staysOn!]
+      expect(await evicted!.process.exited).toBe(0)
+      expect(evicted!.process.events.find(({ event }) => event === 'leaving')?.['why']).toContain(
+        'taken away',
+      )
       expect((await holdersOf(staying, onlyThere)).length).toBeGreaterThanOrEqual(1)
       expect(leaving.process.events.find(({ event }) => event === 'left')).toMatchObject({ onlyHere: [] })
     },
