@@ -1,0 +1,189 @@
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { isMap, isSeq, LineCounter, parse, parseDocument, type Document } from 'yaml'
+import type { ZodError } from 'zod'
+import { HearthError } from '../../src/base/errors.ts'
+import type { ParameterValue } from '../run-result.ts'
+import { scenarioSchema, type Scenario } from './schema.ts'
+
+export const SCENARIOS_FOLDER: string = import.meta.dirname
+
+export interface LoadedScenario {
+  name: string
+  scenario: Scenario
+  /** What --set changed. */
+  parameters: Record<string, ParameterValue>
+  /** sha-256 of the scenario after --set, and of the files it names. */
+  hash: string
+}
+
+interface Source {
+  file: string
+  document: Document
+  lines: LineCounter
+}
+
+/**
+ * Reads a scenario: the name of a shipped one, or a path. `settings` are `key=value`, where a key may be a
+ * path, as `dht.staleS=30` or `peers.0.count=40`. Throws `scenario-invalid` with the file and the line.
+ */
+export function loadScenario(nameOrPath: string, settings: readonly string[] = []): LoadedScenario {
+  const sources = readSources(pathOf(nameOrPath))
+  const [first] = sources as [Source]
+  const raw = sources.reduceRight<unknown>((base, { document }) => merge(base, document.toJS()), {}) as object
+  resolveFiles(raw as { joins?: string }, dirname(ownerOf(sources, ['joins'])?.file ?? first.file))
+  const parameters = applySettings(raw, settings)
+  const parsed = scenarioSchema.safeParse(raw)
+  if (!parsed.success) throw invalid(parsed.error, sources, parameters)
+  const scenario = parsed.data
+  checkNames(scenario, sources)
+  const hash = createHash('sha256').update(JSON.stringify({ ...scenario, joins: joinsText(scenario) }))
+  return { name: basename(first.file, '.yaml'), scenario, parameters, hash: hash.digest('hex') }
+}
+
+function pathOf(nameOrPath: string): string {
+  const shipped = join(SCENARIOS_FOLDER, `${nameOrPath}.yaml`)
+  if (existsSync(shipped)) return shipped
+  if (existsSync(nameOrPath)) return resolve(nameOrPath)
+  throw new HearthError(
+    'scenario-invalid',
+    `there is no scenario "${nameOrPath}": \`hearth sim list\` shows those shipped; a path to a YAML file will do too`,
+  )
+}
+
+/** The file, and those that it extends, one after the other. */
+function readSources(file: string): Source[] {
+  const lines = new LineCounter()
+  const document = parseDocument(readFileSync(file, 'utf8'), { lineCounter: lines })
+  const [error] = document.errors
+  if (error !== undefined) {
+    const { line } = lines.linePos(error.pos[0])
+    throw new HearthError('scenario-invalid', `${file}:${line}: ${error.message.split('\n')[0]}`)
+  }
+  const source = { file, document, lines }
+  const base = document.get('extends')
+  if (typeof base !== 'string') return [source]
+  const baseFile = join(dirname(file), `${base}.yaml`)
+  if (!existsSync(baseFile)) {
+    throw new HearthError(
+      'scenario-invalid',
+      `${at(source, ['extends'])}: there is no file ${baseFile} to extend`,
+    )
+  }
+  return [source, ...readSources(baseFile)]
+}
+
+/** `over` wins; objects are merged, all else is replaced. */
+function merge(base: unknown, over: unknown): unknown {
+  if (!isObject(base) || !isObject(over)) return over
+  const merged: Record<string, unknown> = { ...base }
+  for (const [key, value] of Object.entries(over)) merged[key] = key in base ? merge(base[key], value) : value
+  return merged
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function resolveFiles(raw: { joins?: string }, folder: string): void {
+  if (typeof raw.joins === 'string') raw.joins = resolve(folder, raw.joins)
+}
+
+function applySettings(raw: object, settings: readonly string[]): Record<string, ParameterValue> {
+  const parameters: Record<string, ParameterValue> = {}
+  for (const setting of settings) {
+    const [, key, text] = /^([^=]+)=(.*)$/s.exec(setting) ?? []
+    if (key === undefined || text === undefined) {
+      throw new HearthError('usage', `--set takes key=value, and "${setting}" is not that`)
+    }
+    const value = parse(text) as unknown
+    parameters[key] = typeof value === 'object' ? text : (value as ParameterValue)
+    put(raw, key, key === 'joins' ? resolve(text) : value)
+  }
+  return parameters
+}
+
+function put(raw: object, key: string, value: unknown): void {
+  const path = key.split('.')
+  const last = path.pop() as string
+  let at = raw as Record<string, unknown>
+  for (const part of path) {
+    at[part] ??= {}
+    if (typeof at[part] !== 'object' || at[part] === null) {
+      throw new HearthError('scenario-invalid', `--set ${key}: "${part}" is not a part of the scenario`)
+    }
+    at = at[part] as Record<string, unknown>
+  }
+  at[last] = value
+}
+
+function invalid(error: ZodError, sources: Source[], parameters: object): HearthError {
+  const problems = error.issues.slice(0, 8).map((issue) => {
+    const keys = issue.code === 'unrecognized_keys' ? issue.keys : []
+    const path = [...issue.path.map(String), ...keys.slice(0, 1)]
+    const set = Object.keys(parameters).find((key) => path.join('.').startsWith(key))
+    const where = set === undefined ? at(ownerOf(sources, path) ?? sources[0], path) : `--set ${set}`
+    return `${where}: ${path.join('.')}: ${issue.message}`
+  })
+  return new HearthError('scenario-invalid', problems.join('\n'))
+}
+
+/** The source that says what the path names: the first one that does. */
+function ownerOf(sources: readonly Source[], path: readonly string[]): Source | undefined {
+  return sources.find(({ document }) => document.hasIn(path))
+}
+
+/** "file:line" of the deepest part of the path that is there. */
+function at(source: Source | undefined, path: readonly string[]): string {
+  if (source === undefined) return 'scenario'
+  const { document, lines, file } = source
+  for (let length = path.length; length > 0; length -= 1) {
+    const offset = offsetOf(document, path.slice(0, length))
+    if (offset !== undefined) return `${file}:${lines.linePos(offset).line}`
+  }
+  return `${file}:1`
+}
+
+function offsetOf(document: Document, path: readonly string[]): number | undefined {
+  const parent = document.getIn(path.slice(0, -1), true)
+  const last = path.at(-1) as string
+  if (isMap(parent)) {
+    const pair = parent.items.find((item) => String(item.key) === last)
+    return (pair?.key as { range?: [number] } | undefined)?.range?.[0]
+  }
+  if (!isSeq(parent)) return undefined
+  return (parent.items[Number(last)] as { range?: [number] } | undefined)?.range?.[0]
+}
+
+/** What the schema cannot say: names that must stand for something. */
+function checkNames(scenario: Scenario, sources: Source[]): void {
+  for (const [index, { device, name }] of scenario.peers.entries()) {
+    const wanted = typeof device === 'string' ? [device] : Object.keys(device)
+    for (const model of wanted) {
+      if (scenario.devices[model] !== undefined) continue
+      const path = ['peers', String(index), 'device']
+      throw new HearthError(
+        'scenario-invalid',
+        `${at(ownerOf(sources, path), path)}: group "${name}" has the device "${model}", which \`devices\` does not list`,
+      )
+    }
+  }
+  for (const [index, { context }] of scenario.jobs.entries()) {
+    if (context === 'zipf' || context < scenario.contexts.count) continue
+    const path = ['jobs', String(index), 'context']
+    throw new HearthError(
+      'scenario-invalid',
+      `${at(ownerOf(sources, path), path)}: there is no context ${context}: \`contexts.count\` is ${scenario.contexts.count}`,
+    )
+  }
+}
+
+function joinsText({ joins }: Scenario): string {
+  if (joins === undefined) return ''
+  try {
+    return readFileSync(joins, 'utf8')
+  } catch (cause) {
+    throw new HearthError('scenario-invalid', `joins: the file ${joins} cannot be read`, { cause })
+  }
+}

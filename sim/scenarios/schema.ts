@@ -1,0 +1,235 @@
+import { z } from 'zod'
+import { churnSchema, type Churn } from './churn-schema.ts'
+
+/*
+ * What a scenario file may say. Seconds unless a name says otherwise; MB and GB are 10^6 and 10^9 bytes, Mbps
+ * 10^6 bits per second. docs/simulator.md explains each part.
+ */
+
+export type Mode = 'none' | 'partial' | 'pervasive'
+
+export interface Device {
+  /** At full occupancy, all slots together. */
+  inferenceS: number
+  /** From disk to ready. */
+  loadS: number
+  slots: number
+  memoryGB: number
+  /** How much longer than its model's an inference takes on some hosts, and how common these are. */
+  hosts: { factor: number; share: number }[]
+}
+
+export interface PeerGroup {
+  name: string
+  count: number
+  /** One model, or models with their shares. */
+  device: string | Record<string, number>
+  upMbps: number
+  downMbps: number
+  /** From the peer to the middle of the network; a message takes both ends' together. */
+  latencyMs: number
+  /** Whether they hold every context from the start. */
+  holds: boolean
+  /** They come up one by one, evenly over this time. */
+  joinAtS: number
+  joinOverS: number
+  /** They leave for good one by one, the lowest number first. */
+  leave?: { fromS: number; everyS: number; noticeS: number } | undefined
+  churn?: Churn | undefined
+  /** This share of them runs everything so many times slower. */
+  stragglers?: { share: number; factor: number } | undefined
+}
+
+export interface ContextKind {
+  /** So many alike; a job's `context` is a number from 0. */
+  count: number
+  bytesGB: number
+  /** What a transfer asks for at once: 1 MiB in a live swarm; larger where a run would be too long. */
+  chunkMB: number
+  /** Making what was fetched usable, once per fetch: unpacking an environment. */
+  unpackS: number
+  memoryGB: number
+}
+
+export interface JobKind {
+  /** Jobs of one name come from one submitter. */
+  submitter: string
+  atS: number
+  inferences: number
+  /** A number; `zipf`: drawn, the first most often. */
+  context: number | 'zipf'
+  /** So many alike, `everyS` apart. */
+  count: number
+  everyS: number
+}
+
+export interface Work {
+  /** Spread of an inference's length: its standard deviation over its mean. */
+  variation: number
+  /** Inferences without a prompt, all in one place of the file. */
+  empties?: { from: number; count: number; inferenceS: number } | undefined
+  /** Per request on its peer, beside load and inference: sending, starting, collecting. */
+  overheadS: Record<Mode, number>
+}
+
+export interface Dht {
+  /** Until a new fact (up, stored, warm) is found by others. */
+  publishS: number
+  /** A look-up: its median and spread; the chance that it finds anything. */
+  lookupMs: number
+  lookupSigma: number
+  success: number
+  /** How long one that is gone is still found. */
+  staleS: number
+  /** Most that one look-up gives. */
+  answersMax: number
+}
+
+export interface Scenario {
+  title: string
+  extends?: string | undefined
+  horizonS: number
+  /** Distance of the points of the series; default: a 200th of the horizon. */
+  stepS?: number | undefined
+  /** `hearth`: ours. `paper`: contexts spread as by the paper's manager. */
+  policy: 'hearth' | 'paper'
+  mode: Mode
+  /** Inferences per request. */
+  batch: number
+  /** Transfers that one source of the paper's tree makes at once. */
+  fanOut: number
+  /** A CSV with `t_s` and `workers`: peers come and go so that so many are up; instead of the groups' churn. */
+  joins?: string | undefined
+  contexts: ContextKind
+  jobs: JobKind[]
+  zipfExponent: number
+  work: Work
+  /** Loads that meet contention, and how many times longer these take: log-normal about the median. */
+  loads: { contendedShare: number; contendedFactor: number; contendedSigma: number }
+  devices: Record<string, Device>
+  peers: PeerGroup[]
+  /** Where contexts come from at first, when `isThere`; else some peers must hold them. */
+  origin: { upMbps: number; latencyMs: number; isThere: boolean }
+  dht: Dht
+  /** Rates are worked out to this relative precision. */
+  flowTolerance: number
+  /** How a peer is lost: its connections are closed (its process was killed), or it falls silent (its host is gone). */
+  losses: 'closed' | 'silent'
+  /** Constants of the cores to run with instead of theirs. */
+  coordinator: Record<string, number>
+  worker: Record<string, number>
+  residency: Record<string, number>
+  /** Churn and faults stop here; by `boundS` later all work must be done. */
+  quiet?: { fromS: number; boundS: number } | undefined
+}
+
+const seconds = z.number().min(0)
+const share = z.number().min(0).max(1)
+const count = z.int().min(0)
+
+const host = z.strictObject({
+  factor: z.number().positive(),
+  share,
+})
+
+const device = z.strictObject({
+  inferenceS: z.number().positive(),
+  loadS: seconds,
+  slots: z.int().min(1).default(1),
+  memoryGB: z.number().positive().default(24),
+  hosts: z.array(host).default([]),
+})
+
+const group = z.strictObject({
+  name: z.string().min(1),
+  count,
+  device: z.union([z.string(), z.record(z.string(), z.number().positive())]),
+  upMbps: z.number().positive(),
+  downMbps: z.number().positive(),
+  latencyMs: z.number().min(0).default(0.5),
+  holds: z.boolean().default(false),
+  joinOverS: seconds.default(0),
+  joinAtS: seconds.default(0),
+  leave: z
+    .strictObject({ fromS: seconds, everyS: z.number().positive(), noticeS: seconds.default(0) })
+    .optional(),
+  churn: churnSchema.optional(),
+  stragglers: z.strictObject({ share, factor: z.number().min(1) }).optional(),
+})
+
+const context = z.strictObject({
+  count: z.int().min(1).default(1),
+  bytesGB: z.number().positive(),
+  chunkMB: z.number().positive().default(1.048576),
+  unpackS: seconds.default(0),
+  memoryGB: z.number().positive().default(4),
+})
+
+const job = z.strictObject({
+  submitter: z.string().default('submitter'),
+  atS: seconds.default(0),
+  inferences: z.int().min(1),
+  context: z.union([z.int().min(0), z.literal('zipf')]).default(0),
+  count: z.int().min(1).default(1),
+  everyS: seconds.default(0),
+})
+
+const modes = ['none', 'partial', 'pervasive'] as const
+
+const work = z.strictObject({
+  variation: z.number().min(0).default(0.3),
+  empties: z.strictObject({ from: count, count, inferenceS: seconds }).optional(),
+  overheadS: z
+    .strictObject({ none: seconds, partial: seconds, pervasive: seconds })
+    .default({ none: 0, partial: 0, pervasive: 0 }),
+})
+
+const loads = z.strictObject({
+  contendedShare: share.default(0),
+  contendedFactor: z.number().min(1).default(1),
+  contendedSigma: z.number().min(0).default(0),
+})
+
+const origin = z.strictObject({
+  upMbps: z.number().positive(),
+  latencyMs: z.number().min(0).default(0.5),
+  isThere: z.boolean().default(true),
+})
+
+const dht = z.strictObject({
+  publishS: seconds.default(0),
+  lookupMs: z.number().min(0).default(20),
+  lookupSigma: z.number().min(0).default(0),
+  success: share.default(1),
+  staleS: seconds.default(0),
+  answersMax: z.int().min(1).default(96),
+})
+
+const numbers = z.record(z.string(), z.number())
+
+export const scenarioSchema: z.ZodType<Scenario> = z.strictObject({
+  title: z.string().min(1),
+  extends: z.string().optional(),
+  horizonS: z.number().positive(),
+  stepS: z.number().positive().optional(),
+  policy: z.enum(['hearth', 'paper']).default('hearth'),
+  mode: z.enum(modes).default('pervasive'),
+  batch: z.int().min(1).default(1),
+  fanOut: z.int().min(1).default(3),
+  joins: z.string().optional(),
+  contexts: context,
+  jobs: z.array(job).min(1),
+  zipfExponent: z.number().min(0).default(1),
+  work: work.prefault({}),
+  loads: loads.prefault({}),
+  devices: z.record(z.string(), device),
+  peers: z.array(group).min(1),
+  origin: origin.prefault({ upMbps: 1000 }),
+  dht: dht.prefault({}),
+  flowTolerance: z.number().min(0).default(0.001),
+  losses: z.enum(['closed', 'silent']).default('closed'),
+  coordinator: numbers.default({}),
+  worker: numbers.default({}),
+  residency: numbers.default({}),
+  quiet: z.strictObject({ fromS: seconds, boundS: z.number().positive() }).optional(),
+})
