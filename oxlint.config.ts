@@ -109,6 +109,7 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
     'unicorn/no-array-sort': 'off',
     'unicorn/consistent-function-scoping': 'off',
     'unicorn/require-module-specifiers': 'off',
+    'unicorn/require-post-message-target-origin': 'off',
     'import/no-unassigned-import': 'off',
     'import/no-named-as-default-member': 'off',
     'typescript/no-unsafe-type-assertion': 'off',

@@ -32,7 +32,7 @@ export function loadScenario(nameOrPath: string, settings: readonly string[] = [
   const sources = readSources(pathOf(nameOrPath))
   const [first] = sources as [Source]
   const raw = sources.reduceRight<unknown>((base, { document }) => merge(base, document.toJS()), {}) as object
-  resolveFiles(raw as { joins?: string }, dirname(ownerOf(sources, ['joins'])?.file ?? first.file))
+  resolveFiles(raw, dirname(ownerOf(sources, ['joins'])?.file ?? first.file))
   const parameters = applySettings(raw, settings)
   const parsed = scenarioSchema.safeParse(raw)
   if (!parsed.success) throw invalid(parsed.error, sources, parameters)

@@ -1,0 +1,52 @@
+import { join } from 'node:path'
+import { HearthError } from '../../src/base/errors.ts'
+import { defaultJobs, runMany } from '../run-many.ts'
+import type { RunResult } from '../run-result.ts'
+import { loadScenario } from '../scenarios/load.ts'
+import type { Output } from './run-command.ts'
+import { runLines } from './run-lines.ts'
+
+export interface RunOptions {
+  seed: string
+  reps: string
+  set: string[]
+  jobs?: string
+  out?: string
+  events?: boolean
+}
+
+/** Runs a scenario once or several times, with seeds one after the other. 1 when a check does not hold. */
+export async function runCommand(scenario: string, options: RunOptions, output: Output): Promise<number> {
+  const seed = wholeNumber('--seed', options.seed, 0)
+  const reps = wholeNumber('--reps', options.reps, 1)
+  const jobs = options.jobs === undefined ? defaultJobs() : wholeNumber('--jobs', options.jobs, 1)
+  // Said before any thread starts: what is wrong with the scenario is wrong in every run.
+  const { name } = loadScenario(scenario, options.set)
+  const folder = options.out ?? join('out', 'sim', name)
+  const requests = Array.from({ length: reps }, (_, rep) => ({
+    scenario,
+    settings: options.set,
+    seed: seed + rep,
+    out: reps === 1 ? folder : join(folder, `seed-${seed + rep}`),
+    events: options.events,
+  }))
+  output.progress(`${name}: 0 of ${reps} done`)
+  const results = await runMany(requests, jobs, (done) => output.progress(`${name}: ${done} of ${reps} done`))
+  for (const result of results) {
+    if (output.isJson) output.print(result)
+    else for (const line of runLines(result)) output.print(line)
+  }
+  output.note(`written to ${folder}`)
+  return results.every(holds) ? 0 : 1
+}
+
+export function holds({ checks }: RunResult): boolean {
+  return checks.every((check) => check.holds)
+}
+
+/** Throws `usage` when `text` is not a whole number of at least `least`. */
+export function wholeNumber(option: string, text: string, least: number): number {
+  const value = Number(text)
+  if (Number.isSafeInteger(value) && value >= least) return value
+  throw new HearthError('usage', `${option} takes a whole number of at least ${least}, and got "${text}"`)
+}

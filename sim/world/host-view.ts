@@ -1,0 +1,65 @@
+import type { Flow } from '../network/fair-flows.ts'
+import type { Shelf } from './shelf.ts'
+
+/** A machine as those see it that fetch from it or serve it. */
+export interface HostView {
+  readonly id: string
+  readonly tag: number
+  /** Its number in the flow network. */
+  readonly node: number
+  /** To the middle of the network. */
+  readonly latencyUs: number
+  readonly shelves: Map<number, Shelf>
+  readonly fetches: Map<number, Fetcher>
+  readonly uploads: Uploader
+  /** Whether others can reach it. */
+  isReachable: boolean
+  shelf(context: number): Shelf | undefined
+  /** Whether something of the context is here, or will be. */
+  mayServe(context: number): boolean
+}
+
+/** A fetch under way, as those see it that it fetches from. */
+export interface Fetcher {
+  readonly host: HostView
+  readonly context: number
+  readonly bytesReceived: number
+  readonly wastedBytes: number
+  abort(): void
+  bytesOf(chunk: number): number
+  receive(from: HostView, chunk: number): void
+  /** Bytes of a chunk that was cut short. */
+  countWasted(from: HostView, bytes: number): void
+  hearHas(from: HostView, chunks: number[]): void
+  hearRefusal(from: HostView, chunks: number[]): void
+  hearBusy(from: HostView, chunks: number[], retryMs: number, others: HostView[]): void
+  hearOf(hosts: HostView[]): void
+  hearClaim(chunks: number[]): void
+  /** A source's host is gone. */
+  lose(from: HostView): void
+}
+
+/** One context served to one fetcher. */
+export interface Upload {
+  readonly fetch: Fetcher
+  readonly flow: Flow
+  /** Asked for and not sent, in order. */
+  readonly requested: Set<number>
+  isSending: boolean
+  isOver: boolean
+}
+
+/** What a host serves, as a fetcher sees it. */
+export interface Uploader {
+  bytesSent: number
+  /** Undefined when all sessions are taken. */
+  open(fetch: Fetcher): Upload | undefined
+  close(upload: Upload): void
+  closeAll(): Upload[]
+  request(upload: Upload, chunks: readonly number[]): void
+  cancel(upload: Upload, chunks: readonly number[]): void
+  /** A chunk came to be here: whoever fetches from here may ask for it now. */
+  tellHeld(context: number, chunk: number): void
+  /** Fetchers of a context, but for one. */
+  others(context: number, but: HostView): HostView[]
+}

@@ -1,0 +1,43 @@
+import type { Kernel } from '../kernel/kernel.ts'
+import type { FairFlows } from '../network/fair-flows.ts'
+import type { Fetcher, HostView } from './host-view.ts'
+import type { Shelf } from './shelf.ts'
+import { Uploads } from './uploads.ts'
+
+export interface HostLine {
+  upBytesPerS: number
+  downBytesPerS: number
+  latencyUs: number
+}
+
+/** A machine on the network that stores contexts and serves them: a peer, or the origin. */
+export class Host implements HostView {
+  readonly id: string
+  readonly tag: number
+  /** Its number in the flow network. */
+  readonly node: number
+  /** To the middle of the network. */
+  readonly latencyUs: number
+  readonly uploads: Uploads
+  readonly shelves: Map<number, Shelf> = new Map<number, Shelf>()
+  readonly fetches: Map<number, Fetcher> = new Map<number, Fetcher>()
+  /** Whether others can reach it. */
+  isReachable = false
+
+  constructor(kernel: Kernel, flows: FairFlows, id: string, tag: number, line: HostLine) {
+    this.id = id
+    this.tag = tag
+    this.latencyUs = line.latencyUs
+    this.node = flows.addNode(line.upBytesPerS, line.downBytesPerS)
+    this.uploads = new Uploads(kernel, flows, this)
+  }
+
+  shelf(context: number): Shelf | undefined {
+    return this.shelves.get(context)
+  }
+
+  /** Whether something of the context is here, or will be. */
+  mayServe(context: number): boolean {
+    return this.isReachable && (this.fetches.has(context) || (this.shelf(context)?.chunks.count ?? 0) > 0)
+  }
+}

@@ -1,0 +1,266 @@
+import { step } from '../../src/tasks/coordinator-core.ts'
+import { CoordinatorEvents } from '../../src/tasks/coordinator-events.ts'
+import {
+  COORDINATOR_DEFAULTS,
+  createCoordinator,
+  type Coordinator,
+  type CoordinatorEffect,
+  type CoordinatorEvent,
+  type CoordinatorOptions,
+} from '../../src/tasks/coordinator-state-core.ts'
+import type { Candidate } from '../../src/tasks/candidate-book.ts'
+import type { LeaseKey } from '../../src/tasks/task-messages.ts'
+import type { EventSink } from '../../src/base/event-log.ts'
+import type { Random } from '../../src/base/random.ts'
+import type { RunFacts } from './engine.ts'
+import { TAG } from './tags.ts'
+import { TaskLink, type LinkEnd } from './task-link.ts'
+import type { Workload } from './workload.ts'
+import type { JobView, Swarm } from './swarm.ts'
+
+/** The constants of the shell, tasks/coordinator.ts, that a run depends on. */
+export const SHELL_DEFAULTS: Readonly<Record<'tickMs' | 'commitEveryMs' | 'openMs', number>> = {
+  tickMs: 100,
+  commitEveryMs: 10,
+  openMs: 5_000,
+}
+
+interface Commit {
+  peer: string | undefined
+  key: LeaseKey
+  facts: RunFacts | undefined
+}
+
+type Arrived = CoordinatorEvent & { facts?: RunFacts | undefined }
+
+export interface JobOptions {
+  number: number
+  id: string
+  submitter: string
+  context: number
+  latencyUs: number
+  events: EventSink | undefined
+}
+
+/** One job and its submitter: coordinator-core on simulated streams and a journal that is a list. */
+export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
+  readonly id: string
+  readonly number: number
+  readonly tag: number
+  readonly context: number
+  readonly workload: Workload
+  readonly #submitter: string
+  readonly #latencyUs: number
+  readonly #world: Swarm
+  readonly #random: Random
+  readonly #state: Coordinator
+  readonly #events: CoordinatorEvents | undefined
+  readonly #shell: Record<'tickMs' | 'commitEveryMs' | 'openMs', number>
+  readonly #links = new Map<string, TaskLink>()
+  /** The journal: whether each request has its line. */
+  readonly #lines: Uint8Array
+  #commits: Commit[] = []
+  #isCommitting = false
+  #isFinding = false
+  #nextSession = 1
+  submittedUs = 0
+  endedUs: number | undefined
+  hasFinished = false
+  gaveUp: string | undefined
+  committedRequests = 0
+  committedInferences = 0
+  failedInferences = 0
+  wastedInferences = 0
+
+  constructor(world: Swarm, workload: Workload, options: JobOptions) {
+    this.#world = world
+    this.id = options.id
+    this.number = options.number
+    this.tag = options.number
+    this.context = options.context
+    this.workload = workload
+    this.#submitter = options.submitter
+    this.#latencyUs = options.latencyUs
+    this.#random = world.streams.of(options.id, 'coordinator')
+    this.#lines = new Uint8Array(workload.requests)
+    this.#events = options.events === undefined ? undefined : new CoordinatorEvents(options.events)
+    const { core, shell } = splitOptions(world.scenario.coordinator)
+    this.#shell = shell
+    this.#state = createCoordinator({ ranges: [{ from: 0, to: workload.requests }] }, core)
+  }
+
+  start(): void {
+    this.submittedUs = this.#world.kernel.nowUs
+    this.dispatch({ kind: 'start' })
+    this.#tickLater()
+  }
+
+  get isOver(): boolean {
+    return this.endedUs !== undefined
+  }
+
+  /** A peer's advert came. */
+  hear(candidate: Candidate): void {
+    this.dispatch({ kind: 'candidates', candidates: [candidate] })
+  }
+
+  receive(link: TaskLink, event: CoordinatorEvent): void {
+    if (event.kind === 'lost') return this.lose(link, event.reason)
+    this.dispatch(event)
+  }
+
+  lose(link: TaskLink, reason: string): void {
+    if (this.#links.get(link.peer) !== link) return
+    link.isOver = true
+    this.#links.delete(link.peer)
+    this.dispatch({ kind: 'lost', peer: link.peer, reason })
+  }
+
+  dispatch(event: Arrived): void {
+    if (this.isOver) return
+    const effects = step(this.#state, event, this.#world.kernel.nowMs, this.#random)
+    this.#events?.add(event, effects)
+    for (const effect of effects) this.#perform(effect, event)
+  }
+
+  #perform(effect: CoordinatorEffect, event: Arrived): void {
+    switch (effect.kind) {
+      case 'find':
+        return this.#find()
+      case 'open':
+        return this.#open(effect.peer)
+      case 'close':
+        return this.#close(effect.peer)
+      case 'send':
+        return this.#links.get(effect.peer)?.toWorker({
+          kind: 'requests',
+          session: this.#sessionOf(effect.peer),
+          requests: effect.leases.map((key) => ({ ...key, url: '', body: String(this.number) })),
+        })
+      case 'commit':
+        return this.#commitLater({ peer: effect.peer, key: effect.key, facts: event.facts })
+      case 'fail':
+        return this.#commitLater({ peer: undefined, key: effect.key, facts: undefined })
+      case 'acknowledge': {
+        if (event.kind === 'result') this.#countWasted(event)
+        const session = this.#sessionOf(effect.peer)
+        return this.#links.get(effect.peer)?.toWorker({ kind: 'acknowledged', session, keys: effect.keys })
+      }
+      case 'cancel': {
+        const session = this.#sessionOf(effect.peer)
+        return this.#links.get(effect.peer)?.toWorker({ kind: 'cancelled', session, keys: effect.keys })
+      }
+      case 'give-up':
+        this.gaveUp = effect.reason.words
+        return this.#end()
+      case 'finish':
+        this.hasFinished = true
+        return this.#end()
+    }
+  }
+
+  #find(): void {
+    if (this.#isFinding) return
+    this.#isFinding = true
+    this.#world.directory.find(this.context, this.tag, (found) => {
+      this.#isFinding = false
+      const candidates = found.map((peer) => this.#world.candidateOf(peer, this.context))
+      this.dispatch({ kind: 'candidates', candidates })
+    })
+  }
+
+  /** Dialling takes a round trip, opening the stream another; one that is not there refuses, or says nothing. */
+  #open(name: string): void {
+    const { kernel, scenario } = this.#world
+    const peer = this.#world.peerNamed(name)
+    const latencyUs = this.#latencyUs + peer.host.latencyUs
+    const isSilent = peer.state === 'frozen' || (peer.state === 'down' && scenario.losses === 'silent')
+    const tookUs = isSilent ? this.#shell.openMs * 1000 : 4 * latencyUs
+    const session = `${this.id}-${this.#nextSession++}`
+    const link = new TaskLink(kernel, { peer: name, session }, latencyUs, this, peer)
+    this.#links.set(name, link)
+    kernel.after(tookUs, TAG.job + this.tag, () => {
+      if (this.isOver || this.#links.get(name) !== link) return
+      if (peer.state !== 'up') return this.lose(link, 'it could not be reached')
+      link.toWorker({
+        kind: 'opened',
+        session,
+        submitter: this.#submitter,
+        job: this.id,
+        contextId: this.#world.contextId(this.context),
+      })
+      this.#world.linkOpened(link, this)
+      this.dispatch({ kind: 'opened', peer: name })
+    })
+  }
+
+  #close(name: string): void {
+    const link = this.#links.get(name)
+    if (link === undefined) return
+    this.#links.delete(name)
+    link.toWorker({ kind: 'lost', session: link.session })
+  }
+
+  #sessionOf(peer: string): string {
+    return this.#links.get(peer)?.session ?? ''
+  }
+
+  #commitLater(commit: Commit): void {
+    this.#commits.push(commit)
+    if (this.#isCommitting) return
+    this.#isCommitting = true
+    this.#world.kernel.after(this.#shell.commitEveryMs * 1000, TAG.job + this.tag, () => {
+      this.#isCommitting = false
+      const commits = this.#commits
+      this.#commits = []
+      for (const one of commits) this.#commit(one)
+    })
+  }
+
+  #commit({ peer, key, facts }: Commit): void {
+    const { kernel, checks } = this.#world
+    if (this.#lines[key.n] === 1) checks.break('nothing committed twice', `${this.id}: request ${key.n}`)
+    this.#lines[key.n] = 1
+    const inferences = this.workload.inferencesOf(key.n)
+    this.committedRequests += 1
+    kernel.note(key.n)
+    if (peer === undefined) this.failedInferences += inferences
+    else {
+      this.committedInferences += inferences
+      this.#world.onCommitted(this, peer, key, inferences, facts)
+    }
+    this.dispatch({ kind: 'committed', peer, key })
+  }
+
+  /** A result that came too late, or was a failure. */
+  #countWasted(event: Extract<Arrived, { kind: 'result' }>): void {
+    if (event.outcome === 'ok') this.wastedInferences += this.workload.inferencesOf(event.key.n)
+  }
+
+  #tickLater(): void {
+    this.#world.kernel.after(this.#shell.tickMs * 1000, TAG.job + this.tag, () => {
+      if (this.isOver) return
+      this.dispatch({ kind: 'tick' })
+      this.#tickLater()
+    })
+  }
+
+  #end(): void {
+    this.endedUs = this.#world.kernel.nowUs
+    for (const name of this.#links.keys()) this.#close(name)
+    this.#world.onJobEnded()
+  }
+}
+
+function splitOptions(overrides: Record<string, number>): {
+  core: CoordinatorOptions
+  shell: Record<keyof typeof SHELL_DEFAULTS, number>
+} {
+  // A live peer says every 2 s that it is alive. Those messages are not simulated: a link on which they
+  // would cease is broken by World.breakLink, `silenceMs` later.
+  const core = { ...COORDINATOR_DEFAULTS, silenceMs: Number.POSITIVE_INFINITY }
+  const shell = { ...SHELL_DEFAULTS }
+  for (const [name, value] of Object.entries(overrides))
+    Object.assign(name in shell ? shell : core, { [name]: value })
+  return { core, shell }
+}

@@ -1,0 +1,77 @@
+import type { Candidate } from '../../src/tasks/candidate-book.ts'
+import type { LeaseKey } from '../../src/tasks/task-messages.ts'
+import type { WorkerEvent } from '../../src/tasks/worker-state-core.ts'
+import type { Kernel } from '../kernel/kernel.ts'
+import type { RandomStreams } from '../kernel/random-streams.ts'
+import type { FairFlows } from '../network/fair-flows.ts'
+import type { Scenario } from '../scenarios/schema.ts'
+import type { Checks } from './checks.ts'
+import type { Directory } from './directory.ts'
+import type { RunFacts } from './engine.ts'
+import type { GpuMeter } from './gpu-meter.ts'
+import type { Host } from './host.ts'
+import type { HostView } from './host-view.ts'
+import type { PaperTree } from './paper-tree.ts'
+import type { LinkEnd, TaskLink } from './task-link.ts'
+import type { Workload } from './workload.ts'
+
+export type PeerState = 'down' | 'up' | 'frozen'
+
+/** A peer as the rest of the world sees it. */
+export interface PeerView extends LinkEnd<WorkerEvent> {
+  readonly number: number
+  readonly id: string
+  readonly host: Host
+  readonly meter: GpuMeter
+  readonly state: PeerState
+  /** Whether its end of a link is there. */
+  holdsLink(link: TaskLink): boolean
+  /** Whether all that a run needs is here. */
+  mayRun(context: number): boolean
+}
+
+/** A job as the world sees it. */
+export interface JobView {
+  readonly id: string
+  readonly number: number
+  readonly tag: number
+  readonly context: number
+  readonly workload: Workload
+  /** The link has ended, as seen from there. */
+  lose(link: TaskLink, reason: string): void
+}
+
+/** What peers and jobs have around them. */
+export interface Swarm {
+  readonly kernel: Kernel
+  readonly scenario: Scenario
+  readonly streams: RandomStreams
+  readonly flows: FairFlows
+  readonly directory: Directory
+  readonly tree: PaperTree
+  readonly checks: Checks
+  readonly origin: Host
+  readonly contextBytes: number
+  contextId(context: number): string
+  contextNumbered(contextId: string): number
+  chunkBytes(context: number): Uint32Array
+  workloadOf(job: number): Workload
+  peerNamed(name: string): PeerView
+  hostNamed(id: string): HostView
+  candidateOf(peer: number, context: number): Candidate
+  findHolders(context: number, host: HostView, onFound: (hosts: HostView[]) => void): void
+  countBytes(from: HostView, bytes: number): void
+  /** A peer's advert has changed: submitters that are connected to it hear that. */
+  announce(peer: PeerView): void
+  linkOpened(link: TaskLink, job: JobView): void
+  /** The peer's end of a link is gone; the submitter's end sees that at once, or by silence. */
+  breakLink(link: TaskLink, isSilent: boolean): void
+  onCommitted(
+    job: JobView,
+    peer: string,
+    key: LeaseKey,
+    inferences: number,
+    facts: RunFacts | undefined,
+  ): void
+  onJobEnded(): void
+}

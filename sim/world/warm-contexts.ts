@@ -1,0 +1,134 @@
+import {
+  nextTickMs,
+  stepResidency,
+  type ResidencyEffect,
+  type ResidencyEvent,
+} from '../../src/inference/residency-core.ts'
+import {
+  createResidency,
+  RESIDENCY_DEFAULTS,
+  type Residency,
+} from '../../src/inference/residency-state-core.ts'
+import type { GpuMeter } from './gpu-meter.ts'
+import type { Timer, Timers } from './timers.ts'
+
+const UNLOAD_US = 200_000
+
+export interface WarmContextsParts {
+  timers: Timers
+  meter: GpuMeter
+  nowUs: () => number
+  drawLoadS: () => number
+  nameOf: (context: number) => string
+  /** It was loaded and is to go. */
+  onClosed: (context: number, reason: string) => void
+}
+
+interface Waiting {
+  context: number
+  onLoaded: (refusal: string | undefined) => void
+}
+
+/** What is loaded on one peer: turns the effects of residency-core into time, as inference/warm-contexts.ts does into processes. */
+export class WarmContexts {
+  readonly #parts: WarmContextsParts
+  readonly #residency: Residency
+  readonly #memoryBytes: number
+  readonly #numbers = new Map<string, number>()
+  readonly #waiting = new Map<number, Waiting>()
+  #nextTicket = 1
+  #tick: Timer | undefined
+  loads = 0
+
+  constructor(
+    parts: WarmContextsParts,
+    memoryBytesMax: number,
+    contextMemoryBytes: number,
+    overrides: Record<string, number>,
+  ) {
+    this.#parts = parts
+    this.#memoryBytes = Math.min(contextMemoryBytes, memoryBytesMax)
+    this.#residency = createResidency({ ...RESIDENCY_DEFAULTS, ...overrides, memoryBytesMax })
+  }
+
+  isLoaded(context: number): boolean {
+    return this.#residency.residents.get(this.#parts.nameOf(context))?.phase === 'loaded'
+  }
+
+  /** Loads a context where there is room, or when others have made room; `onLoaded` gets why it is not, if so. */
+  load(context: number, onLoaded: (refusal: string | undefined) => void): void {
+    const ticket = this.#nextTicket++
+    const contextId = this.#parts.nameOf(context)
+    this.#numbers.set(contextId, context)
+    this.#waiting.set(ticket, { context, onLoaded })
+    this.#step({ kind: 'acquire', ticket, contextId, estimateBytes: this.#memoryBytes })
+    this.#settle()
+  }
+
+  /** A use of a context that is loaded; undefined when it is not. Returns how to end the use. */
+  borrow(context: number): (() => void) | undefined {
+    if (!this.isLoaded(context)) return undefined
+    const ticket = this.#nextTicket++
+    const contextId = this.#parts.nameOf(context)
+    this.#step({ kind: 'acquire', ticket, contextId, estimateBytes: 0 })
+    return () => this.#step({ kind: 'release', ticket })
+  }
+
+  #step(event: ResidencyEvent): void {
+    const nowMs = this.#parts.nowUs() / 1000
+    for (const effect of stepResidency(this.#residency, event, nowMs)) this.#perform(effect)
+    if (this.#residency.waiters.length > 0) this.#tickLater(nowMs)
+  }
+
+  #perform(effect: ResidencyEffect): void {
+    const context = this.#numbers.get(effect.contextId) ?? 0
+    switch (effect.kind) {
+      case 'grant':
+        return
+      case 'refuse': {
+        const waiting = this.#waiting.get(effect.ticket)
+        this.#waiting.delete(effect.ticket)
+        return waiting?.onLoaded(effect.why)
+      }
+      case 'load':
+        return this.#load(effect.contextId)
+      case 'close':
+        return this.#parts.onClosed(context, effect.reason)
+      case 'unload':
+        this.#parts.timers.after(UNLOAD_US, () =>
+          this.#step({ kind: 'unloaded', contextId: effect.contextId }),
+        )
+    }
+  }
+
+  #load(contextId: string): void {
+    const { timers, meter, nowUs } = this.#parts
+    this.loads += 1
+    meter.begin('load', nowUs())
+    timers.after(this.#parts.drawLoadS() * 1e6, () => {
+      meter.end('load', nowUs())
+      this.#step({ kind: 'loaded', contextId })
+      this.#step({ kind: 'measured', contextId, bytes: this.#memoryBytes })
+      this.#settle()
+    })
+  }
+
+  /** Tells those whose context is loaded now, and ends their use: a run borrows it again. */
+  #settle(): void {
+    for (const [ticket, { context, onLoaded }] of this.#waiting) {
+      if (!this.isLoaded(context)) continue
+      this.#waiting.delete(ticket)
+      onLoaded(undefined)
+      this.#step({ kind: 'release', ticket })
+    }
+  }
+
+  #tickLater(nowMs: number): void {
+    if (this.#tick !== undefined) this.#parts.timers.cancel(this.#tick)
+    const atMs = nextTickMs(this.#residency, nowMs)
+    this.#tick =
+      atMs === undefined
+        ? undefined
+        : this.#parts.timers.after(Math.max(1, atMs - nowMs) * 1000, () => this.#step({ kind: 'tick' }))
+  }
+}

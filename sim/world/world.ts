@@ -1,0 +1,323 @@
+import type { EventSink } from '../../src/base/event-log.ts'
+import { COORDINATOR_DEFAULTS } from '../../src/tasks/coordinator-state-core.ts'
+import type { Candidate } from '../../src/tasks/candidate-book.ts'
+import type { LeaseKey } from '../../src/tasks/task-messages.ts'
+import type { ChurnEvent, ChurnSource } from '../churn/churn-events.ts'
+import { FleetChurn } from '../churn/fleet-churn.ts'
+import { Kernel } from '../kernel/kernel.ts'
+import { mix } from '../kernel/mix.ts'
+import { RandomStreams } from '../kernel/random-streams.ts'
+import { FairFlows } from '../network/fair-flows.ts'
+import { churnModelOf } from '../scenarios/churn-schema.ts'
+import type { PeerGroup, Scenario } from '../scenarios/schema.ts'
+import { Checks } from './checks.ts'
+import { deviceOf } from './device.ts'
+import { Directory } from './directory.ts'
+import type { RunFacts } from './engine.ts'
+import { Host } from './host.ts'
+import type { HostView } from './host-view.ts'
+import type { JobRun } from './job-run.ts'
+import { planJobs } from './jobs-plan.ts'
+import { PaperTree } from './paper-tree.ts'
+import { Peer } from './peer.ts'
+import { joinsChurn, plainChurn } from './pool-churn.ts'
+import { SeriesRecorder } from './series-recorder.ts'
+import { Shelf } from './shelf.ts'
+import { TAG } from './tags.ts'
+import type { JobView, PeerView, Swarm } from './swarm.ts'
+import type { TaskLink } from './task-link.ts'
+import type { TaskRecorder } from './task-recorder.ts'
+import type { Workload } from './workload.ts'
+
+/** Connections that a peer keeps: whose adverts it hears at once. As base/limits.ts's CONNECTIONS_MAX. */
+const CONNECTIONS_MAX = 64
+const ORIGIN = 'origin'
+
+export interface WorldOptions {
+  seed: number
+  tasks: TaskRecorder
+  /** Where the events of each job go; nowhere when undefined. */
+  eventsOf: ((job: string, requests: number) => EventSink) | undefined
+}
+
+/** A whole swarm on virtual time: peers, submitters, the lines between them, and what befalls them. */
+export class World implements Swarm {
+  readonly kernel: Kernel = new Kernel()
+  readonly scenario: Scenario
+  readonly streams: RandomStreams
+  readonly flows: FairFlows
+  readonly directory: Directory
+  readonly tree: PaperTree
+  readonly checks: Checks = new Checks()
+  readonly origin: Host
+  readonly peers: Peer[] = []
+  readonly jobs: JobRun[]
+  readonly contextBytes: number
+  readonly series: SeriesRecorder
+  readonly #options: WorldOptions
+  readonly #lengths: Uint32Array
+  readonly #contextIds: string[]
+  readonly #contextNumbers = new Map<string, number>()
+  readonly #byName = new Map<string, Peer>()
+  readonly #jobOf = new Map<TaskLink, JobView>()
+  readonly bytes: { fromOrigin: number; fromPeers: number } = { fromOrigin: 0, fromPeers: 0 }
+  liveCount = 0
+  #endedJobs = 0
+
+  constructor(scenario: Scenario, options: WorldOptions) {
+    this.scenario = scenario
+    this.#options = options
+    this.streams = new RandomStreams(options.seed)
+    this.flows = new FairFlows(this.kernel, scenario.flowTolerance)
+    this.directory = new Directory(this.kernel, scenario.dht, this.streams.of('swarm', 'directory'))
+    this.tree = new PaperTree(this.flows, scenario.fanOut, (from, bytes) => this.countBytes(from, bytes))
+    this.contextBytes = scenario.contexts.bytesGB * 1e9
+    this.#lengths = chunkLengths(this.contextBytes, scenario.contexts.chunkMB * 1e6)
+    this.#contextIds = Array.from({ length: scenario.contexts.count }, (_, number) => `context-${number}`)
+    for (const [number, id] of this.#contextIds.entries()) this.#contextNumbers.set(id, number)
+    this.origin = this.#makeOrigin()
+    this.jobs = planJobs(this, options.eventsOf)
+    for (const source of this.#churnSources()) this.#play(source.churn, source.peerOf)
+    this.series = new SeriesRecorder(this)
+  }
+
+  /** Runs until all jobs have ended, or to the horizon. */
+  run(): void {
+    for (const job of this.jobs) this.kernel.at(job.submittedUs, TAG.job + job.tag, () => job.start())
+    this.series.start()
+    this.kernel.run(this.scenario.horizonS * 1e6)
+    this.series.end()
+    for (const peer of this.peers) peer.settle()
+  }
+
+  get isComplete(): boolean {
+    return this.#endedJobs === this.jobs.length && this.jobs.every((job) => job.hasFinished)
+  }
+
+  contextId(context: number): string {
+    return this.#contextIds[context] as string
+  }
+
+  contextNumbered(contextId: string): number {
+    return this.#contextNumbers.get(contextId) as number
+  }
+
+  workloadOf(job: number): Workload {
+    return (this.jobs[job] as JobRun).workload
+  }
+
+  peerNamed(name: string): Peer {
+    return this.#byName.get(name) as Peer
+  }
+
+  hostNamed(id: string): HostView {
+    return id === ORIGIN ? this.origin : this.peerNamed(id).host
+  }
+
+  chunkBytes(_context: number): Uint32Array {
+    return this.#lengths
+  }
+
+  countBytes(from: HostView, bytes: number): void {
+    if (from === this.origin) this.bytes.fromOrigin += bytes
+    else this.bytes.fromPeers += bytes
+  }
+
+  findHolders(context: number, host: HostView, onFound: (hosts: HostView[]) => void): void {
+    this.directory.holders(context, host.tag, (numbers) => {
+      const hosts = numbers.map((number) => (this.peers[number] as Peer).host)
+      onFound(this.scenario.origin.isThere ? [this.origin, ...hosts] : hosts)
+    })
+  }
+
+  candidateOf(number: number, context: number): Candidate {
+    const tier = this.directory.tierOf(number, context)
+    // The origin holds every context: whoever has nothing of one can fetch it.
+    return {
+      peer: (this.peers[number] as Peer).id,
+      tier: tier === 'absent' ? this.#coldTier() : tier,
+      accepts: true,
+    }
+  }
+
+  announce(peer: PeerView): void {
+    for (const job of this.jobs) {
+      if (job.isOver || this.kernel.nowUs < job.submittedUs || !this.#areConnected(job, peer)) continue
+      this.kernel.after(
+        this.scenario.dht.publishS * 1e6 + peer.host.latencyUs,
+        TAG.directory + job.tag,
+        () => {
+          if (peer.state === 'up') job.hear(this.candidateOf(peer.number, job.context))
+        },
+      )
+    }
+  }
+
+  linkOpened(link: TaskLink, job: JobView): void {
+    this.#jobOf.set(link, job)
+  }
+
+  breakLink(link: TaskLink, isSilent: boolean): void {
+    const job = this.#jobOf.get(link)
+    if (job === undefined) return
+    this.kernel.after(
+      isSilent ? COORDINATOR_DEFAULTS.silenceMs * 1000 : link.latencyUs,
+      TAG.message + job.tag,
+      () => {
+        if (link.isOver || this.peerNamed(link.peer).holdsLink(link)) return
+        this.#jobOf.delete(link)
+        job.lose(link, isSilent ? 'nothing was heard of it' : 'its connection was closed')
+      },
+    )
+  }
+
+  onCommitted(
+    job: JobView,
+    peerName: string,
+    key: LeaseKey,
+    inferences: number,
+    facts: RunFacts | undefined,
+  ): void {
+    const peer = this.peerNamed(peerName)
+    peer.inferences += inferences
+    peer.firstResultUs ??= this.kernel.nowUs
+    if (facts === undefined) return
+    peer.meter.usefulUs += facts.ranUs
+    this.#options.tasks.add({
+      job: job.number,
+      n: key.n,
+      peer: peer.number,
+      facts,
+      committedUs: this.kernel.nowUs,
+    })
+  }
+
+  onJobEnded(): void {
+    this.#endedJobs += 1
+    if (this.#endedJobs === this.jobs.length) this.kernel.stop()
+  }
+
+  #coldTier(): Candidate['tier'] {
+    return this.scenario.origin.isThere ? 'partial' : 'absent'
+  }
+
+  #areConnected(job: JobView, peer: PeerView): boolean {
+    const draw = (mix(mix(job.number + 1) ^ peer.number) >>> 0) / 0x1_0000_0000
+    return draw < CONNECTIONS_MAX / Math.max(1, this.liveCount)
+  }
+
+  #makeOrigin(): Host {
+    const { upMbps, latencyMs, isThere } = this.scenario.origin
+    const host = new Host(this.kernel, this.flows, ORIGIN, 0, {
+      upBytesPerS: bytesPerS(upMbps),
+      downBytesPerS: bytesPerS(upMbps),
+      latencyUs: latencyMs * 1000,
+    })
+    if (!isThere) return host
+    host.isReachable = true
+    for (const context of this.#contextIds.keys()) {
+      host.shelves.set(context, new Shelf(this.#lengths.length, true))
+      this.tree.addSource(host, context)
+    }
+    return host
+  }
+
+  #churnSources(): { churn: ChurnSource; peerOf: (number: number) => Peer }[] {
+    const { peers, joins } = this.scenario
+    const sources = peers.map((group) => {
+      const members = Array.from({ length: group.count }, (_, number) => this.#makePeer(group, number))
+      const peerOf = (number: number): Peer => (members[number] ??= this.#makePeer(group, number))
+      if (group.churn === undefined) return { churn: plainChurn(group), peerOf, members }
+      const streams = (entity: number, purpose: string): ReturnType<RandomStreams['of']> =>
+        this.streams.of(`${group.name}/${entity}`, purpose)
+      return { churn: new FleetChurn(churnModelOf(group.churn), group.count, streams), peerOf, members }
+    })
+    if (joins === undefined) return sources
+    const order = shuffled(
+      sources.flatMap(({ members }) => members),
+      this.streams,
+    )
+    return [{ churn: joinsChurn(joins, order.keys().toArray()), peerOf: (number) => order[number] as Peer }]
+  }
+
+  #makePeer(group: PeerGroup, number: number): Peer {
+    const id = `${group.name}-${String(number).padStart(5, '0')}`
+    const host = new Host(this.kernel, this.flows, id, this.peers.length + 1, {
+      upBytesPerS: bytesPerS(group.upMbps),
+      downBytesPerS: bytesPerS(group.downMbps),
+      latencyUs: group.latencyMs * 1000,
+    })
+    if (group.holds) {
+      for (const context of this.#contextIds.keys())
+        host.shelves.set(context, new Shelf(this.#lengths.length, true))
+    }
+    const device = deviceOf(this.scenario, group, number, this.streams)
+    const peer = new Peer(this, this.peers.length, group.name, device, host)
+    this.peers.push(peer)
+    this.#byName.set(id, peer)
+    return peer
+  }
+
+  #play(churn: ChurnSource, peerOf: (number: number) => Peer): void {
+    const event = churn.next()
+    if (event === undefined) return
+    const { quiet } = this.scenario
+    if (
+      quiet !== undefined &&
+      event.atMs >= quiet.fromS * 1000 &&
+      event.kind !== 'up' &&
+      event.kind !== 'thaw'
+    )
+      return this.#play(churn, peerOf)
+    this.kernel.at(event.atMs * 1000, TAG.churn + event.peer, () => {
+      this.#befall(peerOf(event.peer), event)
+      this.#play(churn, peerOf)
+    })
+  }
+
+  #befall(peer: Peer, event: ChurnEvent): void {
+    this.kernel.note(peer.number)
+    const before = peer.state
+    switch (event.kind) {
+      case 'up':
+        if (!event.isDiskKept && peer.sessions > 0) peer.host.shelves.clear()
+        peer.up()
+        break
+      case 'down':
+        peer.down(!event.isForEver)
+        break
+      case 'notice':
+        peer.notice()
+        break
+      case 'freeze':
+        peer.freeze()
+        break
+      case 'thaw':
+        peer.thaw()
+        break
+    }
+    this.liveCount += Number(peer.state === 'up') - Number(before === 'up')
+  }
+}
+
+function bytesPerS(mbps: number): number {
+  return (mbps * 1e6) / 8
+}
+
+function chunkLengths(bytes: number, chunkBytes: number): Uint32Array {
+  const lengths = new Uint32Array(Math.max(1, Math.ceil(bytes / chunkBytes))).fill(chunkBytes)
+  const last = bytes - chunkBytes * (lengths.length - 1)
+  lengths[lengths.length - 1] = last
+  return lengths
+}
+
+/** Fisher and Yates, by a stream of its own. */
+function shuffled(peers: Peer[], streams: RandomStreams): Peer[] {
+  const random = streams.of('pool', 'order')
+  const order = [...peers]
+  for (let index = order.length - 1; index > 0; index -= 1) {
+    const other = Math.floor(random.next() * (index + 1))
+    ;[order[index], order[other]] = [order[other] as Peer, order[index] as Peer]
+  }
+  return order
+}

@@ -1,0 +1,34 @@
+import { describe, expect, test } from 'vitest'
+import { runOnce } from '../../sim/run.ts'
+
+describe('a run', () => {
+  test('with one seed is one run, and all its checks hold', () => {
+    const once = runOnce({ scenario: 'pv4', settings: ['jobs.0.inferences=20000'], seed: 3 })
+    const again = runOnce({ scenario: 'pv4', settings: ['jobs.0.inferences=20000'], seed: 3 })
+    expect({ ...again, wallS: 0 }).toEqual({ ...once, wallS: 0 })
+    expect(once.isComplete).toBe(true)
+    expect(once.checks.filter((check) => !check.holds)).toEqual([])
+    const other = runOnce({ scenario: 'pv4', settings: ['jobs.0.inferences=20000'], seed: 4 })
+    expect(other.eventHash).not.toBe(once.eventHash)
+  })
+
+  test('sees peers leave, loses what they ran and nothing else', () => {
+    const result = runOnce({
+      scenario: 'pv5s',
+      settings: ['horizonS=200000', 'jobs.0.inferences=70000'],
+      seed: 1,
+    })
+    expect(result.checks.filter((check) => !check.holds)).toEqual([])
+    expect(result.work.completed).toBe(70_000)
+    expect(result.gpuS.wasted).toBeGreaterThan(0)
+    // At most one task in flight on each of the 16 that left: 100 inferences of 0.62 s.
+    expect(result.gpuS.wasted).toBeLessThan(16 * 100 * 0.8)
+  })
+
+  test('says which line of a scenario is wrong', () => {
+    expect(() => runOnce({ scenario: 'pv4', settings: ['bath=3'], seed: 1 })).toThrow('--set bath')
+    expect(() => runOnce({ scenario: 'test/sim/fixtures/wrong.yaml', settings: [], seed: 1 })).toThrow(
+      /wrong\.yaml:4: batch/,
+    )
+  })
+})
