@@ -68,7 +68,7 @@ export interface Work {
   variation: number
   /** Inferences without a prompt, all in one place of the file. */
   empties?: { from: number; count: number; inferenceS: number } | undefined
-  /** Per request on its peer, beside load and inference: sending, starting, collecting. */
+  /** Of the paper's manager, per batch, beside load and inference: sending, starting, collecting. */
   overheadS: Record<Mode, number>
 }
 
@@ -91,11 +91,13 @@ export interface Scenario {
   horizonS: number
   /** Distance of the points of the series; default: a 200th of the horizon. */
   stepS?: number | undefined
-  /** `hearth`: ours. `paper`: contexts spread as by the paper's manager. */
+  /** `hearth`: ours. `paper`: batches, and contexts spread in a tree of whole copies, as by the paper's manager. */
   policy: 'hearth' | 'paper'
   mode: Mode
-  /** Inferences per request. */
+  /** Of the paper's manager: inferences in one batch, which one worker gets and gives back as a whole. */
   batch: number
+  /** A request of many inferences stands for as many requests, where a run would be too long with one each. */
+  inferencesPerRequest: number
   /** Transfers that one source of the paper's tree makes at once. */
   fanOut: number
   /** A CSV with `t_s` and `workers`: peers come and go so that so many are up; instead of the groups' churn. */
@@ -214,7 +216,8 @@ export const scenarioSchema: z.ZodType<Scenario> = z.strictObject({
   stepS: z.number().positive().optional(),
   policy: z.enum(['hearth', 'paper']).default('hearth'),
   mode: z.enum(modes).default('pervasive'),
-  batch: z.int().min(1).default(1),
+  batch: z.int().min(1).default(100),
+  inferencesPerRequest: z.int().min(1).default(1),
   fanOut: z.int().min(1).default(3),
   joins: z.string().optional(),
   contexts: context,

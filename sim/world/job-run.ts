@@ -12,7 +12,8 @@ import type { Candidate } from '../../src/tasks/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/task-messages.ts'
 import type { EventSink } from '../../src/base/event-log.ts'
 import type { Random } from '../../src/base/random.ts'
-import type { RunFacts } from './engine.ts'
+import type { Scenario } from '../scenarios/schema.ts'
+import type { RunFacts } from './run-facts.ts'
 import { TAG } from './tags.ts'
 import { TaskLink, type LinkEnd } from './task-link.ts'
 import type { Workload } from './workload.ts'
@@ -70,7 +71,6 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
   committedRequests = 0
   committedInferences = 0
   failedInferences = 0
-  wastedInferences = 0
 
   constructor(world: Swarm, workload: Workload, options: JobOptions) {
     this.#world = world
@@ -84,7 +84,7 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
     this.#random = world.streams.of(options.id, 'coordinator')
     this.#lines = new Uint8Array(workload.requests)
     this.#events = options.events === undefined ? undefined : new CoordinatorEvents(options.events)
-    const { core, shell } = splitOptions(world.scenario.coordinator)
+    const { core, shell } = optionsOf(world.scenario)
     this.#shell = shell
     this.#state = createCoordinator({ ranges: [{ from: 0, to: workload.requests }] }, core)
   }
@@ -131,6 +131,12 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
         return this.#open(effect.peer)
       case 'close':
         return this.#close(effect.peer)
+      case 'lease':
+        return this.#links.get(effect.peer)?.toWorker({
+          kind: 'lease',
+          session: this.#sessionOf(effect.peer),
+          requests: effect.requests,
+        })
       case 'send':
         return this.#links.get(effect.peer)?.toWorker({
           kind: 'requests',
@@ -142,7 +148,6 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
       case 'fail':
         return this.#commitLater({ peer: undefined, key: effect.key, facts: undefined })
       case 'acknowledge': {
-        if (event.kind === 'result') this.#countWasted(event)
         const session = this.#sessionOf(effect.peer)
         return this.#links.get(effect.peer)?.toWorker({ kind: 'acknowledged', session, keys: effect.keys })
       }
@@ -188,6 +193,7 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
         submitter: this.#submitter,
         job: this.id,
         contextId: this.#world.contextId(this.context),
+        leaseSize: this.#state.options.leaseSize,
       })
       this.#world.linkOpened(link, this)
       this.dispatch({ kind: 'opened', peer: name })
@@ -232,11 +238,6 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
     this.dispatch({ kind: 'committed', peer, key })
   }
 
-  /** A result that came too late, or was a failure. */
-  #countWasted(event: Extract<Arrived, { kind: 'result' }>): void {
-    if (event.outcome === 'ok') this.wastedInferences += this.workload.inferencesOf(event.key.n)
-  }
-
   #tickLater(): void {
     this.#world.kernel.after(this.#shell.tickMs * 1000, TAG.job + this.tag, () => {
       if (this.isOver) return
@@ -252,15 +253,17 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
   }
 }
 
-function splitOptions(overrides: Record<string, number>): {
+function optionsOf({ coordinator, policy, mode, batch }: Scenario): {
   core: CoordinatorOptions
   shell: Record<keyof typeof SHELL_DEFAULTS, number>
 } {
   // A live peer says every 2 s that it is alive. Those messages are not simulated: a link on which they
   // would cease is broken by World.breakLink, `silenceMs` later.
-  const core = { ...COORDINATOR_DEFAULTS, silenceMs: Number.POSITIVE_INFINITY }
+  const core: CoordinatorOptions = { ...COORDINATOR_DEFAULTS, silenceMs: Number.POSITIVE_INFINITY }
+  // Batches are the paper's; Hearth has them only where a mode is to be compared that it has not.
+  if (policy === 'paper' || mode !== 'pervasive') core.leaseSize = batch
   const shell = { ...SHELL_DEFAULTS }
-  for (const [name, value] of Object.entries(overrides))
+  for (const [name, value] of Object.entries(coordinator))
     Object.assign(name in shell ? shell : core, { [name]: value })
   return { core, shell }
 }

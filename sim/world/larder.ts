@@ -2,7 +2,7 @@ import { FETCHES_MAX } from '../../src/base/limits.ts'
 import { Fetch } from './fetch.ts'
 import type { Fetcher, HostView } from './host-view.ts'
 import { Shelf } from './shelf.ts'
-import type { Timer, Timers } from './timers.ts'
+import type { Timers } from './timers.ts'
 import type { PeerView, Swarm } from './swarm.ts'
 
 type OnStocked = (problem: string | undefined) => void
@@ -54,34 +54,13 @@ export class Larder {
     this.#fetchNext()
   }
 
-  /** Fetches and unpacks the context from the origin for one run, and throws it away; returns how to give that up. */
-  fetchOnce(onDone: () => void): () => void {
-    const { flows, origin, kernel, contextBytes, scenario } = this.#world
-    const { meter, host } = this.#peer
-    const flow = flows.open(origin.node, host.node)
-    const unpackUs = scenario.contexts.unpackS * 1e6
-    meter.begin('transfer', kernel.nowUs)
-    this.fetches += 1
-    let unpacking: Timer | undefined
-    flows.send(flow, contextBytes, () => {
-      this.#count(contextBytes)
-      this.#world.countBytes(origin, contextBytes)
-      origin.uploads.bytesSent += contextBytes
-      meter.end('transfer', kernel.nowUs)
-      meter.begin('load', kernel.nowUs)
-      unpacking = this.#timers.after(unpackUs, () => {
-        meter.end('load', kernel.nowUs)
-        onDone()
-      })
-    })
-    return () => {
-      if (unpacking !== undefined) {
-        this.#timers.cancel(unpacking)
-        return meter.end('load', kernel.nowUs)
-      }
-      this.#countWasted(origin, flows.close(flow))
-      meter.end('transfer', kernel.nowUs)
-    }
+  /** Takes a context off the disk. */
+  discard(context: number): void {
+    const { directory, tree } = this.#world
+    const { host, number } = this.#peer
+    host.shelves.delete(context)
+    directory.unhold(number, context, 'stored')
+    tree.removeSource(host, context)
   }
 
   /** Tells the swarm what is here. */
@@ -135,23 +114,23 @@ export class Larder {
 
   #fetch(wish: Wish): void {
     const { context } = wish
-    const { kernel, scenario, tree, contextBytes } = this.#world
+    const { kernel, scenario, contextBytes } = this.#world
     const { host, meter } = this.#peer
     if (host.shelf(context)?.isWhole === true) return this.#unpack(wish)
     this.fetches += 1
     meter.begin('transfer', kernel.nowUs)
     if (scenario.policy === 'hearth') return this.#fetchChunks(wish)
-    tree.wish({
-      host,
-      context,
-      bytes: contextBytes,
-      onCut: (from, bytes) => this.#countWasted(from, bytes),
-      onDone: () => {
-        this.#count(contextBytes)
-        host.shelves.set(context, new Shelf(this.#world.chunkBytes(context).length, true))
-        this.#onWhole(wish)
-      },
-    })
+    const onDone = (): void => {
+      this.#count(contextBytes)
+      host.shelves.set(context, new Shelf(this.#world.chunkBytes(context).length, true))
+      this.#becomeSource(context)
+      this.#onWhole(wish)
+    }
+    const onCut = (from: HostView, bytes: number): void => this.#countWasted(from, bytes)
+    // Without any keeping, the paper's tasks all read the shared file system.
+    const { tree } = this.#world
+    const from = scenario.mode === 'none' ? this.#world.origin : undefined
+    tree.wish({ host, context, bytes: contextBytes, onDone, onCut, from })
   }
 
   #fetchChunks(wish: Wish): void {
@@ -203,10 +182,15 @@ export class Larder {
   }
 
   #publish(context: number): void {
-    const { directory, tree } = this.#world
     this.#world.checks.onPublish(this.#peer, context)
-    directory.hold(this.#peer.number, context, 'stored')
-    tree.addSource(this.#peer.host, context)
+    this.#world.directory.hold(this.#peer.number, context, 'stored')
+    this.#becomeSource(context)
+  }
+
+  /** In the paper every whole copy is a source from then on, if it is to stay. */
+  #becomeSource(context: number): void {
+    const { tree, scenario } = this.#world
+    if (scenario.policy === 'paper' && scenario.mode !== 'none') tree.addSource(this.#peer.host, context)
   }
 
   #settle(wish: Wish, problem: string | undefined): void {

@@ -6,6 +6,8 @@ interface Wish {
   context: number
   bytes: number
   onDone: () => void
+  /** From there and nowhere else, whatever it sends already. */
+  from?: HostView | undefined
   /** A transfer broke after so many bytes; it begins anew. */
   onCut: (from: HostView, bytes: number) => void
 }
@@ -43,6 +45,10 @@ export class PaperTree {
     this.#assign()
   }
 
+  removeSource(host: HostView, context: number): void {
+    this.#sources.get(context)?.delete(host)
+  }
+
   wish(wish: Wish): void {
     this.#waiting.push(wish)
     this.#assign()
@@ -53,7 +59,7 @@ export class PaperTree {
    * gets what had come to it.
    */
   lose(host: HostView, onWasted: (from: HostView, bytes: number) => void): void {
-    for (const sources of this.#sources.values()) sources.delete(host)
+    for (const context of this.#sources.keys()) this.removeSource(host, context)
     this.#waiting = this.#waiting.filter((wish) => wish.host !== host)
     const again: Wish[] = []
     for (const transfer of this.#transfers) {
@@ -80,7 +86,8 @@ export class PaperTree {
     })
   }
 
-  #sourceFor({ context }: Wish): HostView | undefined {
+  #sourceFor({ context, from }: Wish): HostView | undefined {
+    if (from !== undefined) return from
     let best: HostView | undefined
     let fewest = this.#fanOut
     for (const [source, transfers] of this.#sources.get(context) ?? []) {
@@ -103,7 +110,6 @@ export class PaperTree {
       this.#countBytes(source, wish.bytes)
       source.uploads.bytesSent += wish.bytes
       wish.onDone()
-      this.addSource(wish.host, wish.context)
     })
   }
 

@@ -1,35 +1,29 @@
-import {
-  TASK_SESSIONS_MAX,
-  UNDELIVERED_RESULT_AGE_MS_MAX,
-  UNDELIVERED_RESULT_BYTES_MAX,
-} from '../../src/base/limits.ts'
 import { stepWorker } from '../../src/tasks/worker-core.ts'
 import {
   createWorker,
+  WORKER_CORE_DEFAULTS,
   type Worker,
   type WorkerEffect,
   type WorkerEvent,
   type WorkerOptions,
 } from '../../src/tasks/worker-state-core.ts'
+import type { TaskResult } from '../../src/tasks/task-messages.ts'
 import type { PeerDevice } from './device.ts'
 import { loadSeconds } from './device.ts'
-import { Engine, type RunFacts } from './engine.ts'
+import { Engine } from './engine.ts'
 import { GpuMeter } from './gpu-meter.ts'
 import type { Host } from './host.ts'
 import { Larder } from './larder.ts'
+import type { RunFacts } from './run-facts.ts'
 import { TAG } from './tags.ts'
 import type { TaskLink } from './task-link.ts'
 import { Timers } from './timers.ts'
 import { WarmContexts } from './warm-contexts.ts'
 import type { PeerState, PeerView, Swarm } from './swarm.ts'
 
-const WORKER_OPTIONS: WorkerOptions = {
-  sessionsMax: TASK_SESSIONS_MAX,
-  requestsPerSlot: 2,
-  undeliveredBytesMax: UNDELIVERED_RESULT_BYTES_MAX,
-  undeliveredAgeMsMax: UNDELIVERED_RESULT_AGE_MS_MAX,
-}
 const LEDGER_TICK_US = 60_000_000
+/** A peer that leaves gives back what still runs so long before it is gone. */
+const LAST_WORDS_US = 500_000
 
 type RunResult = Extract<WorkerEvent, { kind: 'done' }>['result']
 
@@ -44,6 +38,8 @@ export class Peer implements PeerView {
   readonly #world: Swarm
   readonly #timers: Timers
   readonly #links = new Map<string, TaskLink>()
+  /** When the lease of a session began. */
+  readonly #leases = new Map<string, number>()
   readonly #borrowed = new Map<string, () => void>()
   #worker: Worker
   #engine: Engine
@@ -54,6 +50,8 @@ export class Peer implements PeerView {
   state: PeerState = 'down'
   sessions = 0
   inferences = 0
+  /** Inferences that were run, committed or not. */
+  ran = 0
   firstUpUs: number | undefined
   firstResultUs: number | undefined
   loads = 0
@@ -108,6 +106,7 @@ export class Peer implements PeerView {
     this.#timers.clear()
     this.loads += this.#warm.loads
     this.#borrowed.clear()
+    this.#leases.clear()
     this.#inbox = []
     this.#world.directory.leave(this.number)
     for (const link of this.#links.values())
@@ -115,9 +114,11 @@ export class Peer implements PeerView {
     this.#links.clear()
   }
 
-  /** It is told that it will be taken away: it gives back what it has, and takes no more. */
-  notice(): void {
-    if (this.state === 'up') this.dispatch({ kind: 'owner', accepts: false, reason: 'draining' })
+  /** It is told that it will be taken away: what has not begun goes back, what runs may end in time. */
+  notice(leftUs: number): void {
+    if (this.state !== 'up') return
+    this.dispatch({ kind: 'drain' })
+    this.#timers.after(Math.max(0, leftUs - LAST_WORDS_US), () => this.dispatch({ kind: 'drain-over' }))
   }
 
   freeze(): void {
@@ -150,7 +151,14 @@ export class Peer implements PeerView {
     if (this.state !== 'up') return
     if (event.kind === 'opened') this.#links.set(link.session, link)
     if (event.kind === 'lost') this.#links.delete(link.session)
-    this.dispatch(event)
+    const { policy, mode, work } = this.#world.scenario
+    if (policy === 'hearth' || (event.kind !== 'lease' && event.kind !== 'requests'))
+      return this.dispatch(event)
+    // What the paper's manager and worker need to start a task and to collect it.
+    this.#timers.after(work.overheadS[mode] * 1e6, () => {
+      if (event.kind === 'lease') this.#leases.set(event.session, this.#world.kernel.nowUs)
+      this.dispatch(event)
+    })
   }
 
   dispatch(event: WorkerEvent): void {
@@ -169,11 +177,8 @@ export class Peer implements PeerView {
     return loadSeconds(this.device.loadS, scenario.loads, random)
   }
 
-  /** Whether all that a run needs is here; in mode `none` it is fetched for the run. */
   mayRun(context: number): boolean {
-    const { mode } = this.#world.scenario
-    if (mode === 'pervasive') return this.#warm.isLoaded(context)
-    return mode === 'none' || this.host.shelf(context)?.isWhole === true
+    return this.#warm.isLoaded(context) && this.host.shelf(context)?.isWhole === true
   }
 
   isWarm(context: number): boolean {
@@ -195,20 +200,17 @@ export class Peer implements PeerView {
       case 'credit':
         return link?.toSubmitter({ kind: 'credit', peer, requests: effect.requests })
       case 'deliver':
-        for (const result of effect.results) {
-          const { n, epoch, outcome } = result
-          // The facts of the run travel with its result; the cores pass them on unseen.
-          const { facts } = result as { facts?: RunFacts }
-          const event = { kind: 'result' as const, peer, key: { n, epoch }, outcome, facts }
-          link?.toSubmitter(event)
-        }
-        return
+        return this.#deliver(effect.session, effect.results)
+      case 'return':
+        return link?.toSubmitter({ kind: 'returned', peer, keys: effect.keys })
       case 'end':
         link?.toSubmitter({ kind: 'lost', peer, reason: effect.reason })
         this.#links.delete(effect.session)
         return
       case 'prepare':
         return this.#prepare(effect.contextId)
+      case 'discard':
+        return this.#discard(effect.contextId, effect.keepsFiles)
       case 'run':
         return this.#run(effect.run, effect.contextId, effect.request.n, effect.request.body)
       case 'stop-run':
@@ -217,23 +219,49 @@ export class Peer implements PeerView {
     }
   }
 
+  /** Results of a lease go together; each carries the times of the whole lease. */
+  #deliver(session: string, results: readonly TaskResult[]): void {
+    const link = this.#links.get(session)
+    const leaseUs = this.#leases.get(session)
+    const endedUs = this.#world.kernel.nowUs
+    for (const [index, result] of results.entries()) {
+      const { n, epoch, outcome } = result
+      // The facts of a run travel with its result; the cores pass them on unseen.
+      const { facts: own } = result as { facts?: RunFacts }
+      const isLast = index === results.length - 1
+      const facts =
+        leaseUs === undefined || own === undefined ? own : { ...own, startedUs: leaseUs, endedUs, isLast }
+      const event = { kind: 'result' as const, peer: this.id, key: { n, epoch }, outcome, facts }
+      link?.toSubmitter(event)
+    }
+  }
+
   #prepare(contextId: string): void {
     const { mode } = this.#world.scenario
     const context = this.#world.contextNumbered(contextId)
-    const prepared = (): void => this.dispatch({ kind: 'prepared', contextId, slots: this.device.slots })
-    // For one run only, in mode `none`: see engine.ts.
-    if (mode === 'none') return prepared()
     this.dispatch({ kind: 'progress', contextId, phase: 'fetching', detail: '' })
     this.larder.stock(context, (problem) => {
       if (problem !== undefined) return this.#cannot(contextId, 'context-unavailable', problem)
-      if (mode === 'partial') return prepared()
+      // In mode `partial` a task's time begins when its files are there, as it does in the paper.
+      if (mode === 'partial')
+        for (const session of this.#leases.keys()) this.#leases.set(session, this.#world.kernel.nowUs)
       this.dispatch({ kind: 'progress', contextId, phase: 'loading', detail: '' })
       this.#warm.load(context, (refusal) => {
         if (refusal !== undefined) return this.#cannot(contextId, 'limit-reached', refusal)
-        this.#world.directory.hold(this.number, context, 'warm')
-        this.#world.announce(this)
-        prepared()
+        if (mode === 'pervasive') {
+          this.#world.directory.hold(this.number, context, 'warm')
+          this.#world.announce(this)
+        }
+        this.dispatch({ kind: 'prepared', contextId, slots: this.device.slots })
       })
+    })
+  }
+
+  #discard(contextId: string, keepsFiles: boolean): void {
+    const context = this.#world.contextNumbered(contextId)
+    this.#warm.unload(context, () => {
+      if (!keepsFiles) this.larder.discard(context)
+      this.dispatch({ kind: 'discarded', contextId })
     })
   }
 
@@ -243,15 +271,18 @@ export class Peer implements PeerView {
 
   #run(run: string, contextId: string, n: number, body: string): void {
     const context = this.#world.contextNumbered(contextId)
-    if (this.#world.scenario.mode === 'pervasive') {
-      const giveBack = this.#warm.borrow(context)
-      if (giveBack === undefined) return this.dispatch({ kind: 'done', run, result: NOT_LOADED })
-      this.#borrowed.set(run, giveBack)
-    }
+    const giveBack = this.#warm.borrow(context)
+    if (giveBack === undefined) return this.dispatch({ kind: 'done', run, result: NOT_LOADED })
+    this.#borrowed.set(run, giveBack)
     this.#world.checks.onRun(this, context)
-    const seconds = this.#world.workloadOf(Number(body)).runS(n, this.device.inferenceS)
-    this.#engine.start(run, context, seconds, (facts) => {
+    const { kernel } = this.#world
+    const workload = this.#world.workloadOf(Number(body))
+    const seconds = workload.runS(n, this.device.inferenceS)
+    const startedUs = kernel.nowUs
+    this.#engine.start(run, seconds, (ranUs) => {
       this.#giveBack(run)
+      this.ran += workload.inferencesOf(n)
+      const facts: RunFacts = { ranUs, startedUs, endedUs: kernel.nowUs, isLast: true }
       const result = { ...DONE, facts } as RunResult
       this.dispatch({ kind: 'done', run, result })
       this.#tickLater()
@@ -280,7 +311,8 @@ export class Peer implements PeerView {
   }
 
   #workerOptions(): WorkerOptions {
-    return { ...WORKER_OPTIONS, ...this.#world.scenario.worker }
+    const { mode, worker } = this.#world.scenario
+    return { ...WORKER_CORE_DEFAULTS, evaluate: mode, ...worker }
   }
 
   #makeWarm(): WarmContexts {
@@ -304,17 +336,7 @@ export class Peer implements PeerView {
   }
 
   #makeEngine(): Engine {
-    const { scenario, kernel } = this.#world
-    return new Engine(
-      {
-        timers: this.#timers,
-        meter: this.meter,
-        nowUs: () => kernel.nowUs,
-        drawLoadS: () => this.drawLoadS(),
-        fetchForRun: (onDone) => this.larder.fetchOnce(onDone),
-      },
-      { slots: this.device.slots, mode: scenario.mode, overheadS: scenario.work.overheadS[scenario.mode] },
-    )
+    return new Engine(this.#timers, this.meter, () => this.#world.kernel.nowUs, this.device.slots)
   }
 }
 

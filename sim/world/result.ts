@@ -41,7 +41,10 @@ export function resultOf(
     work: {
       total: sum((job) => job.workload.inferences),
       completed: sum((job) => job.committedInferences),
-      wasted: sum((job) => job.wastedInferences),
+      wasted: Math.max(
+        0,
+        peers.reduce((total, peer) => total + peer.ran - peer.inferences, 0),
+      ),
       failed: sum((job) => job.failedInferences),
     },
     jobs: jobs.map((job) => jobResult(world, job)),

@@ -1,5 +1,5 @@
 import type { TaskTimes } from '../run-result.ts'
-import type { RunFacts } from './engine.ts'
+import type { RunFacts } from './run-facts.ts'
 
 export interface Task {
   job: number
@@ -24,7 +24,7 @@ export class TaskRecorder {
   }
 
   add(task: Task): void {
-    const seconds = task.facts.taskUs / 1e6
+    const seconds = (task.facts.endedUs - task.facts.startedUs) / 1e6
     this.#count += 1
     this.#sumS += seconds
     this.#sumSquares += seconds * seconds
@@ -36,7 +36,7 @@ export class TaskRecorder {
   times(): TaskTimes {
     const count = this.#count
     const meanS = count === 0 ? 0 : this.#sumS / count
-    const sorted = Float64Array.from(this.kept, ({ facts }) => facts.taskUs / 1e6).sort()
+    const sorted = Float64Array.from(this.kept, ({ facts }) => (facts.endedUs - facts.startedUs) / 1e6).sort()
     const at = (share: number): number =>
       sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0
     return {

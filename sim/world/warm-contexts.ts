@@ -36,6 +36,7 @@ export class WarmContexts {
   readonly #memoryBytes: number
   readonly #numbers = new Map<string, number>()
   readonly #waiting = new Map<number, Waiting>()
+  readonly #leaving = new Map<string, () => void>()
   #nextTicket = 1
   #tick: Timer | undefined
   loads = 0
@@ -74,6 +75,13 @@ export class WarmContexts {
     return () => this.#step({ kind: 'release', ticket })
   }
 
+  /** Unloads a context, whoever uses it; calls `onGone` once its memory is back. */
+  unload(context: number, onGone: () => void): void {
+    if (!this.isLoaded(context)) return onGone()
+    this.#leaving.set(this.#parts.nameOf(context), onGone)
+    this.#step({ kind: 'evict', contextId: this.#parts.nameOf(context), reason: 'it was unloaded' })
+  }
+
   #step(event: ResidencyEvent): void {
     const nowMs = this.#parts.nowUs() / 1000
     for (const effect of stepResidency(this.#residency, event, nowMs)) this.#perform(effect)
@@ -95,10 +103,14 @@ export class WarmContexts {
       case 'close':
         return this.#parts.onClosed(context, effect.reason)
       case 'unload':
-        this.#parts.timers.after(UNLOAD_US, () =>
-          this.#step({ kind: 'unloaded', contextId: effect.contextId }),
-        )
+        this.#parts.timers.after(UNLOAD_US, () => this.#onGone(effect.contextId))
     }
+  }
+
+  #onGone(contextId: string): void {
+    this.#step({ kind: 'unloaded', contextId })
+    this.#leaving.get(contextId)?.()
+    this.#leaving.delete(contextId)
   }
 
   #load(contextId: string): void {

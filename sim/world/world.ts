@@ -13,7 +13,7 @@ import type { PeerGroup, Scenario } from '../scenarios/schema.ts'
 import { Checks } from './checks.ts'
 import { deviceOf } from './device.ts'
 import { Directory } from './directory.ts'
-import type { RunFacts } from './engine.ts'
+import type { RunFacts } from './run-facts.ts'
 import { Host } from './host.ts'
 import type { HostView } from './host-view.ts'
 import type { JobRun } from './job-run.ts'
@@ -183,6 +183,7 @@ export class World implements Swarm {
     peer.firstResultUs ??= this.kernel.nowUs
     if (facts === undefined) return
     peer.meter.usefulUs += facts.ranUs
+    if (!facts.isLast) return
     this.#options.tasks.add({
       job: job.number,
       n: key.n,
@@ -287,7 +288,7 @@ export class World implements Swarm {
         peer.down(!event.isForEver)
         break
       case 'notice':
-        peer.notice()
+        peer.notice((event.downAtMs - event.atMs) * 1000)
         break
       case 'freeze':
         peer.freeze()

@@ -1,3 +1,9 @@
+import {
+  TASK_CREDIT_MAX,
+  TASK_SESSIONS_MAX,
+  UNDELIVERED_RESULT_AGE_MS_MAX,
+  UNDELIVERED_RESULT_BYTES_MAX,
+} from '../base/limits.ts'
 import { WorkRate } from '../base/work-rate.ts'
 import { ResultLedger, type LedgerOptions } from './result-ledger.ts'
 import type { LeaseKey, Phase, TaskRequest, TaskResult } from './task-messages.ts'
@@ -23,6 +29,17 @@ export interface WorkerOptions extends LedgerOptions {
   /** Requests wanted at once, however fast they are answered. */
   windowMax: number
   evaluate: EvaluationMode
+}
+
+export const WORKER_CORE_DEFAULTS: Readonly<WorkerOptions> = {
+  sessionsMax: TASK_SESSIONS_MAX,
+  requestsPerSlot: 2,
+  lookAheadMs: 250,
+  handOverMs: 25,
+  windowMax: TASK_CREDIT_MAX,
+  evaluate: 'pervasive',
+  undeliveredBytesMax: UNDELIVERED_RESULT_BYTES_MAX,
+  undeliveredAgeMsMax: UNDELIVERED_RESULT_AGE_MS_MAX,
 }
 
 export type WorkerEvent =

@@ -1,13 +1,6 @@
 import { every, type Cancel, type Clock } from '../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
-import {
-  FRAME_BYTES_MAX,
-  REQUESTS_PER_FRAME_MAX,
-  TASK_CREDIT_MAX,
-  TASK_SESSIONS_MAX,
-  UNDELIVERED_RESULT_AGE_MS_MAX,
-  UNDELIVERED_RESULT_BYTES_MAX,
-} from '../base/limits.ts'
+import { FRAME_BYTES_MAX, REQUESTS_PER_FRAME_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { MessageStream } from '../base/message-stream.ts'
 import type { Network } from '../base/network.ts'
@@ -24,6 +17,7 @@ import {
 import { stepWorker } from './worker-core.ts'
 import {
   createWorker,
+  WORKER_CORE_DEFAULTS,
   type Worker as WorkerState,
   type WorkerEffect,
   type WorkerEvent,
@@ -65,14 +59,7 @@ export interface WorkerShellOptions extends WorkerOptions {
 }
 
 export const WORKER_DEFAULTS: WorkerShellOptions = {
-  sessionsMax: TASK_SESSIONS_MAX,
-  requestsPerSlot: 2,
-  lookAheadMs: 250,
-  handOverMs: 25,
-  windowMax: TASK_CREDIT_MAX,
-  evaluate: 'pervasive',
-  undeliveredBytesMax: UNDELIVERED_RESULT_BYTES_MAX,
-  undeliveredAgeMsMax: UNDELIVERED_RESULT_AGE_MS_MAX,
+  ...WORKER_CORE_DEFAULTS,
   aliveEveryMs: 2_000,
   silenceMs: 15_000,
   openMs: 5_000,
