@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { runSimCommand } from './commands/run-command.ts'
 import type { RunOptions } from './commands/run.ts'
+import type { TraceOptions } from './commands/trace.ts'
 
 const gather = (value: string, values: string[]): string[] => [...values, value]
 
@@ -42,6 +43,33 @@ program
   .action((scenario: string, options: RunOptions & { json?: boolean }) =>
     runSimCommand(options, async (output) =>
       (await import('./commands/run.ts')).runCommand(scenario, options, output),
+    ),
+  )
+
+/** The options of commands that read a trace. */
+function traceCommand(usage: string, description: string): Command {
+  return program
+    .command(usage)
+    .description(description)
+    .option('--format <format>', 'how the file says who came and went (default: as it looks)')
+    .option('--unit <unit>', 'the unit of its times, where the file does not say: ms, s, min or h')
+    .option('--seed <n>', 'for who leaves, where the file only counts', '1')
+    .option('--json', 'print JSON for programs')
+}
+
+traceCommand('import <file>', 'read a trace of churn, and write it as a churn log')
+  .requiredOption('-o, --output <file>', 'where the churn log goes')
+  .action((file: string, options: TraceOptions & { output: string; json?: boolean }) =>
+    runSimCommand(options, async (output) =>
+      (await import('./commands/trace.ts')).importCommand(file, options, output),
+    ),
+  )
+
+traceCommand('fit <file>', 'fit models of churn to a trace, and say how well each fits')
+  .option('--together <seconds>', 'peers lost so close to one another are lost at one moment', '1')
+  .action((file: string, options: TraceOptions & { together: string; json?: boolean }) =>
+    runSimCommand(options, async (output) =>
+      (await import('./commands/trace.ts')).fitCommand(file, options, output),
     ),
   )
 

@@ -42,7 +42,7 @@ export function sampleResidual(distribution: Distribution, random: Random): numb
 /** The chance that a draw is at most `x`. */
 export function cdf(distribution: Distribution, x: number): number {
   if (x < 0) return 0
-  return x >= (distribution.max ?? Infinity) ? 1 : 1 - survivalOfLaw(distribution, x)
+  return x >= (distribution.max ?? Infinity) ? 1 : 1 - survival(distribution, x)
 }
 
 /** The mean, with `max` taken into account. */
@@ -114,7 +114,8 @@ function sampleResidualLaw(law: Law, random: Random): number {
   }
 }
 
-function survivalOfLaw(law: Law, x: number): number {
+/** The chance of lasting longer than `x`, to full relative precision in the tail. */
+export function survival(law: Law, x: number): number {
   switch (law.kind) {
     case 'constant':
       return x < law.value ? 1 : 0
@@ -152,7 +153,7 @@ function integrateSurvival(law: Law, end: number): number {
   let sum = 0
   for (let step = 0; step < steps; step += 1) {
     const x = end * Math.exp(-(step + 0.5) * width)
-    sum += survivalOfLaw(law, x) * x * width
+    sum += survival(law, x) * x * width
   }
   return sum
 }
