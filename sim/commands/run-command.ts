@@ -19,6 +19,8 @@ export async function runSimCommand(
   run: (output: Output) => Promise<number>,
 ): Promise<void> {
   const output = openOutput(options.json === true)
+  // Whoever reads may stop early, as `head` does: then nobody wants the rest.
+  process.stdout.on('error', () => process.exit(0))
   try {
     process.exitCode = await run(output)
   } catch (error) {

@@ -62,6 +62,7 @@ command(program, 'up', 'run a peer on this machine')
     '--shutdown-notice <command>',
     'run every 5 s; exit status 0 means that this machine is about to be taken away',
   )
+  .option('--churn-log <file>', 'write down when other peers come and go, for "hearth sim fit"')
   .option('--url <url>', 'with --engine openai: the server’s API, as http://127.0.0.1:8000/v1')
   .option('--model <name>', 'with --engine openai: what the server calls its model')
   .option('--declare <text>', 'with --engine openai: what you say of the model; part of its CID')

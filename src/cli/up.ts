@@ -1,7 +1,11 @@
+import { appendFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { ControlServer } from '../api/control-server.ts'
-import { HearthError } from '../base/errors.ts'
 import { sleep } from '../base/clock.ts'
+import { HearthError, messageOf } from '../base/errors.ts'
+import { EventLog } from '../base/event-log.ts'
 import { withGrace } from '../context-sharing/replication-core.ts'
+import { CHURN_LOG_SCHEMA } from '../node/churn-log.ts'
 import { DetachedJobs } from '../node/detached-jobs.ts'
 import { Peer } from '../node/peer.ts'
 import { ShutdownNotice } from '../node/shutdown-notice.ts'
@@ -31,7 +35,12 @@ export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions 
   repairAfter: string
   drainDeadline: string
   shutdownNotice?: string
+  churnLog?: string
 }
+
+/** How long lines of the churn log may wait for the disk, ms, and how many of them. */
+const CHURN_FLUSH_MS = 1_000
+const CHURN_WAITING_MAX = 16_384
 
 /** `hearth up`: runs a peer until it is told to stop. */
 export async function upCommand(options: UpCommandOptions, context: CommandContext): Promise<number> {
@@ -61,8 +70,10 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
   })
   const jobs = new DetachedJobs(context, { data, swarm: peer.swarm, bootstrap: () => peer.addresses })
   const control = new ControlServer({ peer, jobs, log: context.log })
+  let stopChurnLog: () => Promise<void> = () => Promise.resolve()
   try {
     await peer.start()
+    stopChurnLog = await startChurnLog(peer, options.churnLog, context)
     jobs.start()
     data.publishControl(await control.start())
     announce(peer, options, context)
@@ -73,8 +84,35 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
   } finally {
     await control.stop()
     await jobs.stop()
+    await stopChurnLog()
     await peer.stop()
     unlock()
+  }
+}
+
+/** Logs who comes and goes into `file`, if there is to be one. Throws `output-unwritable` when it cannot be. */
+async function startChurnLog(
+  peer: Peer,
+  file: string | undefined,
+  { clock }: CommandContext,
+): Promise<() => Promise<void>> {
+  if (file === undefined) return () => Promise.resolve()
+  try {
+    await appendFile(file, '')
+  } catch (cause) {
+    throw new HearthError('output-unwritable', `the churn log cannot be written: ${messageOf(cause)}`, {
+      cause,
+    })
+  }
+  const log = new EventLog(clock, resolve(file), {
+    schema: CHURN_LOG_SCHEMA,
+    flushEveryMs: CHURN_FLUSH_MS,
+    waitingMax: CHURN_WAITING_MAX,
+  })
+  const stop = peer.logChurn(log)
+  return async () => {
+    stop()
+    await log.close()
   }
 }
 

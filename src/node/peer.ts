@@ -1,6 +1,7 @@
 import { cpus, totalmem } from 'node:os'
-import { every, type Clock } from '../base/clock.ts'
+import { every, type Cancel, type Clock } from '../base/clock.ts'
 import { isHearthError } from '../base/errors.ts'
+import type { EventSink } from '../base/event-log.ts'
 import { EventLog } from '../base/event-log.ts'
 import { DECISION_LOG_BYTES_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
@@ -19,6 +20,7 @@ import { EngineHost } from '../inference/engine-host.ts'
 import { WarmContexts } from '../inference/warm-contexts.ts'
 import type { EvaluationMode } from '../tasks/worker-state-core.ts'
 import { Worker, WORKER_DEFAULTS } from '../tasks/worker.ts'
+import { ChurnLog } from './churn-log.ts'
 import { ContextPreparer } from './context-preparer.ts'
 import { ContextTiers } from './context-tiers.ts'
 import type { DataFolder } from './data-folder.ts'
@@ -235,6 +237,13 @@ export class Peer {
   setAccepting(accepts: boolean, reason: string): void {
     this.#require().worker.setAccepting(accepts, reason)
     this.#link.adverts.changed()
+  }
+
+  /** Writes down who comes and goes, from now until the returned function is called. */
+  logChurn(sink: EventSink): Cancel {
+    const log = new ChurnLog({ board: this.#link.adverts.board, sink })
+    log.start()
+    return () => log.stop()
   }
 
   status(): PeerStatus {
