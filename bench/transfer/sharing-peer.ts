@@ -32,7 +32,10 @@ export interface SharingPeer {
 export async function startSharingPeer(options: SharingPeerOptions): Promise<SharingPeer> {
   const { log = silentLogger, host = '127.0.0.1', directLane } = options
   const components = { clock: systemClock, random: systemRandom, log }
-  const store = new ContextStore({ log }, { folder: options.store, freeBytesMin: 0 })
+  const store = new ContextStore(
+    { clock: systemClock, log },
+    { folder: options.store, keepFree: { bytes: 0 } },
+  )
   await store.open()
   const stack = await Libp2pStack.create(
     { ...components, identity: await temporaryIdentity() },

@@ -21,6 +21,7 @@ export const ERROR_CODES = {
   'context-invalid': 'a folder or a manifest is not a context that Hearth can use',
   'context-unavailable': 'a context could not be fetched from any holder',
   'download-failed': 'a model could not be downloaded from its hub',
+  'context-kept': 'a context is not removed because it is in use, or may be the last copy',
   'chunk-corrupt': 'bytes of a context do not have the hash that its manifest names',
   'disk-full': 'there is no room for what must be stored',
   'model-unsupported': 'the engine cannot run this model',

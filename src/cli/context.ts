@@ -77,7 +77,7 @@ function choice({ name, dtype }: ContextAddOptions): { name?: string; dtype?: st
 
 /** Asks the peer that runs on the data folder; when none does, works on the store itself, under its lock. */
 async function inPeerOrStore<T>(
-  { data, log }: CommandContext,
+  { data, clock, log }: CommandContext,
   ask: (access: { port: number; key: string }) => Promise<T>,
   work: (store: ContextStore) => Promise<T>,
 ): Promise<T> {
@@ -90,7 +90,7 @@ async function inPeerOrStore<T>(
     }
   }
   const unlock = data.lock()
-  const store = new ContextStore({ log }, { folder: data.contextsPath })
+  const store = new ContextStore({ clock, log }, { folder: data.contextsPath })
   try {
     await store.open()
     return await work(store)

@@ -34,6 +34,7 @@ const BY_CODE: Partial<Record<ErrorCode, number>> = {
   'chunk-corrupt': EXIT.verification,
   'data-in-use': EXIT.localResource,
   'disk-full': EXIT.localResource,
+  'context-kept': EXIT.localResource,
   'output-unwritable': EXIT.localResource,
 }
 

@@ -10,8 +10,10 @@ import {
   stat,
   writeFile,
 } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ChunkJournal } from './chunk-journal.ts'
 import { fileChunks } from './chunk-map.ts'
-import { FILE_MODE, asDiskError, bytesEqual, readAt, sha256, syncFile, syncFolder } from './disk.ts'
+import { FILE_MODE, asDiskError, bytesEqual, readAt, sha256, syncFile, syncFolder, toHex } from './disk.ts'
 import type { ContextFile } from './manifest.ts'
 import { PartialFile, type PartialFileComponents } from './partial-file.ts'
 import { gridKeyOf } from './store-paths.ts'
@@ -133,6 +135,35 @@ export class BlobStore {
     }
   }
 
+  /**
+   * Looks at a file of which a chunk is damaged, and drops the claim to all that are; says how many. They
+   * are then missing, and can be fetched again.
+   */
+  async dropDamaged(file: ContextFile): Promise<number> {
+    return this.isComplete(file) ? await this.#demote(file) : await (await this.partial(file)).recheck()
+  }
+
+  /**
+   * Takes a complete file back to one in progress that has only those of its chunks that the disk has
+   * right; the others are then fetched again, and nothing else. Returns how many are not right. The
+   * journal is there first, and the claim to the blob goes last: a crash in between loses no chunk.
+   */
+  async #demote(file: ContextFile): Promise<number> {
+    const { paths, bootId } = this.#components
+    const map = fileChunks(file)
+    const sound = await this.#soundChunks(file)
+    if (sound.length === map.count) return 0
+    if (sound.length === 0) await this.remove(file)
+    else {
+      const identity = { bootId, gridKey: gridKeyOf(file) }
+      await (await ChunkJournal.create(paths.journal(file), identity, sound)).close()
+      await rename(paths.blob(file), paths.part(file))
+      await syncFolder(paths.of('parts'))
+      await this.#forgetGrids(file)
+    }
+    return map.count - sound.length
+  }
+
   /** Removes a file in whatever state it is. Nothing may use it any more. */
   async remove(file: ContextFile): Promise<void> {
     const { paths } = this.#components
@@ -145,6 +176,35 @@ export class BlobStore {
     const prefix = `${key.slice(0, key.indexOf('-'))}-`
     if (![...this.#complete].some((other) => other.startsWith(prefix)))
       await rm(paths.blob(file), { force: true })
+  }
+
+  async #soundChunks(file: ContextFile): Promise<number[]> {
+    const map = fileChunks(file)
+    const blob = await openIfThere(this.#components.paths.blob(file))
+    const sound: number[] = []
+    if (blob === undefined || (await blob.stat()).size !== file.size) {
+      await blob?.close()
+      return sound
+    }
+    try {
+      for (let index = 0; index < map.count; index += 1) {
+        const { offset, length, sha256: expected } = map.chunk(index)
+        if (bytesEqual(await sha256(await readAt(blob, offset, length)), expected)) sound.push(index)
+      }
+    } finally {
+      await blob.close()
+    }
+    return sound
+  }
+
+  /** Of a blob that is damaged, no chunk list counts any more. */
+  async #forgetGrids(file: ContextFile): Promise<void> {
+    const prefix = `${toHex(file.sha256)}-`
+    for (const key of this.#complete) {
+      if (!key.startsWith(prefix)) continue
+      this.#complete.delete(key)
+      await rm(join(this.#components.paths.of('grids'), key), { force: true })
+    }
   }
 
   async #blobMatches(file: ContextFile, signal: AbortSignal | undefined): Promise<boolean> {

@@ -5,6 +5,8 @@ import { CONTEXT_NAMES_MAX } from '../base/limits.ts'
 import { replaceFile } from './disk.ts'
 import { contextIdSchema, isContextId } from './manifest.ts'
 
+/** What may stand for a contextId must have this many characters of it: all ids begin alike. */
+const ID_START_CHARACTERS_MIN = 12
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$/
 
 const namesSchema: z.ZodType<{ version: 1; names: Record<string, string> }> = z.strictObject({
@@ -38,6 +40,31 @@ export class ContextNames {
   /** Names of a context, sorted. */
   of(contextId: string): string[] {
     return [...this.#names].flatMap(([name, id]) => (id === contextId ? [name] : [])).sort()
+  }
+
+  /**
+   * The contextId that a name, an id (here or not) or the start of an id that is here stands for.
+   * Throws `context-unknown` or `context-ambiguous`.
+   */
+  resolve(nameOrId: string, idsHere: Iterable<string>): string {
+    const named = this.get(nameOrId)
+    if (named !== undefined) return named
+    if (isContextId(nameOrId)) return nameOrId
+    const isStart = nameOrId.length >= ID_START_CHARACTERS_MIN
+    const ids = isStart ? [...idsHere].filter((contextId) => contextId.startsWith(nameOrId)).sort() : []
+    if (ids.length > 1) {
+      throw new HearthError(
+        'context-ambiguous',
+        `"${nameOrId}" is the start of ${ids.join(' and ')}: give more of it`,
+        { data: { contextIds: ids } },
+      )
+    }
+    if (ids[0] !== undefined) return ids[0]
+    throw new HearthError(
+      'context-unknown',
+      `nothing here is called "${nameOrId}": import a folder under that name, or give the whole contextId`,
+      { data: { nameOrId } },
+    )
   }
 
   /** Makes `name` stand for `contextId`; an earlier meaning is replaced. */

@@ -3,10 +3,15 @@ import { HearthError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
 import type { Random } from '../base/random.ts'
-import type { ContextStore } from './context-store.ts'
+import { Collector } from './collector.ts'
+import type { ContextStore, Damage } from './context-store.ts'
+import { type Copies, NO_COPIES } from './copies.ts'
 import type { DecisionSink } from './decisions.ts'
 import { Downloader } from './downloader.ts'
 import type { FetchOptions, FetchResult, FindHolders } from './fetch.ts'
+import { type ScrubProgress, Scrubber } from './scrubber.ts'
+import { UploadGate, type UploadRate } from './upload-gate.ts'
+import { UploadMonth } from './upload-month.ts'
 import { UploadServer } from './upload-server.ts'
 
 export type { FetchOptions, FetchProgress, FetchResult, FindHolders, SourceProgress } from './fetch.ts'
@@ -20,37 +25,70 @@ export interface ContextSharingComponents {
   random: Random
   log: Logger
   decisions: DecisionSink
+  /** What other peers have, for what may be dropped here. Default: nothing is known. */
+  copies?: Copies
+  /** Why an engine needs a context now; undefined when none does. */
+  whyLoaded?: (contextId: string) => string | undefined
 }
 
 export interface ContextSharingOptions {
   /** How long a fetch goes without one new byte before it fails with `context-unavailable`, ms. Default 60,000. */
   unavailableAfterMs?: number
+  /** Bytes per second that may be sent, or 70 % of what is measured. Default: no cap. */
+  uploadRate?: UploadRate
+  /** Bytes that may be sent in a calendar month (UTC). Default: no cap. */
+  uploadMonthBytes?: number | undefined
 }
 
 export const CONTEXT_SHARING_OPTIONS: Readonly<Required<ContextSharingOptions>> = Object.freeze({
   unavailableAfterMs: 60_000,
+  uploadRate: 'unlimited',
+  uploadMonthBytes: undefined,
 })
+
+interface Running {
+  downloader: Downloader
+  server: UploadServer
+  gate: UploadGate
+  collector: Collector
+  scrubber: Scrubber
+}
 
 /** Contexts as content between peers: serves what the store holds, fetches what it does not. */
 export class ContextSharing {
   readonly #components: ContextSharingComponents
   readonly #options: Required<ContextSharingOptions>
   readonly #listeners = new Set<(contextId: string) => void>()
-  #running: { downloader: Downloader; server: UploadServer } | undefined
+  #running: Running | undefined
 
   constructor(components: ContextSharingComponents, options: ContextSharingOptions = {}) {
     this.#components = components
     this.#options = Object.freeze({ ...CONTEXT_SHARING_OPTIONS, ...options })
   }
 
-  /** Registers the protocol `context/1`. */
+  /** Registers the protocol `context/1`, and begins to look after the store. */
   async start(): Promise<void> {
     if (this.#running !== undefined) return
+    const { network, store, decisions, clock, log, copies = NO_COPIES } = this.#components
     const downloader = new Downloader(this.#components, this.#options)
-    const server = new UploadServer({ ...this.#components, downloader })
+    const gate = this.#newGate()
+    const server = new UploadServer({ ...this.#components, downloader, gate })
+    const collector = new Collector({
+      self: network.self,
+      store,
+      copies,
+      whyInUse: (contextId) => this.whyInUse(contextId),
+      decisions,
+      clock,
+      log,
+    })
+    const scrubber = new Scrubber({ store, clock, log })
+    this.#running = { downloader, server, gate, collector, scrubber }
+    store.onDamage = (damage) => this.#mend(damage)
+    collector.start()
+    scrubber.start()
     await server.start()
     downloader.onFetching((contextId) => this.#listeners.forEach((listener) => listener(contextId)))
-    this.#running = { downloader, server }
   }
 
   /** Whether a fetch of the context is under way. */
@@ -67,9 +105,46 @@ export class ContextSharing {
   /** Takes the protocol back and ends fetches; what came is kept. `start()` works again afterwards. */
   async stop(): Promise<void> {
     const running = this.#running
+    if (running === undefined) return
     this.#running = undefined
-    await running?.server.stop()
-    await running?.downloader.stop()
+    this.#components.store.onDamage = () => {}
+    running.scrubber.stop()
+    await running.collector.stop()
+    await running.server.stop()
+    await running.downloader.stop()
+    running.gate.stop()
+  }
+
+  /** Why a context cannot be dropped now; undefined when nothing uses it. */
+  whyInUse(contextId: string): string | undefined {
+    const loaded = this.#components.whyLoaded?.(contextId)
+    if (loaded !== undefined) return loaded
+    if (this.#running?.downloader.isFetching(contextId) === true) return 'it is being fetched'
+    const peers = this.#running?.server.sessionsOf(contextId) ?? 0
+    return peers === 0 ? undefined : `${peers} ${peers === 1 ? 'peer fetches' : 'peers fetch'} it from here`
+  }
+
+  /** Removes a context as its owner says. Throws `context-kept` as Collector.remove does. */
+  async remove(contextId: string, options: { force: boolean; signal?: AbortSignal }): Promise<void> {
+    await this.#require(contextId).collector.remove(contextId, options)
+  }
+
+  /** Reads stored chunks again, now. What is damaged is fetched again. */
+  async scrub(
+    contextIds: readonly string[],
+    options: { signal?: AbortSignal; onProgress?: (progress: ScrubProgress) => void },
+  ): Promise<ScrubProgress> {
+    return await this.#require(contextIds.join()).scrubber.run(contextIds, options)
+  }
+
+  /** `peer` takes over a context because this one is going: until the end, its chunks come first. */
+  handOffTo(peer: string, contextId: string): () => void {
+    return this.#require(contextId).server.handOffTo(peer, contextId)
+  }
+
+  /** Bytes per second that may be sent now; undefined: no cap, or none measured yet. */
+  get uploadCapBytesPerSecond(): number | undefined {
+    return this.#running?.gate.capBytesPerSecond
   }
 
   /**
@@ -78,12 +153,36 @@ export class ContextSharing {
    * Throws `context-unavailable`, `context-invalid`, `disk-full`, or the signal's reason.
    */
   async fetch(contextId: string, options: FetchOptions = {}): Promise<FetchResult> {
-    if (this.#running === undefined) {
-      throw new HearthError(
-        'context-unavailable',
-        `context ${contextId} cannot be fetched: this peer is stopped`,
-      )
+    return await this.#require(contextId).downloader.fetch(contextId, options)
+  }
+
+  #newGate(): UploadGate {
+    const { clock, log, store } = this.#components
+    const { uploadRate, uploadMonthBytes } = this.#options
+    const month =
+      uploadMonthBytes === undefined
+        ? undefined
+        : new UploadMonth({ clock, log, memory: store.memory }, uploadMonthBytes)
+    return new UploadGate({ clock, month }, uploadRate)
+  }
+
+  /** Damaged chunks are fetched again at once, for those contexts that were whole. */
+  #mend({ path, chunks, contextIds, wholeIds }: Damage): void {
+    const words = `${chunks} chunks of ${path} are not what they were; they are not served any more`
+    for (const contextId of contextIds) {
+      this.#components.decisions.note({ contextId, by: 'store', code: 'damaged', words })
     }
-    return await this.#running.downloader.fetch(contextId, options)
+    for (const contextId of wholeIds) {
+      // How it ended is in the log of decisions.
+      this.fetch(contextId).catch(() => {})
+    }
+  }
+
+  #require(contextId: string): Running {
+    if (this.#running !== undefined) return this.#running
+    throw new HearthError(
+      'context-unavailable',
+      `nothing can be done with ${contextId}: this peer is stopped`,
+    )
   }
 }

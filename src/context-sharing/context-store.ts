@@ -1,74 +1,42 @@
-import { readFile, readdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
+import type { Clock } from '../base/clock.ts'
+import { HearthError, isHearthError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { BlobStore } from './blob-store.ts'
 import { readBootId } from './boot-id.ts'
-import { isFolderWhole, placeFolder } from './context-folder.ts'
+import type { ContextEntry, Damage } from './context-entry.ts'
 import { ContextNames, requireName } from './context-names.ts'
-import { type WritableAt, replaceFile, requireRoom } from './disk.ts'
-import { HeldContext } from './held-context.ts'
-import { type FolderCopy, copyFolder } from './import-folder.ts'
-import {
-  type ContextFile,
-  type RuntimeInfo,
-  bytesOf,
-  contextIdOf,
-  decodeManifest,
-  encodeManifest,
-  isContextId,
-} from './manifest.ts'
-import { StorePaths, gridKeyOf } from './store-paths.ts'
-import type { ContextTier, TierListener } from './tiers.ts'
+import type { WritableAt } from './disk.ts'
+import type { HeldContext } from './held-context.ts'
+import { HeldContexts } from './held-contexts.ts'
+import { type FolderCopy, type ImportOptions, type ImportResult, copyFolder } from './import-folder.ts'
+import { copyLocalChunks } from './local-chunks.ts'
+import { type ContextFile, bytesOf, contextIdOf, encodeManifest } from './manifest.ts'
+import { StoreMemory } from './store-memory.ts'
+import { StorePaths } from './store-paths.ts'
+import { type FreeSpace, type StoreBounds, StoreRoom } from './store-room.ts'
+import { type ContextTier, type TierListener, TierTeller } from './tiers.ts'
+
+export type { ContextEntry, Damage } from './context-entry.ts'
+export type { ImportOptions, ImportResult } from './import-folder.ts'
 
 export interface ContextStoreComponents {
+  clock: Clock
   log: Logger
   /** Names this run of the operating system; read from it when absent. */
   bootId?: string
   /** Wraps the writes of files in progress; tests make them run out of room. */
   writable?: (file: FileHandle) => WritableAt
+  /** Stands in for what the file system says of its room, in tests. */
+  freeSpace?: (folder: string) => Promise<FreeSpace>
 }
 
-export interface ContextStoreOptions {
+/** The bounds that are given are remembered for the next time. */
+export interface ContextStoreOptions extends StoreBounds {
   /** The folder that holds everything, usually `DATA/contexts`. Made when absent. */
   folder: string
-  /** Bytes of the file system to leave free, at least. Default 256 MiB. */
-  freeBytesMin?: number
 }
-
-export interface ImportOptions {
-  /** A label on this machine only; names are not part of a context. An earlier meaning of it is replaced. */
-  name?: string
-  /** Parts of the runtime info that should not be inferred from the folder. */
-  runtime?: Partial<RuntimeInfo>
-  /** Which of several models in the folder: 'fp32', 'fp16', 'q8', 'q4' …; file-selection.ts has the default. */
-  dtype?: string | undefined
-  signal?: AbortSignal | undefined
-}
-
-export interface ImportResult {
-  contextId: string
-  /** Bytes and number of the files that belong to the context. */
-  bytes: number
-  files: number
-  /** Paths of the folder that do not belong to a context (README, pictures, other dtypes…). */
-  leftOut: string[]
-}
-
-export interface ContextEntry {
-  contextId: string
-  names: string[]
-  tier: ContextTier
-  bytes: number
-  files: number
-  runtime: RuntimeInfo
-}
-
-const FREE_BYTES_MIN = 256 * 1024 * 1024
-/** A partial context is told of again each time it has grown by this share. */
-const SHARE_STEP = 0.05
-/** What may stand for a contextId must have this many characters of it: all ids begin alike. */
-const ID_START_CHARACTERS_MIN = 12
 
 /**
  * Contexts on disk: manifests, files by content, a folder per stored context, local names. What it says
@@ -76,83 +44,105 @@ const ID_START_CHARACTERS_MIN = 12
  */
 export class ContextStore {
   readonly #components: ContextStoreComponents
+  readonly #options: ContextStoreOptions
   readonly #paths: StorePaths
-  readonly #freeBytesMin: number
   readonly #names: ContextNames
-  #blobs: BlobStore | undefined
-  #contexts = new Map<string, HeldContext>()
-  #listeners = new Set<TierListener>()
+  readonly #tiers = new TierTeller((contextId) => this.tier(contextId))
+  /** Pins, uses, and how far the scrub is. */
+  readonly memory: StoreMemory
+  readonly room: StoreRoom
+  /** Told after a damaged file was taken out of the contexts that have it. */
+  onDamage: (damage: Damage) => void = () => {}
+  #whenOpen: { blobs: BlobStore; contexts: HeldContexts } | undefined
   /** Imports, completions and removals happen one after another. */
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(components: ContextStoreComponents, options: ContextStoreOptions) {
     this.#components = components
+    this.#options = options
     this.#paths = new StorePaths(options.folder)
-    this.#freeBytesMin = options.freeBytesMin ?? FREE_BYTES_MIN
     this.#names = new ContextNames(this.#paths.names)
+    this.memory = new StoreMemory(components.clock, this.#paths.memory)
+    this.room = new StoreRoom({
+      folder: this.#paths.root,
+      contexts: () => this.#whenOpen?.contexts.all() ?? [],
+      memory: this.memory,
+      freeSpace: components.freeSpace,
+    })
   }
 
   /**
    * Reads what is on disk, and hashes again what a crash of the machine left in doubt; must be called
-   * first. Throws `data-corrupt` when the names cannot be read.
+   * first. Throws `data-corrupt` when the names or the store's memory cannot be read.
    */
   async open(): Promise<void> {
     await this.#paths.make()
     await rm(this.#paths.of('incoming'), { recursive: true, force: true })
     await this.#paths.make()
     await this.#names.load()
-    this.#blobs = new BlobStore({
+    await this.memory.load()
+    await this.room.setBounds(this.#options)
+    const blobs = new BlobStore({
       paths: this.#paths,
       bootId: this.#components.bootId ?? (await readBootId()),
       writable: this.#components.writable,
+      guard: (bytes) => this.room.guard(bytes),
     })
-    await this.#blobs.open()
-    for (const contextId of (await readdir(this.#paths.of('manifests'))).filter(isContextId)) {
-      await this.#loadContext(contextId)
-    }
+    await blobs.open()
+    const contexts = new HeldContexts({
+      paths: this.#paths,
+      blobs,
+      tiers: this.#tiers,
+      log: this.#components.log,
+      onDamage: (file) => void this.#inTurn(() => this.#onDamage(file)).catch(() => {}),
+    })
+    this.#whenOpen = { blobs, contexts }
+    await contexts.open()
   }
 
   /** Waits for writes under way and lets go of the files. */
   async close(): Promise<void> {
     await this.#turn
-    for (const context of this.#contexts.values()) context.close()
-    this.#contexts = new Map()
-    await this.#blobs?.close()
-    this.#blobs = undefined
+    this.#whenOpen?.contexts.close()
+    await this.#whenOpen?.blobs.close()
+    this.#whenOpen = undefined
+    await this.memory.close()
   }
 
   /**
-   * Copies a model folder into the store as a context; what is here already is not stored twice.
-   * file-selection.ts says which of its files belong. Throws `context-invalid` naming what cannot be
-   * taken, or `disk-full`.
+   * Copies a model folder into the store as a context; what is here already is not stored twice, and the
+   * context is pinned. file-selection.ts says which of its files belong. Throws `context-invalid` naming
+   * what cannot be taken, or `disk-full`.
    */
   async import(folder: string, options: ImportOptions = {}): Promise<ImportResult> {
     if (options.name !== undefined) requireName(options.name)
-    return await this.#inTurn(async () => {
-      const target = await this.#paths.makeIncoming()
-      try {
-        const copy = await copyFolder(folder, target, {
-          runtime: options.runtime,
-          dtype: options.dtype,
-          keepFreeBytes: this.#freeBytesMin,
-          signal: options.signal,
-        })
-        return await this.#takeIn(copy, options.name)
-      } finally {
-        await rm(target, { recursive: true, force: true })
-      }
-    })
+    const target = await this.#paths.makeIncoming()
+    let giveBack = (): void => {}
+    try {
+      const copy = await copyFolder(folder, target, {
+        runtime: options.runtime,
+        dtype: options.dtype,
+        signal: options.signal,
+        requireRoom: async (bytes) => {
+          await this.room.make(bytes, options.signal)
+          giveBack = await this.#inTurn(() => this.room.keepForImport(bytes))
+        },
+      })
+      return await this.#inTurn(() => this.#takeIn(copy, options.name))
+    } finally {
+      giveBack()
+      await rm(target, { recursive: true, force: true })
+    }
   }
 
   /** All contexts of which at least the manifest is here, ordered by id. */
   list(): ContextEntry[] {
-    const ids = [...this.#contexts.keys()].sort()
-    return ids.flatMap((contextId) => this.entry(contextId) ?? [])
+    return this.#opened.contexts.ids().flatMap((contextId) => this.entry(contextId) ?? [])
   }
 
   /** One context of `list()`; undefined when nothing of it is here. */
   entry(contextId: string): ContextEntry | undefined {
-    const context = this.#contexts.get(contextId)
+    const context = this.held(contextId)
     if (context === undefined) return undefined
     return {
       contextId,
@@ -161,6 +151,7 @@ export class ContextStore {
       bytes: context.bytesTotal,
       files: context.manifest.files.length,
       runtime: context.manifest.runtime,
+      ...this.memory.get(contextId),
     }
   }
 
@@ -169,25 +160,7 @@ export class ContextStore {
    * Throws `context-unknown` or `context-ambiguous`.
    */
   resolve(nameOrId: string): string {
-    const named = this.#names.get(nameOrId)
-    if (named !== undefined) return named
-    if (isContextId(nameOrId)) return nameOrId
-    const ids = nameOrId.length < ID_START_CHARACTERS_MIN ? [] : this.#idsFrom(nameOrId)
-    if (ids.length > 1) {
-      throw new HearthError(
-        'context-ambiguous',
-        `"${nameOrId}" is the start of ${ids.join(' and ')}: give more of it`,
-        {
-          data: { contextIds: ids },
-        },
-      )
-    }
-    if (ids[0] !== undefined) return ids[0]
-    throw new HearthError(
-      'context-unknown',
-      `nothing here is called "${nameOrId}": import a folder under that name, or give the whole contextId`,
-      { data: { nameOrId } },
-    )
+    return this.#names.resolve(nameOrId, this.#opened.contexts.ids())
   }
 
   /** Gives a context a name. Throws `context-invalid` for what cannot be one. */
@@ -196,7 +169,7 @@ export class ContextStore {
   }
 
   tier(contextId: string): ContextTier {
-    const context = this.#contexts.get(contextId)
+    const context = this.held(contextId)
     if (context === undefined) return { kind: 'absent' }
     if (context.isStored) return { kind: 'stored' }
     if (context.heldBytes === 0) return { kind: 'absent' }
@@ -205,7 +178,7 @@ export class ContextStore {
 
   /** The folder with the context's files under their own paths. Throws `context-unavailable` unless stored. */
   folder(contextId: string): string {
-    if (this.#contexts.get(contextId)?.isStored === true) return this.#paths.contextFolder(contextId)
+    if (this.held(contextId)?.isStored === true) return this.#paths.contextFolder(contextId)
     throw new HearthError(
       'context-unavailable',
       `context ${contextId} is not stored here yet: fetch it first`,
@@ -217,44 +190,47 @@ export class ContextStore {
 
   /** Calls `listener` when a context's tier changes or a partial one has grown; returns how to stop that. */
   onTier(listener: TierListener): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#tiers.add(listener)
   }
 
   /** Removes a context, and the files that no other context here uses. Nothing may be using it. */
   async remove(contextId: string): Promise<void> {
     await this.#inTurn(async () => {
-      const context = this.#contexts.get(contextId)
+      const context = this.held(contextId)
       if (context === undefined) return
-      this.#contexts.delete(contextId)
-      context.close()
+      const files = this.#opened.contexts.filesOnlyOf(context)
+      this.#opened.contexts.remove(context)
       await rm(this.#paths.manifest(contextId), { force: true })
       await rm(this.#paths.contextFolder(contextId), { recursive: true, force: true })
       await this.#names.removeOf(contextId)
-      const usedKeys = new Set([...this.#contexts.values()].flatMap((other) => other.gridKeys()))
-      for (const file of context.manifest.files) {
-        if (!usedKeys.has(gridKeyOf(file))) await this.#blobsOrThrow().remove(file)
-      }
-      this.#tell(contextId)
+      await this.memory.forget(contextId)
+      for (const file of files) await this.#opened.blobs.remove(file)
+      this.#tiers.tell(contextId)
     })
   }
 
   /** What is here of a context; undefined when not even its manifest is. */
   held(contextId: string): HeldContext | undefined {
-    return this.#contexts.get(contextId)
+    return this.#whenOpen?.contexts.get(contextId)
   }
 
   /**
-   * Starts to store a context whose manifest is known, or goes on with it. Files that other contexts
-   * have complete are taken over. Throws `context-invalid` or `disk-full`.
+   * Starts to store a context whose manifest is known, or goes on with it. Files and chunks that other
+   * contexts have are taken over. Room for the rest is kept until `complete` or `room.rest`. Throws
+   * `context-invalid` or `disk-full`.
    */
   async begin(contextId: string, manifestBytes: Uint8Array, signal?: AbortSignal): Promise<HeldContext> {
-    return await this.#inTurn(async () => {
-      const context = this.#contexts.get(contextId) ?? (await this.#add(contextId, manifestBytes))
-      await context.reuse(signal)
-      await requireRoom(this.#paths.root, context.bytesTotal - context.heldBytes, this.#freeBytesMin)
-      return context
+    const context = await this.#inTurn(async () => {
+      const begun = await this.#opened.contexts.getOrAdd(contextId, manifestBytes)
+      await begun.reuse(signal)
+      return begun
     })
+    await this.room.make(context.bytesTotal - context.heldBytes, signal)
+    await this.#inTurn(() => this.room.keepFor(context))
+    this.memory.use(contextId)
+    const others = this.#opened.contexts.all().filter((other) => other !== context)
+    await copyLocalChunks(context, others, signal)
+    return context
   }
 
   /**
@@ -264,31 +240,30 @@ export class ContextStore {
    */
   async complete(contextId: string): Promise<void> {
     await this.#inTurn(async () => {
-      const context = this.#contexts.get(contextId)
+      const context = this.held(contextId)
       if (context === undefined) throw new RangeError(`context ${contextId} was never begun`)
       try {
         await context.seal()
       } catch (error) {
-        if (isHearthError(error, 'data-corrupt')) await this.#reload(context)
+        if (isHearthError(error, 'data-corrupt')) await this.#opened.contexts.reload(context)
         throw error
       }
-      await this.#store(context)
+      await this.#opened.contexts.store(context)
     })
-  }
-
-  #idsFrom(start: string): string[] {
-    return [...this.#contexts.keys()].filter((contextId) => contextId.startsWith(start)).sort()
+    this.room.rest(contextId)
   }
 
   async #takeIn(copy: FolderCopy, name: string | undefined): Promise<ImportResult> {
     const manifestBytes = encodeManifest(copy.manifest)
     const contextId = contextIdOf(manifestBytes)
     for (const [index, file] of copy.manifest.files.entries()) {
-      await this.#blobsOrThrow().adopt(file, copy.copies[index] ?? '')
+      await this.#opened.blobs.adopt(file, copy.copies[index] ?? '')
     }
-    const context = this.#contexts.get(contextId) ?? (await this.#add(contextId, manifestBytes))
+    const context = await this.#opened.contexts.getOrAdd(contextId, manifestBytes)
     await context.reuse()
-    await this.#store(context)
+    await this.#opened.contexts.store(context)
+    this.memory.use(contextId)
+    await this.memory.setPinned(contextId, true)
     if (name !== undefined) await this.#names.set(name, contextId)
     this.#components.log.info({ contextId, bytes: bytesOf(copy.manifest) }, 'context imported')
     return {
@@ -299,79 +274,29 @@ export class ContextStore {
     }
   }
 
-  async #add(contextId: string, manifestBytes: Uint8Array): Promise<HeldContext> {
-    decodeManifest(manifestBytes, contextId)
-    const path = this.#paths.manifest(contextId)
-    await replaceFile(path, this.#paths.newIncoming(), manifestBytes)
-    return await this.#remember(contextId, manifestBytes)
-  }
-
-  async #remember(contextId: string, manifestBytes: Uint8Array): Promise<HeldContext> {
-    const manifest = decodeManifest(manifestBytes, contextId)
-    const context = new HeldContext(this.#blobsOrThrow(), contextId, manifest, manifestBytes)
-    await context.load()
-    context.onDamage = (file) => void this.#inTurn(() => this.#onDamage(file)).catch(() => {})
-    this.#contexts.set(contextId, context)
-    this.#tellOfGrowth(context)
-    return context
-  }
-
-  /** A complete file turned out to be damaged: it is dropped, and so is the claim to every context with it. */
+  /**
+   * A file turned out to be damaged: the claim to its bad chunks is dropped, and to every context with
+   * them. A download under way finds them itself when it seals the file.
+   */
   async #onDamage(file: ContextFile): Promise<void> {
-    if (!this.#blobsOrThrow().isComplete(file)) return
+    const { blobs, contexts } = this.#opened
+    const concerned = contexts.withFile(file)
+    if (concerned.some(({ contextId }) => this.room.isKept(contextId))) return
+    const chunks = await blobs.dropDamaged(file)
+    if (chunks === 0) return
     this.#components.log.error(
-      { path: file.path },
-      'a stored file is damaged on disk; it has to be fetched again',
+      { path: file.path, chunks },
+      'a stored file is damaged on disk; its bad chunks have to be fetched again',
     )
-    await this.#blobsOrThrow().remove(file)
-    const key = gridKeyOf(file)
-    for (const context of this.#contexts.values()) {
-      if (context.gridKeys().includes(key)) await this.#reload(context)
-    }
+    const whole = concerned.filter(({ isStored }) => isStored)
+    for (const context of concerned) await contexts.reload(context)
+    const idsOf = (some: HeldContext[]): string[] => some.map(({ contextId }) => contextId)
+    this.onDamage({ path: file.path, chunks, contextIds: idsOf(concerned), wholeIds: idsOf(whole) })
   }
 
-  /** Looks at the disk anew. */
-  async #reload(context: HeldContext): Promise<void> {
-    context.close()
-    await this.#remember(context.contextId, context.manifestBytes)
-    this.#tell(context.contextId)
-  }
-
-  /** A manifest that is damaged is as good as none: the context has to be fetched or imported again. */
-  async #loadContext(contextId: string): Promise<void> {
-    try {
-      const context = await this.#remember(contextId, await readFile(this.#paths.manifest(contextId)))
-      context.isStored = context.held.isFull && (await isFolderWhole(this.#paths, context))
-    } catch (error) {
-      this.#components.log.error({ contextId, error: messageOf(error) }, 'context on disk cannot be used')
-    }
-  }
-
-  async #store(context: HeldContext): Promise<void> {
-    if (context.isStored) return
-    await placeFolder(this.#paths, this.#blobsOrThrow(), context)
-    context.isStored = true
-    this.#tell(context.contextId)
-  }
-
-  #tellOfGrowth(context: HeldContext): void {
-    let told = 0
-    context.onHeld(() => {
-      const share = context.heldBytes / context.bytesTotal
-      if (context.isStored || (told > 0 && share < told + SHARE_STEP)) return
-      told = share
-      this.#tell(context.contextId)
-    })
-  }
-
-  #tell(contextId: string): void {
-    const tier = this.tier(contextId)
-    for (const listener of this.#listeners) listener(contextId, tier)
-  }
-
-  #blobsOrThrow(): BlobStore {
-    if (this.#blobs === undefined) throw new RangeError('the context store is not open')
-    return this.#blobs
+  get #opened(): { blobs: BlobStore; contexts: HeldContexts } {
+    if (this.#whenOpen === undefined) throw new RangeError('the context store is not open')
+    return this.#whenOpen
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -10,7 +10,7 @@ export const DECISION_CODES = {
   'fetch-begun': 'a download of the context starts',
   'fetch-complete': 'every byte of the context is verified and on disk',
   'fetch-failed': 'the download ended before that; what came is kept',
-  'copied-locally': 'chunks that another file here has were copied instead of fetched',
+  'found-locally': 'bytes that other contexts here have were taken over instead of fetched',
   'source-chosen': 'chunks are asked of this peer',
   'source-left': 'no more chunks are asked of this peer for now',
   'source-banned': 'nothing is taken from this peer for an hour',
@@ -40,6 +40,13 @@ export const DECISION_CODES = {
   'copy-accepted': 'a copy is made here for this peer',
   'copy-declined': 'no copy is made here for this peer',
   'holder-doubted': 'this peer did not show a chunk of what it says it has',
+  'upload-refused': 'a peer that asked for chunks was sent elsewhere',
+  collected: 'the copy here was dropped to make room',
+  kept: 'the copy here was not dropped although room was wanted',
+  removed: 'its owner removed the copy here',
+  pinned: 'its owner pinned it: it is not dropped to make room',
+  unpinned: 'its owner unpinned it: it may be dropped to make room',
+  damaged: 'chunks on disk have not the right hash any more; they are fetched again',
 } as const
 
 export type DecisionCode = keyof typeof DECISION_CODES

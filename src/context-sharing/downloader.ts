@@ -142,6 +142,7 @@ export class Downloader {
       return result
     } finally {
       fetch.run = undefined
+      this.#components.store.room.rest(contextId)
       this.#giveTurn()
     }
   }
@@ -157,7 +158,10 @@ export class Downloader {
             signal,
           })
         : { bytes: known, peers: [] }
-    return { context: await store.begin(contextId, found.bytes, signal), peers: found.peers }
+    const bytesBefore = store.held(contextId)?.heldBytes ?? 0
+    const context = await store.begin(contextId, found.bytes, signal)
+    this.#noteFoundLocally(context, bytesBefore)
+    return { context, peers: found.peers }
   }
 
   #newRun(context: HeldContext, peers: string[], priority: FetchPriority): DownloadRun {
@@ -193,6 +197,12 @@ export class Downloader {
   #noteBegun({ contextId, bytesTotal, heldBytes }: HeldContext, priority: FetchPriority): void {
     const words = `${bytesTotal - heldBytes} of ${bytesTotal} bytes are missing; its priority is ${priority}`
     this.#components.decisions.note({ contextId, by: 'download', code: 'fetch-begun', words })
+  }
+
+  #noteFoundLocally({ contextId, heldBytes }: HeldContext, bytesBefore: number): void {
+    if (heldBytes <= bytesBefore) return
+    const words = `${heldBytes - bytesBefore} bytes are in other contexts here too`
+    this.#components.decisions.note({ contextId, by: 'download', code: 'found-locally', words })
   }
 
   #noteComplete({ contextId, sources, bytesReused }: FetchResult): void {

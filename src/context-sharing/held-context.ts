@@ -55,6 +55,26 @@ export class HeldContext {
     return this.manifest.files.map(gridKeyOf)
   }
 
+  /** The size of each file, by what the file is kept under. */
+  fileSizes(): Map<string, number> {
+    return new Map(this.manifest.files.map((file) => [gridKeyOf(file), file.size]))
+  }
+
+  /** Bytes that are here of each file, by what the file is kept under. */
+  heldFiles(): Map<string, number> {
+    return new Map(
+      this.manifest.files.map((file, number) => {
+        if (this.#blobs.isComplete(file)) return [gridKeyOf(file), file.size]
+        const { first, count } = this.map.ofFile(number)
+        let bytes = 0
+        for (let chunk = first; chunk < first + count; chunk += 1) {
+          if (this.held.has(chunk)) bytes += this.map.chunk(chunk).length
+        }
+        return [gridKeyOf(file), bytes]
+      }),
+    )
+  }
+
   /** Stops keeping up. */
   close(): void {
     for (const stop of this.#stops) stop()

@@ -6,12 +6,31 @@ import { join } from 'node:path'
 import { HearthError } from '../base/errors.ts'
 import { CHUNK_BYTES, IMPORT_DEPTH_MAX, IMPORT_ENTRIES_MAX } from '../base/limits.ts'
 import { fileChunks } from './chunk-map.ts'
-import { FILE_MODE, asDiskError, readAt, requireRoom, sha256, syncFile } from './disk.ts'
+import { FILE_MODE, asDiskError, readAt, sha256, syncFile } from './disk.ts'
 import { type SelectedFile, type Selection, selectFiles } from './file-selection.ts'
 import { blobBehindLink, blobFault } from './hub/snapshot-link.ts'
 import { pathFault, pathsFault } from './manifest-path.ts'
 import { type ContextFile, HASH_BYTES, type Manifest, type RuntimeInfo, chunkCountOf } from './manifest.ts'
 import { segmentsOf } from './segments.ts'
+
+export interface ImportOptions {
+  /** A label on this machine only; names are not part of a context. An earlier meaning of it is replaced. */
+  name?: string
+  /** Parts of the runtime info that should not be inferred from the folder. */
+  runtime?: Partial<RuntimeInfo>
+  /** Which of several models in the folder: 'fp32', 'fp16', 'q8', 'q4' …; file-selection.ts has the default. */
+  dtype?: string | undefined
+  signal?: AbortSignal | undefined
+}
+
+export interface ImportResult {
+  contextId: string
+  /** Bytes and number of the files that belong to the context. */
+  bytes: number
+  files: number
+  /** Paths of the folder that do not belong to a context (README, pictures, other dtypes…). */
+  leftOut: string[]
+}
 
 export interface FolderCopy {
   manifest: Manifest
@@ -23,7 +42,8 @@ export interface FolderCopy {
 export interface CopyFolderOptions {
   runtime?: Partial<RuntimeInfo> | undefined
   dtype?: string | undefined
-  keepFreeBytes: number
+  /** Throws `disk-full` unless so many bytes may be stored. */
+  requireRoom(bytes: number): Promise<void>
   signal?: AbortSignal | undefined
 }
 
@@ -47,11 +67,7 @@ export async function copyFolder(
   const stats = await Promise.all(
     selection.files.map(({ path }) => statOfOriginal(folder, found.get(path) ?? path)),
   )
-  await requireRoom(
-    target,
-    stats.reduce((sum, { size }) => sum + size, 0),
-    options.keepFreeBytes,
-  )
+  await options.requireRoom(stats.reduce((sum, { size }) => sum + size, 0))
   return await copyFiles({ folder, target, found, selection, stats, signal: options.signal })
 }
 

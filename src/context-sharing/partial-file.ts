@@ -26,6 +26,8 @@ export interface PartialFileComponents {
   bootId: string
   /** Wraps the data file's writes; tests make it run out of room. */
   writable?: ((file: FileHandle) => WritableAt) | undefined
+  /** Called before bytes are written; throws `disk-full` when they should not be. */
+  guard?: ((bytes: number) => Promise<void>) | undefined
 }
 
 interface OpenFiles {
@@ -125,6 +127,23 @@ export class PartialFile {
     await this.#sealing
   }
 
+  /** Hashes again what is held, and drops the claim to what the disk has not right; says how many those were. */
+  async recheck(): Promise<number> {
+    return await this.#inTurn(async () => {
+      const opened = await this.#open
+      const lost = await this.#dropDamagedChunks()
+      if (opened === undefined || lost === 0) return lost
+      await opened.journal.close()
+      const journal = await ChunkJournal.create(
+        this.#components.paths.journal(this.file),
+        this.#identity,
+        this.held,
+      )
+      this.#open = Promise.resolve({ data: opened.data, journal })
+      return lost
+    })
+  }
+
   /** Waits for writes under way and lets go of the files. Writing again opens them again. */
   async close(): Promise<void> {
     await this.#sealing?.catch(() => {})
@@ -190,17 +209,20 @@ export class PartialFile {
   }
 
   async #writeVerified(indexInFile: number, offset: number, bytes: Uint8Array): Promise<boolean> {
-    const { data, journal } = await this.#openFiles()
+    await this.#components.guard?.(bytes.byteLength)
+    const { data } = await this.#openFiles()
     try {
       await writeAt(this.#components.writable?.(data) ?? data, offset, bytes)
     } catch (error) {
       throw asDiskError(error, this.#components.paths.part(this.file))
     }
-    await this.#inTurn(() => this.#claim(journal, data, indexInFile, bytes.byteLength))
+    await this.#inTurn(() => this.#claim(indexInFile, bytes.byteLength))
     return true
   }
 
-  async #claim(journal: ChunkJournal, data: FileHandle, indexInFile: number, bytes: number): Promise<void> {
+  /** Looks up the journal in its turn: `recheck` may have made it anew. */
+  async #claim(indexInFile: number, bytes: number): Promise<void> {
+    const { data, journal } = await this.#openFiles()
     await journal.written(indexInFile)
     this.held.add(indexInFile)
     for (const listener of this.#listeners) listener(indexInFile)
@@ -251,6 +273,7 @@ export class PartialFile {
     } finally {
       await data.close()
     }
+    if (before === this.held.count) return 0
     this.#resumable = undefined
     const journal = await ChunkJournal.create(paths.journal(this.file), this.#identity, this.held)
     await journal.close()

@@ -15,6 +15,7 @@ const FOLDERS = ['blobs', 'grids', 'parts', 'manifests', 'folders', 'incoming'] 
  *   manifests/CONTEXT-ID     an encoded manifest
  *   folders/CONTEXT-ID/PATH  a stored context: hard links to blobs under the files' own paths
  *   names.json               local labels
+ *   store.json               the store's bounds, pins, uses, and how far the scrub is
  *   incoming/                copies being imported; emptied when the store is opened
  */
 export class StorePaths {
@@ -69,6 +70,10 @@ export class StorePaths {
 
   get names(): string {
     return join(this.root, 'names.json')
+  }
+
+  get memory(): string {
+    return join(this.root, 'store.json')
   }
 }
 

@@ -1,3 +1,5 @@
+import type { HeldContext } from './held-context.ts'
+
 /** Where a context is on this peer, as far as its bytes go ("warm" is the engine's to say). */
 export type ContextTier =
   | { kind: 'absent' }
@@ -8,3 +10,37 @@ export type ContextTier =
 
 /** Told after it became true, never before. */
 export type TierListener = (contextId: string, tier: ContextTier) => void
+
+/** A partial context is told of again each time it has grown by this share. */
+const SHARE_STEP = 0.05
+
+/** Tells of tiers to those who want to know. */
+export class TierTeller {
+  readonly #tierOf: (contextId: string) => ContextTier
+  readonly #listeners = new Set<TierListener>()
+
+  constructor(tierOf: (contextId: string) => ContextTier) {
+    this.#tierOf = tierOf
+  }
+
+  add(listener: TierListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  tell(contextId: string): void {
+    const tier = this.#tierOf(contextId)
+    for (const listener of this.#listeners) listener(contextId, tier)
+  }
+
+  /** Tells of a context whenever it has grown enough, until it is closed. */
+  follow(context: HeldContext): void {
+    let told = 0
+    context.onHeld(() => {
+      const share = context.heldBytes / context.bytesTotal
+      if (context.isStored || (told > 0 && share < told + SHARE_STEP)) return
+      told = share
+      this.tell(context.contextId)
+    })
+  }
+}

@@ -1,15 +1,23 @@
 import type { Clock } from '../base/clock.ts'
-import { PEERS_TOLD_MAX, UPLOADS_ACTIVE_MAX, UPLOAD_SESSIONS_MAX } from '../base/limits.ts'
+import { PEERS_TOLD_MAX, UPLOAD_SESSIONS_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { MessageStream } from '../base/message-stream.ts'
 import type { Network } from '../base/network.ts'
 import { ChunkBuffers } from './chunk-buffers.ts'
 import type { ContextStore } from './context-store.ts'
+import type { DecisionSink } from './decisions.ts'
 import type { Downloader } from './downloader.ts'
 import type { HeldContext } from './held-context.ts'
-import { CONTEXT_PROTOCOL, OPEN_DEADLINE_MS, SEND_DEADLINE_MS, fetcherMessageSchema } from './messages.ts'
+import {
+  CONTEXT_PROTOCOL,
+  type FetchPriority,
+  OPEN_DEADLINE_MS,
+  SEND_DEADLINE_MS,
+  fetcherMessageSchema,
+} from './messages.ts'
+import type { UploadClass } from './upload-budget-core.ts'
+import type { UploadGate } from './upload-gate.ts'
 import { UploadSession } from './upload-session.ts'
-import { UploadSlots } from './upload-slots.ts'
 
 /** When all sessions are taken, a fetcher may come again after this, ms. */
 const SESSIONS_RETRY_MS = 5000
@@ -18,6 +26,8 @@ export interface UploadServerComponents {
   network: Network
   store: ContextStore
   downloader: Downloader
+  gate: UploadGate
+  decisions: DecisionSink
   clock: Clock
   log: Logger
 }
@@ -25,16 +35,16 @@ export interface UploadServerComponents {
 /** Answers those who open contexts here: with what the store holds, however little that is. */
 export class UploadServer {
   readonly #components: UploadServerComponents
-  readonly #slots: UploadSlots
   readonly #buffers = new ChunkBuffers()
   /** Fetchers by context. */
   readonly #sessions = new Map<string, Set<UploadSession>>()
   #sessionCount = 0
+  /** Peers that take over what this one has, as "peer contextId". */
+  readonly #handingOff = new Set<string>()
   #unhandle: (() => Promise<void>) | undefined
 
   constructor(components: UploadServerComponents) {
     this.#components = components
-    this.#slots = new UploadSlots(components.clock, UPLOADS_ACTIVE_MAX)
   }
 
   async start(): Promise<void> {
@@ -46,6 +56,17 @@ export class UploadServer {
   async stop(): Promise<void> {
     await this.#unhandle?.()
     this.#unhandle = undefined
+  }
+
+  /** How many peers fetch a context from here now. */
+  sessionsOf(contextId: string): number {
+    return this.#sessions.get(contextId)?.size ?? 0
+  }
+
+  /** From now on until the function returned is called, `peer` comes first with this context. */
+  handOffTo(peer: string, contextId: string): () => void {
+    this.#handingOff.add(`${peer} ${contextId}`)
+    return () => this.#handingOff.delete(`${peer} ${contextId}`)
   }
 
   async #serve(stream: MessageStream, signal: AbortSignal): Promise<void> {
@@ -65,7 +86,7 @@ export class UploadServer {
         alternatives,
       })
     }
-    await this.#runSession(context, stream, signal)
+    await this.#runSession(context, message.priority, stream, signal)
   }
 
   /** A context of which something is here, or will be. */
@@ -76,16 +97,25 @@ export class UploadServer {
     return context.heldBytes > 0 || context.isStored || downloader.isFetching(contextId) ? context : undefined
   }
 
-  async #runSession(context: HeldContext, stream: MessageStream, signal: AbortSignal): Promise<void> {
-    const { clock, log, downloader } = this.#components
+  async #runSession(
+    context: HeldContext,
+    priority: FetchPriority,
+    stream: MessageStream,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, log, gate, downloader, store } = this.#components
     const { contextId } = context
+    const { peer } = stream
+    const uploadClass = (): UploadClass => (this.#handingOff.has(`${peer} ${contextId}`) ? 'drain' : priority)
     const session = new UploadSession(
       {
         clock,
         log,
-        slots: this.#slots,
+        gate,
         buffers: this.#buffers,
-        alternatives: () => this.#others(context, stream.peer),
+        uploadClass,
+        alternatives: () => this.#others(context, peer),
+        onRefused: (reason) => this.#noteRefused(contextId, peer, reason),
         onClaim: (chunks) => downloader.running(contextId)?.claimed(chunks),
       },
       context,
@@ -102,7 +132,16 @@ export class UploadServer {
       if (!stream.isClosed) await stream.close({ deadlineMs: SEND_DEADLINE_MS, signal })
     } finally {
       this.#remove(contextId, session)
+      store.memory.use(contextId)
     }
+  }
+
+  #noteRefused(contextId: string, peer: string, reason: 'waited' | 'month'): void {
+    const words =
+      reason === 'month'
+        ? 'the bytes of this month are spent'
+        : 'its turn did not come in time: others wait too'
+    this.#components.decisions.note({ contextId, by: 'upload', code: 'upload-refused', peer, words })
   }
 
   async #answer(stream: MessageStream, signal: AbortSignal, message: object): Promise<void> {

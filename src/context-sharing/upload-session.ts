@@ -14,11 +14,8 @@ import {
   fetcherMessageSchema,
 } from './messages.ts'
 import { Outgoing } from './outgoing.ts'
-import type { UploadSlots } from './upload-slots.ts'
-
-/** How long a request waits for a slot before the fetcher is told to ask elsewhere, ms. */
-const SLOT_WAIT_MS = 2000
-const BUSY_RETRY_MS = 1000
+import type { UploadClass } from './upload-budget-core.ts'
+import type { UploadGate } from './upload-gate.ts'
 
 /** A chunk on its way from disk; its buffer is given back once it is sent, or not wanted. */
 interface Reading {
@@ -30,10 +27,14 @@ interface Reading {
 export interface UploadSessionComponents {
   clock: Clock
   log: Logger
-  slots: UploadSlots
+  gate: UploadGate
   buffers: ChunkBuffers
+  /** How much its chunks matter now. */
+  uploadClass: () => UploadClass
   /** Other peers that have some of the context, for one that is turned away. */
   alternatives: () => string[]
+  /** It was sent elsewhere. */
+  onRefused: (reason: 'waited' | 'month') => void
   /** What the fetcher tells of itself. */
   onClaim: (chunks: number[]) => void
 }
@@ -125,6 +126,7 @@ export class UploadSession {
 
   async #sendManifest(): Promise<void> {
     const bytes = this.#context.manifestBytes
+    this.#components.gate.charge(bytes.byteLength)
     await this.#outgoing.send({ type: 'manifest', bytes: bytes.byteLength }, bytes)
   }
 
@@ -148,13 +150,24 @@ export class UploadSession {
   }
 
   async #sendRequested(): Promise<void> {
+    const { gate, uploadClass, onRefused } = this.#components
     try {
       for (let chunk = this.#next(); chunk !== undefined; chunk = this.#next()) {
-        if (!(await this.#components.slots.acquire(SLOT_WAIT_MS))) return await this.#sendBusy()
+        const bytes = this.#context.map.chunk(chunk).length
+        const passage = await gate.pass(this.peer, uploadClass(), bytes, this.#signal)
+        if (!passage.isGranted) {
+          onRefused(passage.reason)
+          return await this.#sendBusy(passage.retryMs)
+        }
+        if (!this.#requested.delete(chunk)) {
+          // Cancelled during the wait.
+          passage.refund()
+          continue
+        }
         try {
-          await this.#sendNext()
+          await this.#send(chunk)
         } finally {
-          this.#components.slots.release()
+          passage.sent()
         }
       }
     } finally {
@@ -167,11 +180,7 @@ export class UploadSession {
     return chunk
   }
 
-  /** Chosen after the wait for a slot: what was cancelled meanwhile is not sent. */
-  async #sendNext(): Promise<void> {
-    const chunk = this.#next()
-    if (chunk === undefined) return
-    this.#requested.delete(chunk)
+  async #send(chunk: number): Promise<void> {
     if (this.#ahead?.chunk !== chunk) await this.#dropAhead()
     const reading = this.#ahead ?? this.#read(chunk)
     this.#ahead = undefined
@@ -206,13 +215,13 @@ export class UploadSession {
     this.#components.buffers.give(ahead.buffer)
   }
 
-  async #sendBusy(): Promise<void> {
+  async #sendBusy(retryMs: number): Promise<void> {
     const chunks = [...this.#requested]
     this.#requested.clear()
     await this.#outgoing.send({
       type: 'busy',
       chunks,
-      retryMs: BUSY_RETRY_MS,
+      retryMs,
       alternatives: this.#components.alternatives(),
     })
   }

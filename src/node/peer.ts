@@ -321,7 +321,7 @@ function createServing(
     fileBytesMax: DECISION_LOG_BYTES_MAX,
   })
   const decisions = new DecisionLog(clock, events)
-  const store = new ContextStore({ log }, { folder: data.contextsPath })
+  const store = new ContextStore({ clock, log }, { folder: data.contextsPath })
   const findHolders = (contextId: string, { signal }: { signal: AbortSignal }): Promise<string[]> =>
     link.view.holders(contextId, signal)
   const sharing = new ContextSharing({ network, store, findHolders, clock, random, log, decisions })

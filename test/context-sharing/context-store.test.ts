@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { CHUNK_BYTES, IMPORT_DEPTH_MAX } from '../../src/base/limits.ts'
 import { silentLogger } from '../../src/base/logger.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
 import { ContextStore } from '../../src/context-sharing/context-store.ts'
 import { Closers, modelBytes, modelFiles, openStore, storedFiles, writeFiles } from './sharing-peers.ts'
 
@@ -186,7 +187,10 @@ describe('importing is refused, naming the file,', () => {
 
   it('when the disk would be too full, and nothing is left behind', async () => {
     const folder = await closers.temporaryFolder()
-    const store = new ContextStore({ log: silentLogger }, { folder, freeBytesMin: Number.MAX_SAFE_INTEGER })
+    const store = new ContextStore(
+      { clock: systemClock, log: silentLogger },
+      { folder, keepFree: { bytes: Number.MAX_SAFE_INTEGER } },
+    )
     await store.open()
     closers.add(() => store.close())
     await expect(store.import(await folderWith(modelFiles('full', 10)))).rejects.toMatchObject({
@@ -248,7 +252,7 @@ describe('the store', () => {
   it('says that its names are damaged, and what to do', async () => {
     const folder = await closers.temporaryFolder()
     await writeFile(join(folder, 'names.json'), '{"version":1,"names":{"../x":1}}')
-    const store = new ContextStore({ log: silentLogger }, { folder })
+    const store = new ContextStore({ clock: systemClock, log: silentLogger }, { folder })
     await expect(store.open()).rejects.toMatchObject({
       code: 'data-corrupt',
       message: expect.stringContaining('remove it'),

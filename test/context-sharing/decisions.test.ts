@@ -20,10 +20,10 @@ describe('the decision log', () => {
     const log = new DecisionLog(clock, { add: (event) => events.push(event) })
     log.note(decision('one', { peer: 'p' }))
     log.note(decision('two'))
-    log.note(decision('one', { by: 'store', code: 'copied-locally' }))
+    log.note(decision('one', { by: 'store', code: 'found-locally' }))
     expect(log.of('one').map(({ by, code }) => [by, code])).toEqual([
       ['download', 'source-chosen'],
-      ['store', 'copied-locally'],
+      ['store', 'found-locally'],
     ])
     expect(log.of('unheard-of')).toEqual([])
     expect(events[0]).toEqual({

@@ -10,7 +10,7 @@ import { DecisionLog } from '../../src/context-sharing/decisions.ts'
 import { startBareNode } from '../support/libp2p-pair.ts'
 
 const [folder = '', contextId = '', holder = ''] = process.argv.slice(2)
-const store = new ContextStore({ log: silentLogger }, { folder, freeBytesMin: 0 })
+const store = new ContextStore({ clock: systemClock, log: silentLogger }, { folder, keepFree: { bytes: 0 } })
 await store.open()
 const { node, network } = await startBareNode()
 const connection = await node.dial(multiaddr(holder))

@@ -129,7 +129,10 @@ describe('a model of a hub', () => {
   })
 
   test('is the same context as a folder with its files, whatever else the cache has of it', async () => {
-    const store = new ContextStore({ log: silentLogger }, { folder: join(root, 'contexts'), freeBytesMin: 0 })
+    const store = new ContextStore(
+      { clock: systemClock, log: silentLogger },
+      { folder: join(root, 'contexts'), keepFree: { bytes: 0 } },
+    )
     await store.open()
     await download({ dtype: 'q4' })
     const { folder } = await download()

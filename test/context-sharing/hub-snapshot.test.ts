@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { silentLogger } from '../../src/base/logger.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
 import { ContextStore } from '../../src/context-sharing/context-store.ts'
 
 let root: string
@@ -15,7 +16,10 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'hearth-snapshot-'))
   repo = join(root, 'hub', 'models--owner--tiny')
   snapshot = join(repo, 'snapshots', 'a'.repeat(40))
-  store = new ContextStore({ log: silentLogger }, { folder: join(root, 'contexts'), freeBytesMin: 0 })
+  store = new ContextStore(
+    { clock: systemClock, log: silentLogger },
+    { folder: join(root, 'contexts'), keepFree: { bytes: 0 } },
+  )
   await store.open()
   await mkdir(join(repo, 'blobs'), { recursive: true })
   await link('config.json', '{}', '1'.repeat(40))

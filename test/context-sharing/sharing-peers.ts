@@ -91,8 +91,8 @@ export async function openStore(
   folder?: string,
 ): Promise<ContextStore> {
   const store = new ContextStore(
-    { log: silentLogger, ...components },
-    { folder: folder ?? join(await closers.temporaryFolder(), 'contexts'), freeBytesMin: 0 },
+    { clock: systemClock, log: silentLogger, ...components },
+    { folder: folder ?? join(await closers.temporaryFolder(), 'contexts'), keepFree: { bytes: 0 } },
   )
   await store.open()
   closers.add(() => store.close())

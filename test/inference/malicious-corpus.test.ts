@@ -195,7 +195,7 @@ test.each(Object.entries(NOT_IMPORTED))('%s: not imported', async (_name, [write
   writeContext(folder, GOOD)
   rmSync(join(folder, 'onnx', 'model.onnx'))
   write(folder, outside)
-  const store = new ContextStore({ log: silentLogger }, { folder: join(outer, 'store') })
+  const store = new ContextStore({ clock: systemClock, log: silentLogger }, { folder: join(outer, 'store') })
   await store.open()
   await expect(store.import(folder)).rejects.toMatchObject({
     code: 'context-invalid',
