@@ -1,8 +1,7 @@
 /*
  * What goes first when the store needs room. A context's value is what it would cost to have it again,
  * weighed by how lately it was used, per byte that dropping it gives back; least valuable first. Pinned
- * contexts and those in use are not candidates at all, and no context goes of which this may be the last
- * copy: `lastCopyWords` says so for each with what was heard from the others just before.
+ * contexts and those in use are no candidates, nor is one of which others have too few copies.
  */
 
 /** The worth of a use halves in this time, ms. */
@@ -23,7 +22,7 @@ export interface Holding {
   /** Its files by content, each once, and the bytes of it that are here. Contexts may share files. */
   files: readonly { key: string; bytes: number }[]
   isPinned: boolean
-  /** Why it cannot go now: loaded, being fetched, being served. */
+  /** Why it cannot go now: loaded, being fetched, being served, or perhaps the last copy. */
   use: string | undefined
   /** When it was last used, ms of the same clock as `nowMs`. */
   usedAtMs: number
@@ -76,20 +75,6 @@ export function planCollection(
     })
   }
   return { candidates, kept: kept.sort(byId) }
-}
-
-/**
- * Why this copy may be the last and has to stay; undefined when others have the context for sure.
- * `holders` are other peers that said so just now. Of two holders, the one with the smaller id keeps it:
- * else both could drop it at once, each counting on the other.
- */
-export function lastCopyWords(self: string, holders: readonly string[]): string | undefined {
-  if (holders.length === 0) return 'no other peer says that it has all of it: this may be the last copy'
-  const [other] = holders
-  if (holders.length === 1 && other !== undefined && self < other) {
-    return `only ${other} has it beside this peer, and counts on this copy`
-  }
-  return undefined
 }
 
 interface Rank {

@@ -69,12 +69,11 @@ export class ContextSharing {
   /** Registers the protocol `context/1`, and begins to look after the store. */
   async start(): Promise<void> {
     if (this.#running !== undefined) return
-    const { network, store, decisions, clock, log, copies = NO_COPIES } = this.#components
+    const { store, decisions, clock, log, copies = NO_COPIES } = this.#components
     const downloader = new Downloader(this.#components, this.#options)
     const gate = this.#newGate()
     const server = new UploadServer({ ...this.#components, downloader, gate })
     const collector = new Collector({
-      self: network.self,
       store,
       copies,
       whyInUse: (contextId) => this.whyInUse(contextId),
@@ -119,13 +118,13 @@ export class ContextSharing {
   whyInUse(contextId: string): string | undefined {
     const loaded = this.#components.whyLoaded?.(contextId)
     if (loaded !== undefined) return loaded
-    if (this.#running?.downloader.isFetching(contextId) === true) return 'it is being fetched'
+    if (this.isFetching(contextId)) return 'it is being fetched'
     const peers = this.#running?.server.sessionsOf(contextId) ?? 0
     return peers === 0 ? undefined : `${peers} ${peers === 1 ? 'peer fetches' : 'peers fetch'} it from here`
   }
 
   /** Removes a context as its owner says. Throws `context-kept` as Collector.remove does. */
-  async remove(contextId: string, options: { force: boolean; signal?: AbortSignal }): Promise<void> {
+  async remove(contextId: string, options: { force: boolean }): Promise<void> {
     await this.#require(contextId).collector.remove(contextId, options)
   }
 

@@ -1,16 +1,20 @@
-/** What the store has to know of the copies that other peers have. The swarm's side answers. */
+/** What the store has to know of the copies that other peers have. Replication answers. */
 export interface Copies {
-  /** Other peers known to hold all of the context, by what they said last. Costs nothing. */
-  known(contextId: string): number
-  /** The peers that say so now, when they are asked. None: nobody has it, or nobody answers. */
-  confirm(contextId: string, signal: AbortSignal): Promise<string[]>
-  /** Has another peer take the context; true once that one holds all of it. */
-  handOff(contextId: string, signal: AbortSignal): Promise<boolean>
+  mayDrop(contextId: string): DropAdvice
+}
+
+export interface DropAdvice {
+  /** Whether the copy here may go: others have enough, and of those who drop now, not all count on each other. */
+  may: boolean
+  /** Other peers that have all of it. */
+  others: number
 }
 
 /** Without a swarm nobody is known to have anything. */
-export const NO_COPIES: Copies = {
-  known: () => 0,
-  confirm: () => Promise.resolve([]),
-  handOff: () => Promise.resolve(false),
+export const NO_COPIES: Copies = { mayDrop: () => ({ may: false, others: 0 }) }
+
+/** Why this copy is not dropped to make room; undefined when it may be. A part of a context is no copy of it. */
+export function whyNotDropped({ may, others }: DropAdvice): string | undefined {
+  if (others === 0) return 'no other peer is known to have all of it: this may be the last copy'
+  return may ? undefined : `${others} other peers have it, and count on the copy here`
 }

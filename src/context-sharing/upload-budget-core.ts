@@ -170,9 +170,12 @@ function refund(budget: UploadBudget, id: number): void {
   spend(budget, weight === UPLOAD_WEIGHTS.background ? 'background' : 'normal', -bytes)
 }
 
+/** Who is next is never sent away: under a small cap one chunk alone takes longer than the others may wait. */
 function refuse(budget: UploadBudget, nowMs: number, effects: UploadEffect[]): void {
+  const next = [leastServed(budget, () => true)?.ask, leastServed(budget, isNoSpare)?.ask]
   for (const flow of budget.flows.values()) {
-    const isOver = ({ sinceMs }: Ask): boolean => budget.isMonthSpent || nowMs - sinceMs >= BUSY_AFTER_MS
+    const isOver = (ask: Ask): boolean =>
+      budget.isMonthSpent || (nowMs - ask.sinceMs >= BUSY_AFTER_MS && !next.includes(ask))
     for (const { id } of flow.asks.filter(isOver)) {
       effects.push(
         budget.isMonthSpent
@@ -218,7 +221,11 @@ interface Choice {
 function choose(budget: UploadBudget): Choice | undefined {
   const best = leastServed(budget, () => true)
   if (best?.ask.uploadClass !== 'background' || msUntil(budget.replication, best.ask.bytes) === 0) return best
-  return leastServed(budget, ({ uploadClass }) => uploadClass !== 'background')
+  return leastServed(budget, isNoSpare)
+}
+
+function isNoSpare({ uploadClass }: Ask): boolean {
+  return uploadClass !== 'background'
 }
 
 function leastServed(budget: UploadBudget, isMeant: (ask: Ask) => boolean): Choice | undefined {

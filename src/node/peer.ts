@@ -11,6 +11,8 @@ import { randomHex } from '../base/system-random.ts'
 import { ContextSharing } from '../context-sharing/context-sharing.ts'
 import { ContextStore, type ImportOptions, type ImportResult } from '../context-sharing/context-store.ts'
 import { DecisionLog } from '../context-sharing/decisions.ts'
+import type { StoreBounds } from '../context-sharing/store-room.ts'
+import type { UploadRate } from '../context-sharing/upload-gate.ts'
 import { Replicator } from '../context-sharing/replicator.ts'
 import type { ReplicationOptions } from '../context-sharing/replication-core.ts'
 import type { AdvertBody } from '../dht/advert.ts'
@@ -48,6 +50,10 @@ export interface ServingPeerOptions {
   /** Whether weights may go over sockets of their own: docs/protocol/direct.md. Default: true. */
   directLane?: boolean
   bootstrap: readonly string[]
+  /** How much the store may take; what is not given stays as it was. */
+  bounds?: StoreBounds
+  /** Caps on what is sent to others. Default: 70 % of the measured uplink. */
+  upload?: { uploadRate?: UploadRate; uploadMonthBytes?: number | undefined }
   /** The swarm to be in; by default the data folder's, the bootstrap peer's, or a new one. */
   swarm?: string | undefined
   /** Default 'pervasive'. The others are there to be compared with. */
@@ -77,6 +83,7 @@ const DISCOVER_MS = 10_000
 const JOIN_MS = 15_000
 const MISMATCH_LOOK_EVERY_MS = 100
 const SWARM_ID_BYTES = 16
+const NOBODY_KNOWN = { may: false, others: 0 }
 /** What waits to be written to the log of decisions: for so long, and so many lines. */
 const DECISIONS_FLUSH_MS = 1000
 const DECISIONS_WAITING_MAX = 4096
@@ -311,7 +318,7 @@ function createServing(
   { clock, random, log }: PeerComponents,
   link: SwarmLink,
   data: DataFolder,
-  { engine, replication, evaluate = WORKER_DEFAULTS.evaluate }: ServingPeerOptions,
+  { engine, replication, bounds, upload, evaluate = WORKER_DEFAULTS.evaluate }: ServingPeerOptions,
 ): Serving {
   const { network } = link
   const events = new EventLog(clock, data.decisionsPath, {
@@ -321,10 +328,24 @@ function createServing(
     fileBytesMax: DECISION_LOG_BYTES_MAX,
   })
   const decisions = new DecisionLog(clock, events)
-  const store = new ContextStore({ clock, log }, { folder: data.contextsPath })
+  const store = new ContextStore({ clock, log }, { folder: data.contextsPath, ...bounds })
   const findHolders = (contextId: string, { signal }: { signal: AbortSignal }): Promise<string[]> =>
     link.view.holders(contextId, signal)
-  const sharing = new ContextSharing({ network, store, findHolders, clock, random, log, decisions })
+  const parts: { warm?: WarmContexts; replicator?: Replicator } = {}
+  const sharing = new ContextSharing(
+    {
+      network,
+      store,
+      findHolders,
+      clock,
+      random,
+      log,
+      decisions,
+      copies: { mayDrop: (contextId) => parts.replicator?.mayDrop(contextId) ?? NOBODY_KNOWN },
+      whyLoaded: (contextId) => whyLoaded(parts.warm, contextId),
+    },
+    { uploadRate: 'measured', ...upload },
+  )
   const { engine: name, slots, threads, endpoint, fake } = engine
   const warm = new WarmContexts(
     { clock, makeHost: (options) => new EngineHost({ clock, log }, options) },
@@ -371,7 +392,13 @@ function createServing(
     { ...replication, isTaking: evaluate === 'pervasive' && replication?.isTaking !== false },
   )
   const departure = new Departure({ worker, replicator, tiers, adverts, clock, log })
+  Object.assign(parts, { warm, replicator })
   return { data, events, decisions, store, sharing, warm, preparer, worker, tiers, replicator, departure }
+}
+
+function whyLoaded(warm: WarmContexts | undefined, contextId: string): string | undefined {
+  const isLoaded = warm?.list().some((context) => context.contextId === contextId) === true
+  return isLoaded ? 'an engine has it loaded' : undefined
 }
 
 /** The swarm asked for, else that of the data folder, else the bootstrap peer's, else one of our own. */

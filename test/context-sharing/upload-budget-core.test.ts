@@ -136,10 +136,10 @@ const downloaders = fc
   .array(
     fc.record({
       uploadClass: fc.constantFrom(...classes),
-      bytes: fc.integer({ min: CHUNK_BYTES / 8, max: CHUNK_BYTES }),
+      bytes: fc.integer({ min: CHUNK_BYTES / 4, max: CHUNK_BYTES }),
       streams: fc.integer({ min: 1, max: 4 }),
     }),
-    { minLength: 1, maxLength: 12 },
+    { minLength: 1, maxLength: 8 },
   )
   .map((all) => all.map((each, index) => ({ ...each, peer: `peer-${index}` })))
 const caps = fc.integer({ min: 200_000, max: 40_000_000 })
@@ -181,7 +181,7 @@ describe('among any downloaders', () => {
         expect(first.size).toBe(all.length)
         expect(last.size).toBe(all.length)
       }),
-      { numRuns: 40 },
+      { numRuns: 20 },
     )
   })
 
