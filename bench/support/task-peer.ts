@@ -1,7 +1,9 @@
 // A serving peer of the task protocol in a process of its own, its engine a function that answers after
 // ENGINE_MS: what is left is Hearth. Tells its parent its address, and on any message what it has used of the processor.
+import { sleep } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
+import { SlotGate } from '../../src/inference/slot-gate.ts'
 import { temporaryIdentity } from '../../src/node/identity.ts'
 import { Libp2pStack } from '../../src/node/libp2p-stack.ts'
 import { Worker, WORKER_DEFAULTS, type RunResult, type WarmContext } from '../../src/tasks/worker.ts'
@@ -20,14 +22,15 @@ const ANSWER: RunResult = {
 }
 
 const engineMs = Number(ENGINE_MS)
+const slots = new SlotGate(Number(SLOTS))
 
 /** Answers after `engineMs`, and says in its body how long it really took. */
-async function runSlowly(): Promise<RunResult> {
-  const beganMs = performance.now()
-  await new Promise((resolve) => {
-    setTimeout(resolve, engineMs)
+async function runSlowly(_request: object, { signal }: { signal: AbortSignal }): Promise<RunResult> {
+  return await slots.hold(signal, async () => {
+    const beganMs = performance.now()
+    await sleep(systemClock, engineMs, signal)
+    return { ...ANSWER, body: JSON.stringify({ engineMs: performance.now() - beganMs }) }
   })
-  return { ...ANSWER, body: JSON.stringify({ engineMs: performance.now() - beganMs }) }
 }
 
 const context: WarmContext = {

@@ -11,6 +11,7 @@ import { systemRandom } from '../../src/base/system-random.ts'
 import type { EventSink } from '../../src/base/event-log.ts'
 import { temporaryIdentity } from '../../src/node/identity.ts'
 import { Libp2pStack } from '../../src/node/libp2p-stack.ts'
+import type { Candidate } from '../../src/tasks/candidate-book.ts'
 import { Coordinator, type CandidateSource } from '../../src/tasks/coordinator.ts'
 import { Journal } from '../../src/tasks/journal.ts'
 
@@ -35,37 +36,59 @@ export interface JobFigures {
 
 const PEER = new URL('task-peer.ts', import.meta.url)
 
+interface TaskPeer extends TaskPeerOptions {
+  child: ChildProcess
+  peer: string
+}
+
 export class TaskSwarm {
-  readonly #children: ChildProcess[]
-  readonly #peers: string[]
+  readonly #peers: TaskPeer[] = []
   readonly #stack: Libp2pStack
+  readonly #listeners = new Set<(candidate: Candidate) => void>()
   readonly folder: string
 
   static async start(peers: readonly TaskPeerOptions[]): Promise<TaskSwarm> {
-    const children = peers.map(({ engineMs, slots, windowMax = 4_096 }) => {
-      const options = { ENGINE_MS: engineMs, SLOTS: slots, WINDOW_MAX: windowMax }
-      const texts = Object.entries(options).map(([name, value]) => [name, String(value)])
-      return fork(PEER, { env: { ...process.env, ...Object.fromEntries(texts) } })
-    })
     const stack = await Libp2pStack.create(
       { identity: await temporaryIdentity(), clock: systemClock, log: silentLogger },
       { swarm: 'bench', listen: ['/ip4/127.0.0.1/tcp/0'], mdns: false },
     )
     await stack.start()
-    const names: string[] = []
-    for (const child of children) {
-      const [{ address, peer }] = (await once(child, 'message')) as [{ address: string; peer: string }]
-      await stack.members.meet(address, { deadlineMs: 10_000 })
-      names.push(peer)
-    }
-    return new TaskSwarm(children, names, stack)
+    const swarm = new TaskSwarm(stack)
+    await Promise.all(peers.map((options) => swarm.add(options)))
+    return swarm
   }
 
-  private constructor(children: ChildProcess[], peers: string[], stack: Libp2pStack) {
-    this.#children = children
-    this.#peers = peers
+  private constructor(stack: Libp2pStack) {
     this.#stack = stack
     this.folder = mkdtempSync(join(tmpdir(), 'hearth-bench-'))
+  }
+
+  /** The peers that are there, in the order in which they came. */
+  get peers(): readonly Readonly<TaskPeerOptions & { peer: string }>[] {
+    return this.#peers
+  }
+
+  /** One more peer; it works on the job that runs as soon as this resolves. */
+  async add(options: TaskPeerOptions): Promise<void> {
+    const { engineMs, slots, windowMax = 4_096 } = options
+    const texts = { ENGINE_MS: String(engineMs), SLOTS: String(slots), WINDOW_MAX: String(windowMax) }
+    const child = fork(PEER, { env: { ...process.env, ...texts } })
+    const [{ address, peer }] = (await once(child, 'message')) as [{ address: string; peer: string }]
+    await this.#stack.members.meet(address, { deadlineMs: 10_000 })
+    this.#peers.push({ ...options, child, peer })
+    for (const listener of this.#listeners) listener(candidateOf(peer))
+  }
+
+  /** Kills a peer without notice. */
+  kill(peer: string): void {
+    const index = this.#peers.findIndex((other) => other.peer === peer)
+    const [gone] = this.#peers.splice(index, 1)
+    gone?.child.kill('SIGKILL')
+  }
+
+  /** Nothing more is heard of a peer, and its connections stay. */
+  freeze(peer: string): void {
+    this.#peers.find((other) => other.peer === peer)?.child.kill('SIGSTOP')
   }
 
   /** A journal of requests of about 200 bytes each, as a batch file gives. */
@@ -98,17 +121,7 @@ export class TaskSwarm {
     const peersBefore = await this.#peersSeconds()
     const bytesBefore = this.#bytesOf(journal)
     const before = process.cpuUsage()
-    const beganMs = performance.now()
-    await new Coordinator({
-      network: this.#stack.network,
-      journal,
-      candidates: this.#candidates(),
-      clock: systemClock,
-      random: systemRandom,
-      log: silentLogger,
-      events,
-    }).run()
-    const seconds = (performance.now() - beganMs) / 1_000
+    const seconds = await this.secondsOf(journal, events)
     const { user, system } = process.cpuUsage(before)
     return {
       seconds,
@@ -119,35 +132,60 @@ export class TaskSwarm {
     }
   }
 
+  /** Runs the job of a journal to its end, and says how long that took. */
+  async secondsOf(journal: Journal, events?: EventSink): Promise<number> {
+    const beganMs = performance.now()
+    await new Coordinator({
+      network: this.#stack.network,
+      journal,
+      candidates: this.#candidates(),
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLogger,
+      events,
+    }).run()
+    return (performance.now() - beganMs) / 1_000
+  }
+
   /** Without what its log has not handed on yet: the same few megabytes for any job. */
   #bytesOf(journal: Journal): number {
     return statSync(join(this.folder, `${journal.job.jobId}.sqlite`)).size
   }
 
   async stop(): Promise<void> {
-    for (const child of this.#children) child.disconnect()
-    await Promise.all(this.#children.map((child) => once(child, 'exit')))
+    for (const { child } of this.#peers) {
+      child.kill('SIGCONT')
+      child.disconnect()
+    }
+    await Promise.all(this.#peers.map(({ child }) => once(child, 'exit')))
     await this.#stack.stop()
     rmSync(this.folder, { recursive: true })
   }
 
   #candidates(): CandidateSource {
-    const candidates = this.#peers.map((peer) => ({ peer, tier: 'warm' as const, accepts: true }))
+    const peers = this.#peers
     return {
       async *find() {
-        yield candidates
+        yield peers.map(({ peer }) => candidateOf(peer))
       },
-      watch: () => () => {},
+      watch: (_contextId, listener) => {
+        this.#listeners.add(listener)
+        return () => this.#listeners.delete(listener)
+      },
     }
   }
 
   async #peersSeconds(): Promise<number> {
     let seconds = 0
-    for (const child of this.#children) {
+    for (const { child } of this.#peers) {
       child.send('cpu')
       const [{ cpuUs }] = (await once(child, 'message')) as [{ cpuUs: NodeJS.CpuUsage }]
       seconds += (cpuUs.user + cpuUs.system) / 1e6
     }
     return seconds
   }
+}
+
+function candidateOf(peer: string): Candidate {
+  return { peer, tier: 'warm', accepts: true }
 }
