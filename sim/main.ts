@@ -1,5 +1,6 @@
 // The churn simulator's command line, a process of its own: `hearth sim …` starts it.
 import { Command } from 'commander'
+import type { CompareOptions } from './commands/compare.ts'
 import { runSimCommand } from './commands/run-command.ts'
 import type { RunOptions } from './commands/run.ts'
 import type { TraceOptions } from './commands/trace.ts'
@@ -43,6 +44,23 @@ program
   .action((scenario: string, options: RunOptions & { json?: boolean }) =>
     runSimCommand(options, async (output) =>
       (await import('./commands/run.ts')).runCommand(scenario, options, output),
+    ),
+  )
+
+program
+  .command('compare <a> <b>')
+  .description('run two scenarios on the same churn, devices and work, and say what differs, with intervals')
+  .option('--seed <n>', 'the seed of the first pair; the others count on from it', '1')
+  .option('--reps <n>', 'how many pairs of runs', '30')
+  .option('--set <key=value>', 'change a setting of both; may be repeated', gather, [])
+  .option('--set-a <key=value>', 'change a setting of A alone; may be repeated', gather, [])
+  .option('--set-b <key=value>', 'change a setting of B alone; may be repeated', gather, [])
+  .option('--jobs <n>', 'runs at once (default: one per core)')
+  .option('--out <folder>', 'where the runs and the report go (default: out/sim/compare-A-B)')
+  .option('--json', 'print JSON for programs')
+  .action((a: string, b: string, options: CompareOptions & { json?: boolean }) =>
+    runSimCommand(options, async (output) =>
+      (await import('./commands/compare.ts')).compareCommand([a, b], options, output),
     ),
   )
 

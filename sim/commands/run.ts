@@ -3,6 +3,7 @@ import { HearthError } from '../../src/base/errors.ts'
 import { defaultJobs, runMany } from '../run-many.ts'
 import type { RunResult } from '../run-result.ts'
 import { loadScenario } from '../scenarios/load.ts'
+import { writeReport } from './report.ts'
 import type { Output } from './run-command.ts'
 import { runLines } from './run-lines.ts'
 
@@ -36,7 +37,8 @@ export async function runCommand(scenario: string, options: RunOptions, output: 
     if (output.isJson) output.print(result)
     else for (const line of runLines(result)) output.print(line)
   }
-  output.note(`written to ${folder}`)
+  await writeReport(results, join(folder, 'report.html'))
+  output.note(`written to ${folder}, with a page to look at: ${join(folder, 'report.html')}`)
   return results.every(holds) ? 0 : 1
 }
 
