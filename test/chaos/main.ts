@@ -1,5 +1,6 @@
 // npm run chaos -- [--json] [--rounds N] [--seed N]: jobs on real processes that are killed, frozen, cut off
-// and ended, compared with one that was left alone. 50 rounds make 500 kills of workers, 200 of the submitter.
+// and ended, compared with one that was left alone. 50 rounds make over 500 kills of workers and about 200 of
+// the submitter.
 import { parseArgs } from 'node:util'
 import { seededRandom } from '../../src/base/random.ts'
 import { ChaosSwarm, noFigures } from './swarm.ts'
@@ -20,8 +21,8 @@ const swarm = await ChaosSwarm.start({
   slots: 2,
   requestMs: 40,
   faults: {
-    workers: 4,
-    workerKills: 11,
+    workers: 5,
+    workerKills: 14,
     submitterKills: 4,
     freezes: 2,
     departures: 2,
@@ -30,6 +31,9 @@ const swarm = await ChaosSwarm.start({
     lengthMs: 15_000,
   },
 })
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => void swarm.stop().then(() => process.exit(1)))
+}
 try {
   for (let round = 1; round <= rounds; round += 1) {
     await swarm.round(random, figures)

@@ -20,7 +20,7 @@ export interface ChaosOptions {
 /** How often each fault happened, and what came of the jobs. */
 export interface ChaosFigures {
   faults: Record<Fault['kind'], number>
-  /** Faults that found their worker disturbed already, or the job at its end. */
+  /** Faults that found every worker disturbed already, or the job at its end. */
   skipped: number
   committed: number
   lost: number
@@ -142,7 +142,7 @@ export class ChaosSwarm {
   /** False when it could not happen. */
   async #tryTo(fault: Fault, job: Submitter): Promise<boolean> {
     if (fault.kind === 'kill-submitter') return job.kill()
-    const worker = this.#workers[fault.worker]
+    const worker = this.#undisturbed(fault.worker)
     if (worker === undefined) return false
     const acts = {
       'kill-worker': (ms: number) => worker.endFor('SIGKILL', ms),
@@ -152,6 +152,12 @@ export class ChaosSwarm {
       'reset-worker': () => worker.reset(),
     }
     return await acts[fault.kind](fault.lengthMs)
+  }
+
+  /** The worker drawn, or the next one to which nothing happens now. */
+  #undisturbed(first: number): ChaosWorker | undefined {
+    const turned = [...this.#workers.slice(first), ...this.#workers.slice(0, first)]
+    return turned.find((worker) => !worker.isDisturbed)
   }
 
   #compare(output: string, jobId: string, figures: ChaosFigures): void {

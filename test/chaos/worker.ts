@@ -24,7 +24,8 @@ export class ChaosWorker {
   readonly #gate: Gate
   #process: HearthProcess | undefined
   #peerId = ''
-  #isDisturbed = false
+  /** Something happens to it now, or it is on its way back. */
+  isDisturbed = false
 
   static async create(setup: WorkerSetup): Promise<ChaosWorker> {
     const port = await freePort()
@@ -94,13 +95,13 @@ export class ChaosWorker {
   }
 
   async #disturb(work: (process: HearthProcess) => Promise<void>): Promise<boolean> {
-    if (this.#process === undefined || this.#isDisturbed) return false
-    this.#isDisturbed = true
+    if (this.#process === undefined || this.isDisturbed) return false
+    this.isDisturbed = true
     try {
       await work(this.#process)
       return true
     } finally {
-      this.#isDisturbed = false
+      this.isDisturbed = false
     }
   }
 }
