@@ -1,3 +1,5 @@
+import { createInterface } from 'node:readline'
+import { Readable } from 'node:stream'
 import { HearthError } from '../base/errors.ts'
 import type { ControlAccess } from '../node/data-folder.ts'
 
@@ -9,12 +11,45 @@ export async function askPeer<T>(
   signal?: AbortSignal,
 ): Promise<T> {
   const response = await reach(access, path, body, signal)
-  const answer = (await response.json()) as {
-    error?: { code: string; message: string; data?: Record<string, unknown> }
+  const answer = (await response.json()) as Refused | T
+  if (isRefused(answer)) throw errorOf(answer)
+  return answer
+}
+
+interface Refused {
+  error: { code: string; message: string; data?: Record<string, unknown> }
+}
+
+function isRefused(answer: unknown): answer is Refused {
+  return (answer as Partial<Refused> | null)?.error !== undefined
+}
+
+function errorOf(answer: unknown): HearthError {
+  const { code, message, data } = (answer as Refused).error
+  return new HearthError(code as HearthError['code'], message, data === undefined ? {} : { data })
+}
+
+/**
+ * As `askPeer`, for what takes long: calls `onProgress` with each event on the way, and resolves with the
+ * last one. Aborting the signal ends the work there too.
+ */
+export async function followPeer<Work extends { progress: object; result: object }>(
+  access: ControlAccess,
+  path: string,
+  onProgress: (progress: Work['progress']) => void,
+  signal: AbortSignal,
+): Promise<Work['result']> {
+  const response = await reach(access, path, {}, signal)
+  if (response.body === null || !response.ok) throw errorOf(await response.json())
+  const lines = createInterface({ input: Readable.fromWeb(response.body) })
+  for await (const line of lines) {
+    const event = JSON.parse(line) as { event: string } & Refused['error']
+    if (event.event === 'done') return event
+    if (event.event === 'error') throw errorOf({ error: event })
+    onProgress(event)
   }
-  if (answer.error === undefined) return answer as T
-  const { code, message, data } = answer.error
-  throw new HearthError(code as HearthError['code'], message, data === undefined ? {} : { data })
+  signal.throwIfAborted()
+  throw new HearthError('peer-unreachable', 'the peer went away before it was done')
 }
 
 async function reach(

@@ -9,11 +9,14 @@ import { randomHex } from '../base/system-random.ts'
 import type { ControlAccess } from '../node/data-folder.ts'
 import type { DetachedJobs } from '../node/detached-jobs.ts'
 import type { Peer } from '../node/peer.ts'
+import { contextRoutes } from './context-routes.ts'
 import { JOB_URLS, type JobFileOptions } from '../tasks/job-file.ts'
 
 export interface ControlServerComponents {
   peer: Peer
   jobs: DetachedJobs
+  /** Monotonic, ms. */
+  nowMs: () => number
   log: Logger
 }
 
@@ -72,7 +75,7 @@ export class ControlServer {
   }
 
   #routes(): Hono {
-    const { peer, jobs, log } = this.#components
+    const { peer, jobs, log, nowMs } = this.#components
     const app = new Hono()
     app.use(this.#guard())
     app.get('/v0/status', (c) => c.json(peer.status()))
@@ -82,6 +85,10 @@ export class ControlServer {
       const { folder, name, dtype } = importBody.parse(await c.req.json())
       return c.json(await peer.addContext(folder, { ...(name === undefined ? {} : { name }), dtype }))
     })
+    app.route(
+      '/v0/contexts',
+      contextRoutes(() => peer.contextCare, nowMs),
+    )
     app.post('/v0/serving', async (c) => {
       const { accepts } = pauseBody.parse(await c.req.json())
       peer.setAccepting(accepts, 'paused')

@@ -1,13 +1,13 @@
 import { resolve } from 'node:path'
 import { askPeer } from '../api/control-client.ts'
-import { isHearthError } from '../base/errors.ts'
 import { requireName } from '../context-sharing/context-names.ts'
-import { ContextStore, type ContextEntry, type ImportResult } from '../context-sharing/context-store.ts'
+import type { ContextEntry, ImportResult } from '../context-sharing/context-store.ts'
 import { isHubName } from '../context-sharing/hub/hub-repo.ts'
 import type { ContextStatus } from '../node/peer-status.ts'
 import type { CommandContext, CommonOptions } from './command-context.ts'
 import { downloadFromHub } from './download.ts'
 import { EXIT } from './exit-codes.ts'
+import { inPeerOrStore } from './peer-or-store.ts'
 import { contextLines } from './status.ts'
 import { formatBytes } from './terminal.ts'
 
@@ -73,31 +73,6 @@ export async function contextListCommand(context: CommandContext): Promise<numbe
 
 function choice({ name, dtype }: ContextAddOptions): { name?: string; dtype?: string } {
   return { ...(name === undefined ? {} : { name }), ...(dtype === undefined ? {} : { dtype }) }
-}
-
-/** Asks the peer that runs on the data folder; when none does, works on the store itself, under its lock. */
-async function inPeerOrStore<T>(
-  { data, clock, log }: CommandContext,
-  ask: (access: { port: number; key: string }) => Promise<T>,
-  work: (store: ContextStore) => Promise<T>,
-): Promise<T> {
-  const access = data.control()
-  if (access !== undefined) {
-    try {
-      return await ask(access)
-    } catch (error) {
-      if (!isHearthError(error, 'peer-unreachable')) throw error
-    }
-  }
-  const unlock = data.lock()
-  const store = new ContextStore({ clock, log }, { folder: data.contextsPath })
-  try {
-    await store.open()
-    return await work(store)
-  } finally {
-    await store.close()
-    unlock()
-  }
 }
 
 function statusOf(entry: ContextEntry): ContextStatus {

@@ -45,6 +45,13 @@ command(program, 'up', 'run a peer on this machine')
   .option('--no-direct-lane', 'weights go over libp2p only, and no second port is opened')
   .option('--bootstrap <multiaddr>', 'a peer of the swarm to join; may be repeated', gather, [])
   .option('--swarm <id>', 'the swarm to join (default: the bootstrap peer’s, or a new one)')
+  .option(
+    '--store-quota <bytes>',
+    'what contexts may take on disk, as 50GB; remembered (default: 40 % of it)',
+  )
+  .option('--keep-free <bytes|%>', 'what stays free on the disk, as 10GB or 5%; remembered (default: 2 %)')
+  .option('--upload-rate <bytes>', 'per second, or "unlimited" (default: 70 % of the measured uplink)')
+  .option('--upload-month <bytes>', 'what may be sent in a calendar month, as 1TB (default: no cap)')
   .addOption(new Option('--engine <name>', 'the engine to run contexts with').default('auto'))
   .option('--slots <n>', 'requests run at once per context')
   .option('--threads <n>', 'threads per loaded context')
@@ -129,6 +136,52 @@ command(contexts, 'add <source>', 'import a model: a folder, or hf:OWNER/NAME[@R
 
 command(contexts, 'ls', 'list the contexts of this machine').action((options: CommonOptions) =>
   runCommand(options, async (context) => (await import('./context.ts')).contextListCommand(context)),
+)
+
+command(contexts, 'get <name|cid>', 'fetch one from the swarm now').action(
+  (name: string, options: CommonOptions) =>
+    runCommand(options, async (context) =>
+      (await import('./context-get.ts')).contextGetCommand(name, context),
+    ),
+)
+
+command(contexts, 'show <name|cid>', 'its files, where it came from, and why').action(
+  (name: string, options: CommonOptions) =>
+    runCommand(options, async (context) =>
+      (await import('./context-care.ts')).contextShowCommand(name, context),
+    ),
+)
+
+command(contexts, 'pin <name|cid>', 'never drop it to make room').action(
+  (name: string, options: CommonOptions) =>
+    runCommand(options, async (context) =>
+      (await import('./context-care.ts')).contextPinCommand(name, true, context),
+    ),
+)
+
+command(contexts, 'unpin <name|cid>', 'it may be dropped to make room').action(
+  (name: string, options: CommonOptions) =>
+    runCommand(options, async (context) =>
+      (await import('./context-care.ts')).contextPinCommand(name, false, context),
+    ),
+)
+
+command(contexts, 'rm <name|cid>', 'remove it, unless it is in use or may be the last copy')
+  .option('--force', 'remove it all the same')
+  .action((name: string, options: CommonOptions & { force?: boolean }) =>
+    runCommand(options, async (context) =>
+      (await import('./context-care.ts')).contextRemoveCommand(name, options.force === true, context),
+    ),
+  )
+
+command(
+  contexts,
+  'scrub [name|cid]',
+  'read it again now, or all of them; what is damaged is fetched again',
+).action((name: string | undefined, options: CommonOptions) =>
+  runCommand(options, async (context) =>
+    (await import('./context-get.ts')).contextScrubCommand(name, context),
+  ),
 )
 
 const jobs = program.command('job').description('jobs submitted from this machine')

@@ -14,12 +14,13 @@ import type { EngineName, FakeTiming } from '../inference/engine.ts'
 import type { CommandContext, CommonOptions } from './command-context.ts'
 import { readEndpoint, serveEndpoint, type EndpointCommandOptions } from './endpoint.ts'
 import { EXIT } from './exit-codes.ts'
+import { type StoreCommandOptions, boundsOf, uploadOf } from './store-options.ts'
 import { paint } from './terminal.ts'
 
 /** How long a peer that has left still answers "hearth drain", ms: a little more than that takes to ask again. */
 const LINGER_MS = 750
 
-export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions {
+export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions, StoreCommandOptions {
   listen: string[]
   announce: string[]
   lan?: boolean
@@ -53,6 +54,8 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     listen: listenOn(options, data.memory().port),
     announce: options.announce,
     directLane: options.directLane,
+    bounds: boundsOf(options),
+    upload: uploadOf(options),
     bootstrap: options.bootstrap,
     swarm: options.swarm,
     evaluate: options.evaluate,
@@ -69,7 +72,12 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     },
   })
   const jobs = new DetachedJobs(context, { data, swarm: peer.swarm, bootstrap: () => peer.addresses })
-  const control = new ControlServer({ peer, jobs, log: context.log })
+  const control = new ControlServer({
+    peer,
+    jobs,
+    nowMs: () => context.clock.nowMs(),
+    log: context.log,
+  })
   let stopChurnLog: () => Promise<void> = () => Promise.resolve()
   try {
     await peer.start()

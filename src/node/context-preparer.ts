@@ -31,6 +31,7 @@ export class ContextPreparer {
   /** The `prepare` of a Worker. Throws why the context cannot be had or run. */
   async prepare(contextId: string, options: PrepareOptions): Promise<WarmContext> {
     const { store, warm } = this.#components
+    store.memory.use(contextId)
     if (store.tier(contextId).kind !== 'stored') await this.#fetch(contextId, options)
     options.onProgress('loading', 'loading the model')
     const lease = await warm.acquire(contextId, store.folder(contextId), { signal: options.signal })

@@ -23,6 +23,7 @@ import { WarmContexts } from '../inference/warm-contexts.ts'
 import type { EvaluationMode } from '../tasks/worker-state-core.ts'
 import { Worker, WORKER_DEFAULTS } from '../tasks/worker.ts'
 import { ChurnLog } from './churn-log.ts'
+import { ContextCare } from './context-care.ts'
 import { ContextPreparer } from './context-preparer.ts'
 import { ContextTiers } from './context-tiers.ts'
 import type { DataFolder } from './data-folder.ts'
@@ -93,6 +94,7 @@ interface Serving {
   data: DataFolder
   events: EventLog
   decisions: DecisionLog
+  care: ContextCare
   store: ContextStore
   sharing: ContextSharing
   warm: WarmContexts
@@ -253,6 +255,11 @@ export class Peer {
     return () => log.stop()
   }
 
+  /** What the owner does with the contexts that are here. */
+  get contextCare(): ContextCare {
+    return this.#require().care
+  }
+
   status(): PeerStatus {
     const { worker, tiers, replicator } = this.#require()
     const { joined, routingTableSize, lastError } = this.#link.join.state
@@ -393,7 +400,21 @@ function createServing(
   )
   const departure = new Departure({ worker, replicator, tiers, adverts, clock, log })
   Object.assign(parts, { warm, replicator })
-  return { data, events, decisions, store, sharing, warm, preparer, worker, tiers, replicator, departure }
+  const care = new ContextCare({ store, sharing, decisions, preparer, view: link.view })
+  return {
+    data,
+    events,
+    decisions,
+    care,
+    store,
+    sharing,
+    warm,
+    preparer,
+    worker,
+    tiers,
+    replicator,
+    departure,
+  }
 }
 
 function whyLoaded(warm: WarmContexts | undefined, contextId: string): string | undefined {

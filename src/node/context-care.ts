@@ -1,0 +1,80 @@
+import { isHearthError } from '../base/errors.ts'
+import { type ContextDetail, contextDetail, setPinned } from '../context-sharing/context-detail.ts'
+import type { ContextSharing } from '../context-sharing/context-sharing.ts'
+import type { ContextStore } from '../context-sharing/context-store.ts'
+import type { DecisionLog } from '../context-sharing/decisions.ts'
+import type { FetchProgress, FetchResult } from '../context-sharing/fetch.ts'
+import type { ScrubProgress } from '../context-sharing/scrubber.ts'
+import type { ContextPreparer } from './context-preparer.ts'
+import type { SwarmView } from './swarm-view.ts'
+
+export interface ContextCareComponents {
+  store: ContextStore
+  sharing: ContextSharing
+  decisions: DecisionLog
+  preparer: ContextPreparer
+  view: SwarmView
+}
+
+/** What the owner of a peer does with its contexts: get, show, pin, remove, scrub. By name or by id. */
+export class ContextCare {
+  readonly #components: ContextCareComponents
+
+  constructor(components: ContextCareComponents) {
+    this.#components = components
+  }
+
+  /** Makes a context stored. Throws `context-unknown` for a name that nobody has, or as a fetch does. */
+  async get(
+    nameOrId: string,
+    options: { signal: AbortSignal; onProgress: (progress: FetchProgress) => void },
+  ): Promise<FetchResult> {
+    const { sharing, preparer } = this.#components
+    const contextId = await this.#resolve(nameOrId, options.signal)
+    const result = await sharing.fetch(contextId, options)
+    await preparer.takeName(contextId)
+    return result
+  }
+
+  show(nameOrId: string): ContextDetail {
+    const { store, decisions } = this.#components
+    const contextId = store.resolve(nameOrId)
+    return contextDetail(store, contextId, decisions.of(contextId))
+  }
+
+  async pin(nameOrId: string, isPinned: boolean): Promise<ContextDetail> {
+    const { store, decisions } = this.#components
+    const contextId = store.resolve(nameOrId)
+    await setPinned(store, contextId, isPinned)
+    const code = isPinned ? 'pinned' : 'unpinned'
+    decisions.note({ contextId, by: 'store', code, words: `"hearth context ${isPinned ? 'pin' : 'unpin'}"` })
+    return contextDetail(store, contextId, decisions.of(contextId))
+  }
+
+  async remove(nameOrId: string, options: { force: boolean }): Promise<string> {
+    const { store, sharing } = this.#components
+    const contextId = store.resolve(nameOrId)
+    await sharing.remove(contextId, options)
+    return contextId
+  }
+
+  /** Without a name, all contexts. */
+  async scrub(
+    nameOrId: string | undefined,
+    options: { signal: AbortSignal; onProgress: (progress: ScrubProgress) => void },
+  ): Promise<ScrubProgress> {
+    const { store, sharing } = this.#components
+    const all = store.list().map(({ contextId }) => contextId)
+    return await sharing.scrub(nameOrId === undefined ? all : [store.resolve(nameOrId)], options)
+  }
+
+  async #resolve(nameOrId: string, signal: AbortSignal): Promise<string> {
+    const { store, view } = this.#components
+    try {
+      return store.resolve(nameOrId)
+    } catch (error) {
+      if (!isHearthError(error, 'context-unknown')) throw error
+      return await view.resolve(nameOrId, signal)
+    }
+  }
+}
