@@ -1,0 +1,111 @@
+// Sequences for the engine to run, and how fast it runs them.
+import { randomInteger, seededRandom } from '../../src/base/random.ts'
+import type { DeltaGraph } from '../../src/inference/delta-graph.ts'
+import { SlotModel } from '../../src/inference/slot-model.ts'
+
+export const PROMPT_TOKENS = 64
+
+export interface Request {
+  promptTokens: number[]
+  tokensMax: number
+}
+
+const random = seededRandom(1)
+
+export function draw(length: number, vocabulary: number): number[] {
+  return Array.from({ length }, () => randomInteger(random, vocabulary))
+}
+
+export function uniform(
+  count: number,
+  promptTokens: number,
+  tokensMax: number,
+  vocabulary: number,
+): Request[] {
+  return Array.from({ length: count }, () => ({ promptTokens: draw(promptTokens, vocabulary), tokensMax }))
+}
+
+export function modelOn(graph: DeltaGraph, slots: number, sharesPrefixes: boolean): SlotModel {
+  const { vocabularySize } = graph
+  const facts = {
+    slots,
+    engine: 'ort-delta',
+    numericClass: '',
+    contextLengthMax: 2_048,
+    vocabularySize,
+  } as const
+  return new SlotModel(graph, facts, { prefillTokensMax: 512, storeBytesMax: 8e9, sharesPrefixes })
+}
+
+/** Runs all of them at once; `onToken` is told the sequence and how many tokens it has. */
+export async function runAll(
+  model: SlotModel,
+  requests: readonly Request[],
+  onToken: (sequence: number, tokens: number) => void = () => {},
+): Promise<void> {
+  await Promise.all(
+    requests.map(({ promptTokens, tokensMax }, sequence) => {
+      let tokens = 0
+      const take = (token: number): number | undefined => {
+        tokens += 1
+        onToken(sequence, tokens)
+        return tokens < tokensMax ? token : undefined
+      }
+      const next = (): undefined => undefined
+      return model.run({ promptTokens, tokensMax, isGreedy: true, take, next }, undefined)
+    }),
+  )
+}
+
+export async function secondsOf(work: () => Promise<unknown>): Promise<number> {
+  const beganMs = performance.now()
+  await work()
+  return (performance.now() - beganMs) / 1_000
+}
+
+/**
+ * Tokens per second of decoding alone, with `rows` sequences in every step: from when the last of them has
+ * its first token until the first of them is complete. Their prompts differ in the last token, because how
+ * their keys came to be does not matter to decoding, and computing them takes longest.
+ */
+export async function decodeRate(graph: DeltaGraph, rows: number, tokens: number): Promise<number> {
+  const { vocabularySize } = graph
+  const beginning = draw(PROMPT_TOKENS - 1, vocabularySize)
+  const requests = Array.from({ length: rows }, (_, row) => ({
+    promptTokens: [...beginning, row % vocabularySize],
+    tokensMax: tokens,
+  }))
+  const window = new DecodeWindow(rows, tokens)
+  await runAll(modelOn(graph, rows, true), requests, (_, count) => window.take(count))
+  return window.rate
+}
+
+/** Counts the steps between everybody's first token and somebody's last. */
+class DecodeWindow {
+  readonly #rows: number
+  readonly #tokens: number
+  #started = 0
+  #beganMs = Number.NaN
+  #counted = 0
+  #rate = Number.NaN
+
+  constructor(rows: number, tokens: number) {
+    this.#rows = rows
+    this.#tokens = tokens
+  }
+
+  get rate(): number {
+    return this.#rate
+  }
+
+  take(count: number): void {
+    if (count === 1) this.#started += 1
+    if (this.#started < this.#rows) return
+    if (Number.isNaN(this.#beganMs)) this.#beganMs = performance.now()
+    else this.#counted += 1
+    if (count !== this.#tokens || !Number.isNaN(this.#rate)) return
+    // The others' tokens of this step are computed, and about to be taken.
+    const steps = Math.ceil(this.#counted / this.#rows)
+    this.#rate = (steps * this.#rows * 1_000) / (performance.now() - this.#beganMs)
+  }
+}
