@@ -11,36 +11,62 @@ export function quantizeGraph(graph: OnnxGraph): OnnxGraph {
   const nodes: OnnxGraph['nodes'] = []
   const builder = new GraphBuilder('quantized', 'quantized_')
   const replaced = new Set<string>()
+  /** Values that are quantized already: a value is so once, whoever takes it. */
+  const quantized = new Set<string>()
   for (const node of graph.nodes as GraphNode[]) {
-    const weight = node.operator === 'MatMul' ? weights.get(node.inputs[1] ?? '') : undefined
-    if (weight === undefined) {
+    const before = builder.graph.nodes.length
+    const weight = weights.get(node.inputs[node.operator === 'Gather' ? 0 : 1] ?? '')
+    if (node.operator === 'MatMul' && weight !== undefined) {
+      quantizeProduct(builder, node, weight, quantized)
+    } else if (node.operator === 'Gather' && weight?.name === EMBEDDINGS) {
+      quantizeLookup(builder, node, weight)
+    } else {
       nodes.push(node)
       continue
     }
-    const before = builder.graph.nodes.length
     replaced.add(weight.name)
-    quantizeProduct(builder, node, weight)
     nodes.push(...builder.graph.nodes.slice(before))
   }
   const kept = graph.initializers.filter((tensor) => !('name' in tensor && replaced.has(tensor.name)))
   return { ...graph, nodes, initializers: [...kept, ...builder.graph.initializers] }
 }
 
-function quantizeProduct(builder: GraphBuilder, node: GraphNode, weight: Initializer): void {
-  const bytes = weight.data.read()
-  const elements = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
+const EMBEDDINGS = 'model.embed_tokens.weight'
+
+/** int8 with one scale for the tensor, and 0 in the middle. Returns the scale. */
+function quantizeWeight(builder: GraphBuilder, weight: Initializer, name: string): number {
+  const elements = floatsOf(weight)
   const scale = elements.reduce((greatest, element) => Math.max(greatest, Math.abs(element)), 0) / 127
   const int8 = Int8Array.from(elements, (element) => Math.round(element / scale))
-  const name = `${weight.name}_int8`
   builder.tensor(name, 'int8', weight.dims, () => int8)
+  builder.tensor(`${name}_zero`, 'int8', [], () => Int8Array.of(0))
+  return scale
+}
+
+function quantizeProduct(
+  builder: GraphBuilder,
+  node: GraphNode,
+  weight: Initializer,
+  quantized: Set<string>,
+): void {
+  const name = `${weight.name}_int8`
+  const scale = quantizeWeight(builder, weight, name)
   const [states = ''] = node.inputs
-  const names = ['values', 'scale', 'zero'].map((part) => `${node.outputs[0]}_${part}`)
-  builder.namedNode('DynamicQuantizeLinear', [states], names)
+  const names = ['values', 'scale', 'zero'].map((part) => `${states}_${part}`)
+  if (!quantized.has(states)) builder.namedNode('DynamicQuantizeLinear', [states], names)
+  quantized.add(states)
   const [values = '', statesScale = '', zeroPoint = ''] = names
-  const product = builder.node('MatMulInteger', [values, name, zeroPoint])
+  const product = builder.node('MatMulInteger', [values, name, zeroPoint, `${name}_zero`])
   const cast = builder.node('Cast', [product], { attributes: { to: 1 } })
   const scales = builder.node('Mul', [statesScale, builder.float(scale)])
   builder.namedNode('Mul', [cast, scales], node.outputs)
+}
+
+function quantizeLookup(builder: GraphBuilder, node: GraphNode, weight: Initializer): void {
+  const name = `${weight.name}_int8`
+  const scale = quantizeWeight(builder, weight, name)
+  const found = builder.node('Gather', [name, node.inputs[1] ?? ''])
+  builder.namedNode('DequantizeLinear', [found, builder.float(scale), `${name}_zero`], node.outputs)
 }
 
 /** Every fp32 tensor, input and output as fp16: what a `model_fp16.onnx` is. */
@@ -75,8 +101,8 @@ function toHalf(value: number): number {
 
 const BLOCK = 32
 
-/** Linear layers as MatMulNBits with 8 bits in blocks of 32: the form of `model_q4.onnx`, with twice the bits. */
-export function blockGraph(graph: OnnxGraph): OnnxGraph {
+/** Linear layers as MatMulNBits in blocks of 32: with 4 bits, what a `model_q4.onnx` is. */
+export function blockGraph(graph: OnnxGraph, bits: 4 | 8 = 8): OnnxGraph {
   const weights = new Map(graph.initializers.filter(isTensor).map((tensor) => [tensor.name, tensor]))
   const builder = new GraphBuilder('blocks', 'blocks_')
   const replaced = new Set<string>()
@@ -84,36 +110,43 @@ export function blockGraph(graph: OnnxGraph): OnnxGraph {
     const weight = node.operator === 'MatMul' ? weights.get(node.inputs[1] ?? '') : undefined
     if (weight === undefined) return node
     replaced.add(weight.name)
-    return blockProduct(builder, node, weight)
+    return blockProduct(builder, node, weight, bits)
   })
   const kept = graph.initializers.filter((tensor) => !('name' in tensor && replaced.has(tensor.name)))
   return { ...graph, nodes, initializers: [...kept, ...builder.graph.initializers] }
 }
 
-function blockProduct(builder: GraphBuilder, node: GraphNode, weight: Initializer): GraphNode {
+function blockProduct(builder: GraphBuilder, node: GraphNode, weight: Initializer, bits: 4 | 8): GraphNode {
   const [inputs = 0, outputs = 0] = weight.dims
   const elements = floatsOf(weight)
   const blocks = inputs / BLOCK
+  const perByte = 8 / bits
+  const middle = 2 ** (bits - 1)
   const scales = new Float32Array(outputs * blocks)
-  const values = new Uint8Array(outputs * inputs)
+  const values = new Uint8Array((outputs * inputs) / perByte)
   for (let block = 0; block < outputs * blocks; block += 1) {
     const [output, first] = [Math.floor(block / blocks), (block % blocks) * BLOCK]
     const at = (index: number): number => elements[(first + index) * outputs + output] ?? 0
     let greatest = 0
     for (let index = 0; index < BLOCK; index += 1) greatest = Math.max(greatest, Math.abs(at(index)))
-    scales[block] = greatest / 127
+    const scale = greatest / (middle - 1)
+    scales[block] = scale
     for (let index = 0; index < BLOCK; index += 1) {
-      values[output * inputs + first + index] = 128 + Math.round((at(index) / greatest) * 127)
+      const place = output * inputs + first + index
+      // Two of 4 bits share a byte, the first one low.
+      const shift = (place % perByte) * bits
+      const byte = Math.floor(place / perByte)
+      values[byte] = (values[byte] ?? 0) | ((middle + Math.round(at(index) / scale)) << shift)
     }
   }
   const names = [`${weight.name}_blocks`, `${weight.name}_scales`] as const
-  builder.tensor(names[0], 'uint8', [outputs, blocks, BLOCK], () => values)
+  builder.tensor(names[0], 'uint8', [outputs, blocks, BLOCK / perByte], () => values)
   builder.tensor(names[1], 'float', [outputs * blocks], () => scales)
   return {
     operator: 'MatMulNBits',
     inputs: [node.inputs[0] ?? '', ...names],
     outputs: node.outputs,
-    attributes: { K: inputs, N: outputs, bits: 8, block_size: BLOCK },
+    attributes: { K: inputs, N: outputs, bits, block_size: BLOCK },
     domain: 'com.microsoft',
   }
 }
