@@ -2,6 +2,7 @@
 import { HearthError, messageOf } from '../base/errors.ts'
 import { KV_PARTS, KvStore, type KvPlace } from './kv-store.ts'
 import { PrefixFinder, type Prefix } from './prefix-core.ts'
+import { PrefixStores } from './prefix-stores.ts'
 import { SlotScheduler, type DecodeRow, type PrefillRow, type Step } from './slot-scheduler-core.ts'
 import type { StepGraph, StepOutput, StepPast } from './step-graph.ts'
 import type { TokenModel, TokenModelFacts, TokenSequence } from './token-model.ts'
@@ -9,11 +10,14 @@ import type { TokenModel, TokenModelFacts, TokenSequence } from './token-model.t
 export interface SlotModelOptions {
   /** Prompt tokens of one step, padding included. */
   prefillTokensMax: number
-  /** Bytes of the key-value store. */
+  /** Bytes of keys and values, those of shared prefixes among them. */
   storeBytesMax: number
   /** Whether a beginning that prompts share is computed once. Default true. The results are the same. */
   sharesPrefixes?: boolean
 }
+
+/** What prefixes may take of the bytes for keys and values. */
+const PREFIX_SHARE = 1 / 8
 
 interface Run {
   sequence: TokenSequence
@@ -30,8 +34,7 @@ export class SlotModel implements TokenModel {
   readonly #store: KvStore
   readonly #scheduler: SlotScheduler
   readonly #prefixes: PrefixFinder | undefined
-  /** The keys and values of prefixes, for as long as somebody knows the prefix. */
-  readonly #prefixStores = new WeakMap<Prefix, KvStore>()
+  readonly #prefixStores: PrefixStores
   readonly #runs = new Map<number, Run>()
   #nextRun = 0
   #isLooping = false
@@ -44,11 +47,14 @@ export class SlotModel implements TokenModel {
     // A step of one row may be given a second: see delta-graph.ts.
     this.#store = new KvStore(graph.kvShape, Math.max(2, facts.slots))
     const sharesPrefixes = graph.sharesPrefixes && options.sharesPrefixes !== false
+    const prefixBytesMax = sharesPrefixes ? options.storeBytesMax * PREFIX_SHARE : 0
     this.#prefixes = sharesPrefixes ? new PrefixFinder() : undefined
+    this.#prefixStores = new PrefixStores(graph.kvShape, prefixBytesMax)
     this.#scheduler = new SlotScheduler({
       slots: facts.slots,
+      prefillTokensMax: options.prefillTokensMax,
       tokenBytes: KvStore.tokenBytes(graph.kvShape),
-      ...options,
+      storeBytesMax: options.storeBytesMax - prefixBytesMax,
     })
   }
 
@@ -77,7 +83,8 @@ export class SlotModel implements TokenModel {
 
   #begin(id: number, sequence: TokenSequence, finish: Run['finish']): void {
     const { promptTokens, tokensMax } = sequence
-    const prefix = this.#prefixes?.see(promptTokens)
+    const seen = this.#prefixes?.see(promptTokens)
+    const prefix = seen !== undefined && this.#prefixStores.canHold(seen) ? seen : undefined
     this.#runs.set(id, { sequence, prefix, lastToken: -1, finish })
     const shared = prefix === undefined ? undefined : { id: prefix.id, length: prefix.tokens.length }
     this.#scheduler.add(id, promptTokens.length, tokensMax, shared)
@@ -128,11 +135,10 @@ export class SlotModel implements TokenModel {
     return { kind: 'packed', store, slot: 0, count: from }
   }
 
-  /** Prefills a prefix, in parts when it is long, into a store of its own that is just as long. */
+  /** Prefills a prefix, in parts when it is long, into a store of its own. */
   async #computePrefix(prefix: Prefix): Promise<KvStore> {
     const { tokens } = prefix
-    const store = new KvStore(this.#graph.kvShape, 1)
-    store.resize(tokens.length, 0)
+    const store = this.#prefixStores.add(prefix)
     for (let from = 0; from < tokens.length; from += this.#options.prefillTokensMax) {
       const part = tokens.slice(from, from + this.#options.prefillTokensMax)
       const past: StepPast = from === 0 ? { kind: 'none' } : { kind: 'packed', store, slot: 0, count: from }
@@ -140,7 +146,6 @@ export class SlotModel implements TokenModel {
       const output = await this.#graph.run(input)
       this.#keep(output, store, [{ row: 0, slot: 0, to: from, count: part.length }])
     }
-    this.#prefixStores.set(prefix, store)
     return store
   }
 

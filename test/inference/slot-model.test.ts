@@ -5,6 +5,7 @@ import { DeltaGraph } from '../../src/inference/delta-graph.ts'
 import { describeDecoder } from '../../src/inference/onnx/decoder.ts'
 import { readModel } from '../../src/inference/onnx/onnx-reader.ts'
 import { FileSource } from '../../src/inference/onnx/protobuf.ts'
+import { KvStore } from '../../src/inference/kv-store.ts'
 import { SlotModel } from '../../src/inference/slot-model.ts'
 import type { StepGraph } from '../../src/inference/step-graph.ts'
 import type { LlamaAttention } from '../../src/inference/onnx/llama-graph.ts'
@@ -146,6 +147,9 @@ describe.each(goldens)('ort-delta on a $name model', ({ name, shape }) => {
       { sharesPrefixes: true },
       { sharesPrefixes: true, slots: 2 },
       { sharesPrefixes: true, prefillTokensMax: 16 },
+      // Too little room for any prefix; and, an eighth of it, for this one alone.
+      { sharesPrefixes: true, storeBytesMax: 8 * 36 * KvStore.tokenBytes(graph.kvShape) },
+      { sharesPrefixes: true, storeBytesMax: 8 * 37 * KvStore.tokenBytes(graph.kvShape) },
       { sharesPrefixes: false, prefillTokensMax: 7 },
     ]) {
       expect(await runAll(options)).toEqual(plain)
