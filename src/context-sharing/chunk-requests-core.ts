@@ -3,7 +3,7 @@ import type { Random } from '../base/random.ts'
 import { type Download, type DownloadEffect, askedFor, bySpeed } from './download-state-core.ts'
 import { type Source, addRequest, expectedMs, hasRoom } from './source-core.ts'
 
-/** Second copies near the end: at most these bytes, or this part of all. */
+/** Second copies near the end: at most this part of all, but one in any case, and no more than so many bytes. */
 const DUPLICATE_BYTES_MAX: number = 8 * CHUNK_BYTES
 const DUPLICATE_SHARE_MAX = 0.01
 /** A second copy near the end must come in half the time that the first still takes, which must be in flight this long, ms. */
@@ -40,7 +40,7 @@ export function claim(download: Download, source: Source, chunks: number[], effe
 
 /** Near the end: a chunk that another source will take long to send, and this one would not. */
 export function takeDuplicate(download: Download, source: Source, nowMs: number): number | undefined {
-  const budget = Math.max(DUPLICATE_BYTES_MAX, download.wantedBytes * DUPLICATE_SHARE_MAX)
+  const budget = Math.min(DUPLICATE_BYTES_MAX, download.wantedBytes * DUPLICATE_SHARE_MAX)
   if (download.pool.waitingCount > 0 || download.duplicateBytes >= budget) return undefined
   let slowest: { chunk: number; leftMs: number } | undefined
   for (const other of download.sources.values()) {

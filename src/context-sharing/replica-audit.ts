@@ -49,7 +49,8 @@ async function auditChunk(
 ): Promise<AuditOutcome> {
   const { stream } = source
   const wait = { deadlineMs: OPEN_DEADLINE_MS, signal }
-  if (!bitfieldOf(source, context.map).has(index)) return 'lied'
+  // It must be of this context; a chunk that is not in it may only not have been shown yet.
+  bitfieldOf(source, context.map)
   await stream.send({ type: 'request', chunks: [index] }, wait)
   for (;;) {
     const answer = await stream.receive(holderMessageSchema, wait)

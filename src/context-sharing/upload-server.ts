@@ -3,6 +3,7 @@ import { PEERS_TOLD_MAX, UPLOAD_SESSIONS_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { MessageStream } from '../base/message-stream.ts'
 import type { Network } from '../base/network.ts'
+import type { Random } from '../base/random.ts'
 import { ChunkBuffers } from './chunk-buffers.ts'
 import type { ContextStore } from './context-store.ts'
 import type { DecisionSink } from './decisions.ts'
@@ -15,6 +16,7 @@ import {
   SEND_DEADLINE_MS,
   fetcherMessageSchema,
 } from './messages.ts'
+import { Releases } from './releases.ts'
 import type { UploadClass } from './upload-budget-core.ts'
 import type { UploadGate } from './upload-gate.ts'
 import { UploadSession } from './upload-session.ts'
@@ -29,6 +31,7 @@ export interface UploadServerComponents {
   gate: UploadGate
   decisions: DecisionSink
   clock: Clock
+  random: Random
   log: Logger
 }
 
@@ -36,6 +39,7 @@ export interface UploadServerComponents {
 export class UploadServer {
   readonly #components: UploadServerComponents
   readonly #buffers = new ChunkBuffers()
+  readonly #releases: Releases
   /** Fetchers by context. */
   readonly #sessions = new Map<string, Set<UploadSession>>()
   #sessionCount = 0
@@ -45,9 +49,11 @@ export class UploadServer {
 
   constructor(components: UploadServerComponents) {
     this.#components = components
+    this.#releases = new Releases(components)
   }
 
   async start(): Promise<void> {
+    this.#releases.start()
     this.#unhandle = await this.#components.network.handle(CONTEXT_PROTOCOL, (stream, signal) =>
       this.#serve(stream, signal),
     )
@@ -56,6 +62,7 @@ export class UploadServer {
   async stop(): Promise<void> {
     await this.#unhandle?.()
     this.#unhandle = undefined
+    this.#releases.stop()
   }
 
   /** How many peers fetch a context from here now. */
@@ -116,6 +123,7 @@ export class UploadServer {
         uploadClass,
         alternatives: () => this.#others(context, peer),
         onRefused: (reason) => this.#noteRefused(contextId, peer, reason),
+        release: (tell) => (uploadClass() === 'drain' ? undefined : this.#releases.begin(context, tell)),
         onClaim: (chunks) => downloader.running(contextId)?.claimed(chunks),
       },
       context,

@@ -14,6 +14,7 @@ import {
   fetcherMessageSchema,
 } from './messages.ts'
 import { Outgoing } from './outgoing.ts'
+import type { Release } from './releases.ts'
 import type { UploadClass } from './upload-budget-core.ts'
 import type { UploadGate } from './upload-gate.ts'
 
@@ -35,6 +36,8 @@ export interface UploadSessionComponents {
   alternatives: () => string[]
   /** It was sent elsewhere. */
   onRefused: (reason: 'waited' | 'month') => void
+  /** Begins to show the fetcher chunk by chunk what is here; undefined when all is shown at once. */
+  release: (tell: (chunks: number[]) => void) => Release | undefined
   /** What the fetcher tells of itself. */
   onClaim: (chunks: number[]) => void
 }
@@ -52,6 +55,7 @@ export class UploadSession {
   #isSending = false
   /** The chunk that is read while the one before it is sent. */
   #ahead: Reading | undefined
+  #release: Release | undefined
 
   constructor(
     components: UploadSessionComponents,
@@ -73,8 +77,10 @@ export class UploadSession {
     // Told of from here on: a chunk that comes between the bitfield and the first `have` is in one of them.
     const stopTelling = this.#context.onHeld((chunk) => this.#outgoing.tell('have', [chunk]))
     const stopKeepAlive = every(this.#components.clock, KEEP_ALIVE_MS, () => this.#outgoing.tell('have', []))
+    this.#release = this.#components.release((chunks) => this.#outgoing.tell('have', chunks))
+    const shown = this.#release?.shown ?? held
     try {
-      await this.#outgoing.send({ type: 'holding', chunks: held.size, bitfield: held.toBytes() })
+      await this.#outgoing.send({ type: 'holding', chunks: held.size, bitfield: shown.toBytes() })
       for (;;) {
         const message = await this.#stream.receive(fetcherMessageSchema, {
           deadlineMs: SILENCE_MS_MAX,
@@ -85,6 +91,7 @@ export class UploadSession {
     } finally {
       stopTelling()
       stopKeepAlive()
+      this.#release?.end()
       this.#requested.clear()
     }
   }
@@ -111,8 +118,10 @@ export class UploadSession {
         return await this.#onRequest(message.chunks)
       case 'cancel':
         for (const chunk of message.chunks) this.#requested.delete(chunk)
+        this.#release?.cancelled(message.chunks)
         break
       case 'have':
+        this.#release?.held(chunksOf(message.ranges, this.#context.map.count))
         break
       case 'claim':
         this.#components.onClaim([...chunksOf(message.ranges, this.#context.map.count)])
@@ -135,6 +144,7 @@ export class UploadSession {
     if (missing.length > 0) await this.#reject('not-held', missing)
     for (const chunk of chunks) if (this.#context.held.has(chunk)) this.#requested.add(chunk)
     if (this.#requested.size > CHUNKS_REQUESTED_MAX) return await this.#refuse('too-many')
+    this.#release?.asked(chunks)
     this.#startSending()
     return true
   }
@@ -189,6 +199,7 @@ export class UploadSession {
       if (bytes === undefined) return await this.#onUnreadable(chunk)
       this.#readAhead()
       await this.#outgoing.send({ type: 'data', chunk, bytes: bytes.byteLength }, bytes)
+      this.#release?.sent(chunk)
     } finally {
       this.#components.buffers.give(reading.buffer)
     }

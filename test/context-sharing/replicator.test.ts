@@ -284,7 +284,9 @@ describe('an audit', () => {
     const audit = async (id: string): Promise<string> =>
       await auditReplica(components, id, context, AbortSignal.timeout(10_000))
     const honest = await startHolder(closers, context, {})
-    const empty = await startHolder(closers, context, { has: () => [] })
+    const empty = await startHolder(closers, context, {
+      onRequest: (stream, chunk) => stream.send({ type: 'reject', code: 'not-held', chunks: [chunk] }, WAIT),
+    })
     const corrupt = await startHolder(closers, context, {
       onRequest: async (stream, chunk) => {
         const bytes = Uint8Array.from(await honestChunk(context, chunk))

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path'
 import { silentLogger } from '../../src/base/logger.ts'
 import type { Logger } from '../../src/base/logger.ts'
 import type { MessageStream } from '../../src/base/message-stream.ts'
+import type { Network } from '../../src/base/network.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { Bitfield } from '../../src/context-sharing/bitfield.ts'
@@ -117,9 +118,14 @@ let seeds = 100
 export async function startPeers(
   closers: Closers,
   count: number,
-  options: ContextSharingOptions & { log?: Logger; stores?: ContextStore[] } = {},
+  options: ContextSharingOptions & {
+    log?: Logger
+    stores?: ContextStore[]
+    /** What a peer sees of the network, by its number. */
+    wrap?: (network: Network, index: number) => Network
+  } = {},
 ): Promise<SharingPeer[]> {
-  const { log = silentLogger, stores = [], ...sharingOptions } = options
+  const { log = silentLogger, stores = [], wrap, ...sharingOptions } = options
   const peers = await Promise.all(
     Array.from({ length: count }, async (_value, index) => {
       const node = await startBareNode()
@@ -135,7 +141,7 @@ export async function startPeers(
       }
       const sharing = new ContextSharing(
         {
-          network: node.network,
+          network: wrap?.(node.network, index) ?? node.network,
           store,
           findHolders: async (contextId) => peer.holdersOf.get(contextId) ?? peer.holders,
           clock: systemClock,
