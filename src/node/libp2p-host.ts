@@ -26,6 +26,7 @@ import {
 } from '../base/limits.ts'
 import type { Identity } from './identity.ts'
 import { dropLoopbackWhenOthersExist, listensBeyondLoopback, mapPeerInfo } from './libp2p-addresses.ts'
+import { noiseCrypto } from './noise-crypto.ts'
 import { kademliaId, requireSwarmId } from './libp2p-protocols.ts'
 
 /** The services that every node has. */
@@ -147,7 +148,7 @@ export function plainNode(
       announceFilter: dropLoopbackWhenOthersExist,
     },
     transports: [tcp()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [noise({ crypto: noiseCrypto })],
     streamMuxers: [
       yamux({
         maxInboundStreams: CONNECTION_STREAMS_MAX,
