@@ -2,11 +2,12 @@
 // lines of JSON by which it is told what to do.
 import { createInterface } from 'node:readline'
 import { silentLogger, type Logger } from '../../src/base/logger.ts'
+import type { Network } from '../../src/base/network.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { systemRandom } from '../../src/base/system-random.ts'
 import { ContextSharing } from '../../src/context-sharing/context-sharing.ts'
 import { ContextStore } from '../../src/context-sharing/context-store.ts'
-import { DecisionLog } from '../../src/context-sharing/decisions.ts'
+import type { DecisionSink } from '../../src/context-sharing/decisions.ts'
 import { temporaryIdentity } from '../../src/node/identity.ts'
 import { Libp2pStack } from '../../src/node/libp2p-stack.ts'
 
@@ -19,6 +20,10 @@ export interface SharingPeerOptions {
   /** The address to listen on; this machine's own by default. */
   host?: string
   log?: Logger
+  /** Is told what the peer decides. */
+  decisions?: DecisionSink
+  /** What the peer sees of the network, of the network that there is. */
+  wrap?: (network: Network) => Network
 }
 
 export interface SharingPeer {
@@ -30,7 +35,7 @@ export interface SharingPeer {
 
 /** A peer that takes every other that it is connected to for a possible holder. */
 export async function startSharingPeer(options: SharingPeerOptions): Promise<SharingPeer> {
-  const { log = silentLogger, host = '127.0.0.1', directLane } = options
+  const { log = silentLogger, host = '127.0.0.1', directLane, decisions = { note() {} } } = options
   const components = { clock: systemClock, random: systemRandom, log }
   const store = new ContextStore(
     { clock: systemClock, log },
@@ -41,9 +46,14 @@ export async function startSharingPeer(options: SharingPeerOptions): Promise<Sha
     { ...components, identity: await temporaryIdentity() },
     { swarm: BENCH_SWARM, listen: [`/ip4/${host}/tcp/0`], mdns: false, directLane },
   )
-  const decisions = new DecisionLog(systemClock)
   const findHolders = (): Promise<string[]> => Promise.resolve(stack.members.list())
-  const sharing = new ContextSharing({ ...components, network: stack.network, store, findHolders, decisions })
+  const sharing = new ContextSharing({
+    ...components,
+    network: options.wrap?.(stack.network) ?? stack.network,
+    store,
+    findHolders,
+    decisions,
+  })
   await sharing.start()
   await stack.start()
   return { id: stack.members.self, stack, store, sharing }
