@@ -65,6 +65,8 @@ export const REQUESTS_PER_FRAME_MAX = 256
 /** Results a worker keeps that the submitter has not acknowledged, bytes and ms. */
 export const UNDELIVERED_RESULT_BYTES_MAX: number = 64 * MIB
 export const UNDELIVERED_RESULT_AGE_MS_MAX: number = 10 * 60_000
+/** What the bodies of a job begin with and is sent once, UTF-16 units. */
+export const TASK_PREFIX_UNITS_MAX: number = 64 * KIB
 /** Requests that one submitter may have at one peer: of its credit, or of a lease of fixed size. */
 export const TASK_CREDIT_MAX = 4096
 /** Task sessions that one peer serves at once. */

@@ -70,6 +70,8 @@ export class Coordinator {
   #links = new Map<string, TaskLink>()
   #commits: GroupCommit
   #isFinding = false
+  /** What the bodies of the job begin with. */
+  readonly #prefix: string | undefined
   #stop = new AbortController()
   #outcome = Promise.withResolvers<void>()
   #startedAtMs = 0
@@ -82,6 +84,7 @@ export class Coordinator {
     this.#options = options
     const { journal, events } = components
     this.#events = events === undefined ? undefined : new CoordinatorEvents(events)
+    this.#prefix = journal.bodyPrefix()
     this.#state = createCoordinator(
       { ranges: journal.unsettledRanges(), epochs: journal.leasedEpochs() },
       options,
@@ -149,7 +152,7 @@ export class Coordinator {
         this.#links.get(effect.peer)?.end(effect.reason)
         break
       case 'lease':
-        this.#links.get(effect.peer)?.beginLease(effect.requests)
+        // The link says so itself with the first of the requests, which come next.
         break
       case 'send':
         this.#send(effect.peer, effect.leases)
@@ -199,7 +202,7 @@ export class Coordinator {
     const link: TaskLink = new TaskLink(
       this.#components,
       peer,
-      { job, contextId, leaseSize, openMs, aliveEveryMs, silenceMs },
+      { job, contextId, prefix: this.#prefix, leaseSize, openMs, aliveEveryMs, silenceMs },
       {
         onMessage: (message) => this.#onMessage(peer, message),
         onEnd: (reason) => {
@@ -229,6 +232,7 @@ export class Coordinator {
         break
       case 'results':
         for (const result of message.results) this.#onResult(peer, result)
+        if (message.credit !== undefined) this.#dispatch({ kind: 'credit', peer, requests: message.credit })
         break
       case 'returned':
         this.#dispatch({ kind: 'returned', peer, keys: message.requests })

@@ -1,5 +1,7 @@
 import { existsSync } from 'node:fs'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { TASK_PREFIX_UNITS_MAX } from '../base/limits.ts'
+import { commonPrefix } from './common-prefix.ts'
 import type { JobLine, LineError } from './job-file.ts'
 import {
   asHearthError,
@@ -13,6 +15,10 @@ import {
 import { insertRequests } from './journal-intake.ts'
 import type { RequestRange } from './pending-requests.ts'
 import type { LeaseKey, TaskResult } from './task-messages.ts'
+
+/** Bodies that are looked at for what all of a job begin with; a shorter prefix is not worth the words. */
+const PREFIX_SAMPLE = 16
+const PREFIX_UNITS_MIN = 64
 
 /** A settled request, as an output line needs it. */
 export interface JournalLine {
@@ -198,6 +204,16 @@ export class Journal {
   /** What a peer needs to run a request. */
   request(n: number): { url: string; body: string } {
     return this.#read.get(n) as { url: string; body: string }
+  }
+
+  /** What the bodies of the job begin with, as far as a sample of them tells; undefined when it is short. */
+  bodyPrefix(): string | undefined {
+    const { requests } = this.#counts
+    const step = Math.max(1, Math.floor((requests - 1) / (PREFIX_SAMPLE - 1)))
+    const sample: string[] = []
+    for (let n = 0; n < requests; n += step) sample.push(this.request(n).body)
+    const prefix = commonPrefix(sample, TASK_PREFIX_UNITS_MAX)
+    return requests > 1 && prefix.length >= PREFIX_UNITS_MIN ? prefix : undefined
   }
 
   /** The requests without a result, as ranges in the file's order. */

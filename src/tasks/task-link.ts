@@ -9,6 +9,7 @@ import {
   TASK_PROTOCOL,
   workerMessageSchema,
   type LeaseKey,
+  type SentRequest,
   type TaskRequest,
   type WorkerMessage,
 } from './task-messages.ts'
@@ -21,6 +22,8 @@ export interface TaskLinkComponents {
 export interface TaskLinkOptions {
   job: string
   contextId: string
+  /** What most bodies of the job begin with: it is sent once. */
+  prefix: string | undefined
   /** Requests of one lease, where the job fixes that. */
   leaseSize: number | undefined
   /** How long dialling and opening may take, ms. */
@@ -66,7 +69,7 @@ export class TaskLink {
   /** Opens the stream and reads it until it ends; every end is reported to the listener, none is thrown. */
   async run(onOpen: () => void): Promise<void> {
     const { network, clock } = this.#components
-    const { job, contextId, leaseSize, openMs, aliveEveryMs, silenceMs } = this.#options
+    const { job, contextId, prefix, leaseSize, openMs, aliveEveryMs, silenceMs } = this.#options
     const signal = this.#stop.signal
     try {
       const stream = await network.open(this.peer, TASK_PROTOCOL, {
@@ -80,6 +83,7 @@ export class TaskLink {
         type: 'open',
         job,
         contextId,
+        ...(prefix === undefined ? {} : { prefix }),
         ...(leaseSize === undefined ? {} : { leaseSize }),
       }))
       this.#cancelAlive = every(clock, aliveEveryMs, () => this.#outbox?.push(() => ({ type: 'alive' })))
@@ -95,24 +99,36 @@ export class TaskLink {
     }
   }
 
-  /** Says that the next so many requests are one lease. */
-  beginLease(requests: number): void {
-    this.#outbox?.push(() => ({ type: 'lease', requests }))
-  }
-
-  /** Sends requests in frames; `read` gets the body of each when its turn has come. */
+  /**
+   * Sends requests in frames; `read` gets the body of each when its turn has come. With a lease size they are
+   * one lease.
+   */
   send(leases: readonly LeaseKey[], read: (key: LeaseKey) => TaskRequest): void {
+    const { leaseSize } = this.#options
     for (let from = 0; from < leases.length; from += REQUESTS_PER_FRAME_MAX) {
-      this.#sendGroup(leases.slice(from, from + REQUESTS_PER_FRAME_MAX), read)
+      const lease = leaseSize !== undefined && from === 0 ? leases.length : undefined
+      this.#sendGroup(leases.slice(from, from + REQUESTS_PER_FRAME_MAX), read, lease)
     }
   }
 
-  #sendGroup(leases: readonly LeaseKey[], read: (key: LeaseKey) => TaskRequest): void {
+  #sendGroup(
+    leases: readonly LeaseKey[],
+    read: (key: LeaseKey) => TaskRequest,
+    lease: number | undefined,
+  ): void {
     this.#outbox?.push(() => {
-      const [first, ...rest] = frames(leases.map(read), FRAME_BYTES_MAX - 1024)
-      for (const requests of rest) this.#outbox?.push(() => ({ type: 'requests', requests }))
-      return first === undefined ? undefined : { type: 'requests', requests: first }
+      const requests = leases.map((key) => this.#withoutPrefix(read(key)))
+      const [first, ...rest] = frames(requests, FRAME_BYTES_MAX - 1024)
+      for (const more of rest) this.#outbox?.push(() => ({ type: 'requests', requests: more }))
+      if (first === undefined) return undefined
+      return { type: 'requests', requests: first, ...(lease === undefined ? {} : { lease }) }
     })
+  }
+
+  #withoutPrefix(request: TaskRequest): SentRequest {
+    const { prefix } = this.#options
+    if (prefix === undefined || !request.body.startsWith(prefix)) return request
+    return { ...request, body: request.body.slice(prefix.length), prefixed: true }
   }
 
   /** Tells the peer that results are durable; those of one turn of the event loop travel together. */

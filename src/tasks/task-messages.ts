@@ -1,5 +1,5 @@
 import { z, type ZodType } from 'zod'
-import { REQUESTS_PER_FRAME_MAX, TASK_CREDIT_MAX } from '../base/limits.ts'
+import { REQUESTS_PER_FRAME_MAX, TASK_CREDIT_MAX, TASK_PREFIX_UNITS_MAX } from '../base/limits.ts'
 import type { ProtocolName } from '../base/network.ts'
 
 /** The task protocol, version 1: docs/protocol/task.md says what each message means. */
@@ -35,13 +35,24 @@ export interface TaskResult extends LeaseKey {
 /** How far a peer is with the context of a job. */
 export type Phase = 'queued' | 'fetching' | 'loading' | 'ready' | 'refused'
 
+/** A request as it travels: of a prefixed one, `body` is what comes after the prefix that `open` gave. */
+export interface SentRequest extends TaskRequest {
+  prefixed?: true | undefined
+}
+
 /** What a submitter sends. */
 export type SubmitterMessage =
-  /** `leaseSize`: for evaluation, requests are given out in leases of so many, one at a time. */
-  | { type: 'open'; job: string; contextId: string; leaseSize?: number | undefined }
-  /** The next so many requests are one lease. */
-  | { type: 'lease'; requests: number }
-  | { type: 'requests'; requests: TaskRequest[] }
+  | {
+      type: 'open'
+      job: string
+      contextId: string
+      /** What the bodies of the job begin with. */
+      prefix?: string | undefined
+      /** For evaluation: requests are given out in leases of so many, one at a time. */
+      leaseSize?: number | undefined
+    }
+  /** `lease`: these begin a lease of so many requests; only with a lease size. */
+  | { type: 'requests'; requests: SentRequest[]; lease?: number | undefined }
   | { type: 'acknowledge'; results: LeaseKey[] }
   | { type: 'cancel'; requests: LeaseKey[] }
   | { type: 'alive' }
@@ -51,7 +62,8 @@ export type WorkerMessage =
   /** `reason` is a code, as 'paused', 'draining' or 'context-unavailable'; `detail` is for people. */
   | { type: 'status'; phase: Phase; reason?: string | undefined; detail?: string | undefined }
   | { type: 'credit'; requests: number }
-  | { type: 'results'; results: TaskResult[] }
+  /** With the credit that they make room for. */
+  | { type: 'results'; results: TaskResult[]; credit?: number | undefined }
   /** Not run here after all, since the peer leaves: they go elsewhere, and it gives no more credit. */
   | { type: 'returned'; requests: LeaseKey[] }
   | { type: 'alive' }
@@ -61,7 +73,14 @@ const epoch = z.number().int().positive()
 const leaseSize = z.number().int().positive().max(TASK_CREDIT_MAX)
 const tokens = z.number().int().nonnegative()
 const leaseKeys = z.array(z.strictObject({ n, epoch })).max(REQUESTS_PER_FRAME_MAX)
-const taskRequest = z.strictObject({ n, epoch, url: z.string().max(64), body: z.string() })
+const sentRequest = z.strictObject({
+  n,
+  epoch,
+  url: z.string().max(64),
+  body: z.string(),
+  prefixed: z.literal(true).optional(),
+})
+const credit = z.number().int().positive().max(65_536)
 const taskResult = z.strictObject({
   n,
   epoch,
@@ -77,10 +96,14 @@ export const submitterMessageSchema: ZodType<SubmitterMessage> = z.discriminated
     type: z.literal('open'),
     job: z.string().max(128),
     contextId: z.string().max(128),
+    prefix: z.string().max(TASK_PREFIX_UNITS_MAX).optional(),
     leaseSize: leaseSize.optional(),
   }),
-  z.strictObject({ type: z.literal('lease'), requests: leaseSize }),
-  z.strictObject({ type: z.literal('requests'), requests: z.array(taskRequest).max(REQUESTS_PER_FRAME_MAX) }),
+  z.strictObject({
+    type: z.literal('requests'),
+    requests: z.array(sentRequest).max(REQUESTS_PER_FRAME_MAX),
+    lease: leaseSize.optional(),
+  }),
   z.strictObject({ type: z.literal('acknowledge'), results: leaseKeys }),
   z.strictObject({ type: z.literal('cancel'), requests: leaseKeys }),
   z.strictObject({ type: z.literal('alive') }),
@@ -93,8 +116,12 @@ export const workerMessageSchema: ZodType<WorkerMessage> = z.discriminatedUnion(
     reason: z.string().max(64).optional(),
     detail: z.string().max(1024).optional(),
   }),
-  z.strictObject({ type: z.literal('credit'), requests: z.number().int().positive().max(65_536) }),
-  z.strictObject({ type: z.literal('results'), results: z.array(taskResult).max(REQUESTS_PER_FRAME_MAX) }),
+  z.strictObject({ type: z.literal('credit'), requests: credit }),
+  z.strictObject({
+    type: z.literal('results'),
+    results: z.array(taskResult).max(REQUESTS_PER_FRAME_MAX),
+    credit: credit.optional(),
+  }),
   z.strictObject({ type: z.literal('returned'), requests: leaseKeys }),
   z.strictObject({ type: z.literal('alive') }),
 ])

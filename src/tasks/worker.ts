@@ -10,6 +10,7 @@ import {
   submitterMessageSchema,
   TASK_PROTOCOL,
   type LeaseKey,
+  type SentRequest,
   type SubmitterMessage,
   type TaskRequest,
   type TaskResult,
@@ -82,6 +83,10 @@ interface Session {
   stream: MessageStream
   outbox: Outbox
   results: TaskResult[]
+  /** Not told yet. */
+  credit: number
+  /** What bodies begin with that come without it. */
+  prefix: string | undefined
 }
 
 /** Serves task streams: the shell of worker-core. */
@@ -176,7 +181,7 @@ export class Worker {
       throw new HearthError('message-invalid', `peer ${stream.peer} did not begin with open`)
     const session = `session-${this.#nextSession++}`
     const outbox = new Outbox(stream, { deadlineMs: silenceMs, signal }, (error) => stream.abort(error))
-    this.#sessions.set(session, { stream, outbox, results: [] })
+    this.#sessions.set(session, { stream, outbox, results: [], credit: 0, prefix: first.prefix })
     const cancelAlive = every(clock, aliveEveryMs, () => outbox.push(() => ({ type: 'alive' })))
     log.info({ peer: stream.peer, job: first.job, contextId: first.contextId }, 'task session opened')
     try {
@@ -201,11 +206,9 @@ export class Worker {
     switch (message.type) {
       case 'open':
         throw new HearthError('message-invalid', 'a task stream is opened once')
-      case 'lease':
-        this.#dispatch({ kind: 'lease', session, requests: message.requests })
-        break
       case 'requests':
-        this.#dispatch({ kind: 'requests', session, requests: message.requests })
+        if (message.lease !== undefined) this.#dispatch({ kind: 'lease', session, requests: message.lease })
+        this.#dispatch({ kind: 'requests', session, requests: this.#whole(session, message.requests) })
         break
       case 'acknowledge':
         this.#dispatch({ kind: 'acknowledged', session, keys: message.results })
@@ -229,7 +232,7 @@ export class Worker {
         this.#sendStatus(effect)
         break
       case 'credit':
-        this.#sessions.get(effect.session)?.outbox.push(() => ({ type: 'credit', requests: effect.requests }))
+        this.#giveCredit(effect.session, effect.requests)
         break
       case 'deliver':
         this.#deliver(effect.session, effect.results)
@@ -296,7 +299,32 @@ export class Worker {
       if (first === undefined) return undefined
       session.results.splice(0, first.length)
       if (session.results.length > 0) this.#pushResults(session)
-      return { type: 'results', results: first }
+      const { credit } = session
+      session.credit = 0
+      return { type: 'results', results: first, ...(credit === 0 ? {} : { credit }) }
+    })
+  }
+
+  /** Credit goes with results that are about to be sent, else on its own. */
+  #giveCredit(sessionId: string, requests: number): void {
+    const session = this.#sessions.get(sessionId)
+    if (session === undefined) return
+    session.credit += requests
+    if (session.results.length > 0) return
+    session.outbox.push(() => {
+      const { credit } = session
+      session.credit = 0
+      return credit === 0 ? undefined : { type: 'credit', requests: credit }
+    })
+  }
+
+  #whole(sessionId: string, requests: readonly SentRequest[]): TaskRequest[] {
+    const prefix = this.#sessions.get(sessionId)?.prefix
+    return requests.map(({ prefixed, ...request }) => {
+      if (prefixed === undefined) return request
+      if (prefix === undefined)
+        throw new HearthError('message-invalid', 'a request lacks the prefix it begins with')
+      return { ...request, body: prefix + request.body }
     })
   }
 

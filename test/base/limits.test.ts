@@ -11,6 +11,7 @@ const ADVERTS = 'dht/advert.test.ts'
 const EXCHANGE = 'dht/advert-exchange.test.ts'
 
 const REACHED_BY: Readonly<Record<string, string>> = {
+  TASK_PREFIX_UNITS_MAX: 'tasks/common-prefix.test.ts',
   TASK_CREDIT_MAX: 'tasks/credit-core.test.ts',
   FRAME_BYTES_MAX: BASE,
   BULK_SLICE_BYTES: BASE,
