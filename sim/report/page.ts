@@ -11,8 +11,8 @@ body{font:16px/1.5 system-ui,"Segoe UI","Liberation Sans",sans-serif;max-width:8
 h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin:2.2rem 0 .4rem}
 figure{margin:0;color:var(--ink)}figure svg{max-width:100%;height:auto}figcaption,.soft{color:var(--soft);font-size:.9rem}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
-th,td{text-align:right;padding:.3rem .7rem;border-bottom:1px solid var(--line);white-space:nowrap}
-th:first-child,td:first-child{text-align:left}th{font-weight:600}.bad{color:var(--bad);font-weight:600}code{font-size:.85em}`
+th,td{text-align:right;padding:.3rem .6rem;border-bottom:1px solid var(--line);white-space:nowrap}
+th:first-child,td:first-child{text-align:left}th{font-weight:600;white-space:normal;vertical-align:bottom}.bad{color:var(--bad);font-weight:600}code{font-size:.85em}`
 
 export interface PageParts {
   title: string
@@ -58,8 +58,7 @@ export function summaryTable(variants: readonly Variant[]): string {
   const head = [
     '',
     'runs',
-    'makespan',
-    '95 % interval',
+    'makespan, 95 %',
     'work done',
     'work lost',
     'GPU time useful',
@@ -74,8 +73,7 @@ export function summaryTable(variants: readonly Variant[]): string {
     return [
       label,
       String(runs.length),
-      formatTime(value),
-      Number.isFinite(low) ? `± ${formatTime((high - low) / 2)}` : '–',
+      formatTime(value, (high - low) / 2),
       formatShare(over(({ work }) => share(work.completed, work.total))),
       formatShare(over(({ work }) => share(work.wasted, work.completed + work.wasted))),
       formatShare(over(({ gpuS }) => share(gpuS.useful, gpuS.up))),

@@ -175,11 +175,16 @@ interface TimeAxis {
   field: 'time'
   type: 'quantitative'
   title: string
-  axis: { tickCount: number }
+  axis: { tickCount: number; format: string }
 }
 
 function timeAxis(unit: Unit): TimeAxis {
-  return { field: 'time', type: 'quantitative', title: `time (${unit.label})`, axis: { tickCount: 8 } }
+  return {
+    field: 'time',
+    type: 'quantitative',
+    title: `time (${unit.label})`,
+    axis: { tickCount: 8, format: '~g' },
+  }
 }
 
 /** One colour per variant, in their order; a single one needs no legend. */
@@ -204,7 +209,7 @@ function lastOf(variants: readonly Variant[]): number {
 
 /** One step below the smallest piece of work, so that each line falls through the floor at its end. */
 function smallestShare(variants: readonly Variant[]): number {
-  const most = Math.max(...variants.flatMap(({ runs }) => runs.map(({ work }) => work.total)))
+  const most = Math.max(...variants.flatMap(({ runs }) => runs.map(({ tasks }) => tasks.count)))
   return Math.max(REMAINING_MIN, 10 ** -Math.ceil(Math.log10(Math.max(10, most))))
 }
 

@@ -22,11 +22,16 @@ export async function reportPage(runs: readonly RunResult[]): Promise<string> {
   const titles = [...new Set(runs.map(({ title }) => title))]
   return await htmlPage({
     title: `Simulated: ${scenarios.join(', ')}`,
-    lead: titles.join(' '),
+    lead: titles.map(asSentence).join(' '),
     figures: figuresOf(variants),
     tables: `${summaryTable(variants)}\n${checksSummary(runs)}`,
     foot: provenance(runs),
   })
+}
+
+function asSentence(title: string): string {
+  const words = title.charAt(0).toUpperCase() + title.slice(1)
+  return words.endsWith('.') ? words : `${words}.`
 }
 
 /** The figures that these variants have something to say in. */

@@ -80,8 +80,9 @@ export function gpuFigure(variants: readonly Variant[]): Figure {
   }
 }
 
-/** How long each variant took: each run, and the mean with its interval. */
-export function makespanFigure(variants: readonly Variant[]): Figure {
+/** How long each variant took: each run, and the mean with its interval. One run alone is no picture. */
+export function makespanFigure(variants: readonly Variant[]): Figure | undefined {
+  if (variants.length === 1 && !hasRepetitions(variants)) return undefined
   const unit = timeUnit(Math.max(...variants.flatMap(({ runs }) => runs.map(({ makespanS }) => makespanS))))
   const runs = variants.flatMap(({ label, runs }) =>
     runs.map(({ makespanS }) => ({ variant: label, time: makespanS / unit.size })),
@@ -129,7 +130,7 @@ export function makespanFigure(variants: readonly Variant[]): Figure {
               field: 'value',
               type: 'quantitative',
               title: `makespan (${unit.label})`,
-              axis: { tickCount: 8 },
+              axis: { tickCount: 8, format: '~g' },
             },
           },
         },

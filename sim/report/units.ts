@@ -27,9 +27,11 @@ export function byteUnit(bytes: number): Unit {
   return fitting(BYTES, bytes)
 }
 
-/** 95.3 → "1.6 minutes". */
-export function formatTime(seconds: number): string {
-  return format(seconds, timeUnit(seconds))
+/** 953 → "15.9 minutes"; give or take 60 → "15.9 ± 1.00 minutes". */
+export function formatTime(seconds: number, giveOrTake: number = Infinity): string {
+  const unit = timeUnit(seconds)
+  if (!Number.isFinite(giveOrTake)) return format(seconds, unit)
+  return `${formatNumber(seconds / unit.size)} ± ${format(giveOrTake, unit)}`
 }
 
 export function formatBytes(bytes: number): string {

@@ -68,7 +68,7 @@ describe('the figures', () => {
   })
 
   test('of one run are all that one run can show', () => {
-    expect(ids([madeUpRun({})])).toEqual(['progress', 'gpu-seconds', 'makespan', 'start-up', 'tail'])
+    expect(ids([madeUpRun({})])).toEqual(['progress', 'gpu-seconds', 'start-up', 'tail'])
   })
 
   test('start-up is left out where no peer gave a result', () => {
