@@ -31,7 +31,7 @@ export function progressFigure(variants: readonly Variant[]): Figure {
   return {
     id: 'progress',
     title: 'Completed work and peers over time',
-    caption: `Lines are medians${hasRepetitions(variants) ? ', bands hold nine runs of ten' : ''}. A gap between peers that are up and those with the model loaded is start-up.`,
+    caption: `${hasRepetitions(variants) ? 'Lines are medians, bands hold nine runs of ten. ' : ''}A gap between peers that are up and those with the model loaded is start-up.`,
     spec: {
       spacing: 16,
       vconcat: [
@@ -141,12 +141,8 @@ export function startUpFigure(variants: readonly Variant[]): Figure | undefined 
     }))
   })
   if (rows.length === 0) return undefined
-  const unit = timeUnit(
-    quantile(
-      rows.map(({ lag }) => lag),
-      0.98,
-    ),
-  )
+  const lags = rows.map(({ lag }) => lag)
+  const unit = timeUnit(quantile(lags, 0.5))
   return {
     id: 'start-up',
     title: 'Start-up: from joining to the first result',
@@ -161,7 +157,8 @@ export function startUpFigure(variants: readonly Variant[]): Figure | undefined 
           field: 'lag',
           type: 'quantitative',
           title: `time since the peer joined (${unit.label})`,
-          scale: { zero: true },
+          // Who was passed over at first gets its first work hours later: then decades are what can be read.
+          scale: quantile(lags, 0.98) > 20 * quantile(lags, 0.02) ? { type: 'log' } : { zero: true },
         },
         y: { field: 'share', type: 'quantitative', title: 'peers with a result', axis: { format: '%' } },
         color: colorOf(variants),

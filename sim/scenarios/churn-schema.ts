@@ -15,9 +15,15 @@ const law: z.ZodType<Law> = z.union([
   z.strictObject({ exponentialH: positive, ...cap }),
   z.strictObject({ weibull: z.strictObject({ shape: positive, scaleH: positive }), ...cap }),
   z.strictObject({ logNormal: z.strictObject({ medianH: positive, sigma: positive }), ...cap }),
+  z.strictObject({
+    hyperExponential: z.array(z.strictObject({ share: positive, meanH: positive })).min(2),
+    ...cap,
+  }),
 ])
 
 export interface Churn {
+  /** A trace to play instead, in any format that `hearth sim import` reads: who comes and goes is in it. */
+  trace?: string | undefined
   preset: string
   up?: Law | undefined
   down?: Law | undefined
@@ -38,6 +44,7 @@ type Law = { maxH?: number | undefined } & (
   | { exponentialH: number }
   | { weibull: { shape: number; scaleH: number } }
   | { logNormal: { medianH: number; sigma: number } }
+  | { hyperExponential: { share: number; meanH: number }[] }
 )
 
 interface Bulk {
@@ -51,6 +58,7 @@ interface Bulk {
 }
 
 export const churnSchema: z.ZodType<Churn> = z.strictObject({
+  trace: z.string().optional(),
   /** A measured fleet; `up` and `down` say otherwise. */
   preset: z.enum(Object.keys(SESSION_PRESETS) as [string, ...string[]]).default('nd-condor'),
   up: law.optional(),
@@ -128,6 +136,10 @@ function distributionOf(given: Law): Distribution {
   if ('weibull' in given) {
     const { shape, scaleH } = given.weibull
     return scaled({ kind: 'weibull', shape, scale: scaleH, ...max }, HOUR_MS)
+  }
+  if ('hyperExponential' in given) {
+    const phases = given.hyperExponential.map(({ share, meanH }) => ({ share, mean: meanH }))
+    return scaled({ kind: 'hyper-exponential', phases, ...max }, HOUR_MS)
   }
   const { medianH, sigma } = given.logNormal
   return scaled({ kind: 'log-normal', mu: Math.log(medianH), sigma, ...max }, HOUR_MS)

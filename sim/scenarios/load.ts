@@ -9,6 +9,9 @@ import { scenarioSchema, type Scenario } from './schema.ts'
 
 export const SCENARIOS_FOLDER: string = import.meta.dirname
 
+/** Settings that name files: given with --set, they count from where the command runs. */
+const FILE_KEY = /^joins$|\.churn\.trace$/
+
 export interface LoadedScenario {
   name: string
   scenario: Scenario
@@ -32,13 +35,13 @@ export function loadScenario(nameOrPath: string, settings: readonly string[] = [
   const sources = readSources(pathOf(nameOrPath))
   const [first] = sources as [Source]
   const raw = sources.reduceRight<unknown>((base, { document }) => merge(base, document.toJS()), {}) as object
-  resolveFiles(raw, dirname(ownerOf(sources, ['joins'])?.file ?? first.file))
+  resolveFiles(raw, (path) => dirname((ownerOf(sources, path) ?? first).file))
   const parameters = applySettings(raw, settings)
   const parsed = scenarioSchema.safeParse(raw)
   if (!parsed.success) throw invalid(parsed.error, sources, parameters)
   const scenario = parsed.data
   checkNames(scenario, sources)
-  const hash = createHash('sha256').update(JSON.stringify({ ...scenario, joins: joinsText(scenario) }))
+  const hash = createHash('sha256').update(JSON.stringify({ ...scenario, files: filesOf(scenario) }))
   return { name: basename(first.file, '.yaml'), scenario, parameters, hash: hash.digest('hex') }
 }
 
@@ -86,8 +89,20 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function resolveFiles(raw: { joins?: string }, folder: string): void {
-  if (typeof raw.joins === 'string') raw.joins = resolve(folder, raw.joins)
+/** What of a scenario names files, before it is checked. */
+interface RawFiles {
+  joins?: unknown
+  peers?: { churn?: { trace?: unknown } }[]
+}
+
+/** Names of files count from the file that says them. */
+function resolveFiles(raw: RawFiles, folderOf: (path: string[]) => string): void {
+  if (typeof raw.joins === 'string') raw.joins = resolve(folderOf(['joins']), raw.joins)
+  if (!Array.isArray(raw.peers)) return
+  for (const group of raw.peers) {
+    const { churn } = group
+    if (typeof churn?.trace === 'string') churn.trace = resolve(folderOf(['peers']), churn.trace)
+  }
 }
 
 function applySettings(raw: object, settings: readonly string[]): Record<string, ParameterValue> {
@@ -99,7 +114,7 @@ function applySettings(raw: object, settings: readonly string[]): Record<string,
     }
     const value = parse(text) as unknown
     parameters[key] = typeof value === 'object' ? text : (value as ParameterValue)
-    put(raw, key, key === 'joins' ? resolve(text) : value)
+    put(raw, key, FILE_KEY.test(key) ? resolve(text) : value)
   }
   return parameters
 }
@@ -179,11 +194,20 @@ function checkNames(scenario: Scenario, sources: Source[]): void {
   }
 }
 
-function joinsText({ joins }: Scenario): string {
-  if (joins === undefined) return ''
-  try {
-    return readFileSync(joins, 'utf8')
-  } catch (cause) {
-    throw new HearthError('scenario-invalid', `joins: the file ${joins} cannot be read`, { cause })
-  }
+/** The texts of the files that it names, so that a changed file is another scenario. */
+function filesOf({ joins, peers }: Scenario): string[] {
+  const traces = peers.flatMap(({ churn }) => churn?.trace ?? [])
+  return [...(joins === undefined ? [] : [joins]), ...traces].map((file) => {
+    try {
+      return readFileSync(file, 'utf8')
+    } catch (cause) {
+      throw new HearthError(
+        'scenario-invalid',
+        `the file ${file}, which the scenario names, cannot be read`,
+        {
+          cause,
+        },
+      )
+    }
+  })
 }

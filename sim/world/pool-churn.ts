@@ -1,7 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { HearthError } from '../../src/base/errors.ts'
 import type { ChurnEvent, ChurnSource } from '../churn/churn-events.ts'
+import type { Streams } from '../churn/churn-model.ts'
+import { FleetChurn } from '../churn/fleet-churn.ts'
+import { churnModelOf, type Churn } from '../scenarios/churn-schema.ts'
 import type { PeerGroup } from '../scenarios/schema.ts'
+import { readTrace } from '../traces/formats.ts'
+import { TraceChurn } from '../traces/trace-churn.ts'
 
 /** Events that are known beforehand, in order of time. */
 export class ListedChurn implements ChurnSource {
@@ -15,6 +20,12 @@ export class ListedChurn implements ChurnSource {
   next(): ChurnEvent | undefined {
     return this.#events[this.#at++]
   }
+}
+
+/** The churn of a group: a trace, or a model. Throws `scenario-invalid` with the line of the trace. */
+export function churnOf(churn: Churn, peers: number, streams: Streams): ChurnSource {
+  if (churn.trace === undefined) return new FleetChurn(churnModelOf(churn), peers, streams)
+  return new TraceChurn(readTrace(readFileSync(churn.trace, 'utf8'), { random: streams(0, 'trace') }))
 }
 
 /** A group without churn: its peers come one by one, and stay or leave one by one. */

@@ -3,12 +3,10 @@ import { COORDINATOR_DEFAULTS } from '../../src/tasks/coordinator-state-core.ts'
 import type { Candidate } from '../../src/tasks/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/task-messages.ts'
 import type { ChurnEvent, ChurnSource } from '../churn/churn-events.ts'
-import { FleetChurn } from '../churn/fleet-churn.ts'
 import { Kernel } from '../kernel/kernel.ts'
 import { mix } from '../kernel/mix.ts'
 import { RandomStreams } from '../kernel/random-streams.ts'
 import { FairFlows } from '../network/fair-flows.ts'
-import { churnModelOf } from '../scenarios/churn-schema.ts'
 import type { PeerGroup, Scenario } from '../scenarios/schema.ts'
 import { Checks } from './checks.ts'
 import { deviceOf } from './device.ts'
@@ -20,7 +18,7 @@ import type { JobRun } from './job-run.ts'
 import { planJobs } from './jobs-plan.ts'
 import { PaperTree } from './paper-tree.ts'
 import { Peer } from './peer.ts'
-import { joinsChurn, plainChurn } from './pool-churn.ts'
+import { churnOf, joinsChurn, plainChurn } from './pool-churn.ts'
 import { SeriesRecorder } from './series-recorder.ts'
 import { Shelf } from './shelf.ts'
 import { TAG } from './tags.ts'
@@ -231,7 +229,7 @@ export class World implements Swarm {
       if (group.churn === undefined) return { churn: plainChurn(group), peerOf, members }
       const streams = (entity: number, purpose: string): ReturnType<RandomStreams['of']> =>
         this.streams.of(`${group.name}/${entity}`, purpose)
-      return { churn: new FleetChurn(churnModelOf(group.churn), group.count, streams), peerOf, members }
+      return { churn: churnOf(group.churn, group.count, streams), peerOf, members }
     })
     if (joins === undefined) return sources
     const order = shuffled(
