@@ -86,6 +86,8 @@ function statusOf(entry: ContextEntry): ContextStatus {
     isBusy: false,
     fetchedFrom: [],
     engine: undefined,
+    provider: undefined,
+    numericClass: undefined,
     slots: undefined,
   }
 }

@@ -5,6 +5,7 @@ import type { ContextAddOptions } from './context.ts'
 import type { DemoOptions } from './demo.ts'
 import type { JobRetryOptions } from './job.ts'
 import { EXIT } from './exit-codes.ts'
+import { DEVICE_WISHES } from '../inference/device-choice.ts'
 import { addReadingOptions } from './reading-options.ts'
 import type { SubmitCommandOptions } from './submit.ts'
 import type { UpCommandOptions } from './up.ts'
@@ -55,6 +56,11 @@ command(program, 'up', 'run a peer on this machine')
   .addOption(new Option('--engine <name>', 'the engine to run contexts with').default('auto'))
   .option('--slots <n>', 'requests run at once per context')
   .option('--threads <n>', 'threads per loaded context')
+  .addOption(
+    new Option('--device <name>', 'what models run on: the best that works here, or the one named')
+      .choices(DEVICE_WISHES)
+      .default('auto'),
+  )
   .addOption(
     new Option(
       '--evaluate <mode>',

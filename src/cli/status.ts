@@ -1,6 +1,7 @@
 import { askPeer } from '../api/control-client.ts'
 import { HearthError } from '../base/errors.ts'
 import { DECISION_CODES } from '../context-sharing/decisions.ts'
+import type { Device } from '../inference/device-choice.ts'
 import type { ControlAccess } from '../node/data-folder.ts'
 import type { ContextStatus, PeerStatus, PeerSummary } from '../node/peer-status.ts'
 import type { CommandContext } from './command-context.ts'
@@ -54,10 +55,13 @@ function printStatus(status: PeerStatus, terminal: Terminal): void {
   terminal.print(`swarm     ${status.swarm}`)
   for (const address of status.addresses) terminal.print(`listens   ${address}`)
   terminal.print(`up for    ${formatDuration(status.uptimeMs)}, connected to ${status.connectedPeers} peers`)
+  terminal.print(`runs on   ${deviceLine(status.device)}`)
+  for (const { provider, why } of status.devicesNotUsed)
+    terminal.print(`not used  ${provider}: ${why.trim()}`)
   terminal.print(
     status.idle === undefined
       ? `working   ${tasks.running} requests in hand for ${tasks.sessions.length} jobs, ${tasks.completed} done`
-      : `idle      ${status.idle.words}; ${tasks.completed} requests done so far`,
+      : `idle      ${status.idle.words} (${status.idle.code}); ${tasks.completed} requests done so far`,
   )
   for (const line of contextLines(status.contexts)) terminal.print(line)
   for (const line of copiesLines(status)) terminal.print(line)
@@ -91,9 +95,23 @@ export function contextLines(contexts: readonly ContextStatus[]): string[] {
     context.names.join(',') || '-',
     context.tier === 'partial' ? `partial ${Math.floor(context.share * 100)} %` : context.tier,
     formatBytes(context.bytes),
+    context.engine === undefined
+      ? '-'
+      : `${context.engine}${context.provider === undefined ? '' : ` on ${context.provider}`}`,
+    context.tokensPerSecond === undefined ? '-' : Math.round(context.tokensPerSecond).toString(),
     context.contextId,
   ])
-  return columns([['NAME', 'TIER', 'SIZE', 'CID'], ...rows])
+  return columns([['NAME', 'TIER', 'SIZE', 'ENGINE', 'TOKENS/S', 'CID'], ...rows])
+}
+
+function deviceLine({ kind, name, provider, memoryBytes }: Device): string {
+  return `${name}${kind === 'cpu' ? '' : ` through ${provider}`}, ${formatBytes(memoryBytes)}`
+}
+
+/** "facts (warm, 812 tokens/s)" */
+function contextWords({ name, contextId, tier, tokensPerSecond }: PeerSummary['contexts'][number]): string {
+  const rate = tokensPerSecond === undefined ? '' : `, ${Math.round(tokensPerSecond)} tokens/s`
+  return `${name === '' ? contextId : name} (${tier}${rate})`
 }
 
 function printPeers(peers: readonly PeerSummary[], terminal: Terminal): void {
@@ -105,8 +123,8 @@ function printPeers(peers: readonly PeerSummary[], terminal: Terminal): void {
     shortPeer(peer.peerId),
     peer.accepts ? 'takes work' : (peer.reason ?? 'takes no work'),
     `${peer.slots} slots`,
-    peer.device,
-    peer.contexts.map(({ name, tier }) => `${name} (${tier})`).join(', ') || '-',
+    `${peer.device.name}, ${formatBytes(peer.device.memoryBytes)}`,
+    peer.contexts.map(contextWords).join(', ') || '-',
   ])
   for (const line of columns([['PEER', 'STATE', 'SLOTS', 'DEVICE', 'CONTEXTS'], ...rows]))
     terminal.print(line)

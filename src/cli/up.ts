@@ -10,6 +10,7 @@ import { DetachedJobs } from '../node/detached-jobs.ts'
 import { Peer } from '../node/peer.ts'
 import { ShutdownNotice } from '../node/shutdown-notice.ts'
 import type { EvaluationMode } from '../tasks/worker-state-core.ts'
+import type { DeviceWish } from '../inference/device-choice.ts'
 import type { EngineName, FakeTiming } from '../inference/engine.ts'
 import type { CommandContext, CommonOptions } from './command-context.ts'
 import { readEndpoint, serveEndpoint, type EndpointCommandOptions } from './endpoint.ts'
@@ -30,6 +31,7 @@ export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions,
   engine?: EngineName
   slots?: string
   threads?: string
+  device?: DeviceWish
   evaluate?: EvaluationMode
   fakeTiming?: string
   replicate: boolean
@@ -63,6 +65,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
       engine: options.engine,
       slots: wholeNumber('--slots', options.slots),
       threads: wholeNumber('--threads', options.threads),
+      device: options.device,
       endpoint,
       fake: fakeTiming(options.fakeTiming),
     },

@@ -29,6 +29,8 @@ export interface AdvertContext {
   isFetching?: boolean | undefined
   /** Jobs run on it here now. */
   isBusy?: boolean | undefined
+  /** Of the results of what is loaded: bit-equal to those of every peer with the same. */
+  numericClass?: string | undefined
   /** Measured, all slots together. */
   tokensPerSecond?: number | undefined
 }
@@ -81,6 +83,7 @@ const AdvertContextSchema = z.strictObject({
   bytes: countSchema.optional(),
   isFetching: z.boolean().optional(),
   isBusy: z.boolean().optional(),
+  numericClass: shortTextSchema.optional(),
   tokensPerSecond: z.number().min(0).optional(),
 })
 

@@ -4,6 +4,7 @@ import { availableParallelism, loadavg, totalmem } from 'node:os'
 import type { Clock } from '../base/clock.ts'
 import { HearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
+import type { ExecutionProvider } from './device-choice.ts'
 import type { EngineFacts, EngineName, EngineRequest, EngineResult, FakeTiming } from './engine.ts'
 import { endpointRunMsMax, type EndpointOptions } from './endpoint/endpoint-options.ts'
 import { EngineProcess, type EngineProcessOptions } from './engine-process.ts'
@@ -22,6 +23,12 @@ export interface EngineHostOptions {
   slots?: number | undefined
   /** Threads inside one step. Default 1 on one or two cores, else the cores that nobody uses now. */
   threads?: number | undefined
+  /** What onnxruntime is to run it on. Default 'cpu'. */
+  provider?: ExecutionProvider | undefined
+  /** What the graphics card that `provider` means is called: part of the numeric class. */
+  deviceName?: string | undefined
+  /** Whether a small model goes to the processor if that is faster. Default false. */
+  comparesWithCpu?: boolean | undefined
   contextLengthMax?: number | undefined
   dtype?: string | undefined
   /** Priority of the child: 0 as ours, 19 the humblest. Default 5. */
@@ -234,6 +241,9 @@ function resolveOptions(options: EngineHostOptions): EngineProcessOptions {
     engine = 'auto',
     slots,
     threads = defaultThreads(),
+    provider,
+    deviceName,
+    comparesWithCpu,
     contextLengthMax,
     dtype,
     endpoint,
@@ -246,7 +256,18 @@ function resolveOptions(options: EngineHostOptions): EngineProcessOptions {
   }
   return {
     folder,
-    engine: { engine, slots, threads, contextLengthMax, dtype, endpoint, fake },
+    engine: {
+      engine,
+      slots,
+      threads,
+      provider,
+      deviceName,
+      comparesWithCpu,
+      contextLengthMax,
+      dtype,
+      endpoint,
+      fake,
+    },
     nice: options.nice ?? 5,
     heartbeatMs: options.heartbeatMs ?? 500,
     limits: {

@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Random } from '../base/random.ts'
+import type { ExecutionProvider } from './device-choice.ts'
 import type { EndpointOptions } from './endpoint/endpoint-options.ts'
 
 /**
@@ -48,6 +49,8 @@ export interface EngineFacts {
   numericClass: string
   /** Prompt and completion together, tokens. */
   contextLengthMax: number
+  /** What onnxruntime runs it on; undefined for the engines that are not on onnxruntime. */
+  provider?: ExecutionProvider | undefined
 }
 
 export interface Engine {
@@ -76,6 +79,12 @@ export interface EngineOptions {
   slots?: number | undefined
   /** Threads inside one step of the model, at least 1. */
   threads: number
+  /** What onnxruntime is to run it on, default 'cpu'; where that does not work, the processor. */
+  provider?: ExecutionProvider | undefined
+  /** What the graphics card that `provider` means is called: part of the numeric class. */
+  deviceName?: string | undefined
+  /** Whether a small model goes to the processor if that is faster. Default false. */
+  comparesWithCpu?: boolean | undefined
   /** A bound on prompt and completion, tokens, below the model's own. */
   contextLengthMax?: number | undefined
   /** Which file of onnx/ to run, as 'q4' for model_q4.onnx; by default what is there, fp32 first. */

@@ -19,15 +19,17 @@ export interface NumericClassParts {
   engine: string
   engineVersion: string
   executionProvider: string
+  /** Of another provider than the processor's. */
+  deviceName: string | undefined
   dtype: string
   graphHash: string
 }
 
-/** As 'ort-delta-1.30.0.2/cpu/fp32/x64-amx_int8/3f2a…': engine, execution provider, dtype, instruction set, graph. */
+/** As 'ort-delta-1.30.0.2/cpu/fp32/x64-amx_int8/3f2a…': engine, execution provider, dtype, instruction set or graphics card, graph. */
 export async function numericClassOf(parts: NumericClassParts): Promise<string> {
   const { engine, engineVersion, executionProvider, dtype, graphHash } = parts
-  const instructionSet = await readInstructionSet()
-  return [`${engine}-${engineVersion}`, executionProvider, dtype, instructionSet, graphHash].join('/')
+  const machine = executionProvider === 'cpu' ? await readInstructionSet() : wordOf(parts.deviceName)
+  return [`${engine}-${engineVersion}`, executionProvider, dtype, machine, graphHash].join('/')
 }
 
 /** Where the system does not list its flags, the processor's name stands for them. */
@@ -35,7 +37,11 @@ async function readInstructionSet(): Promise<string> {
   const text = await readFile('/proc/cpuinfo', 'utf8').catch(() => '')
   const flags = new Set(/^(?:flags|Features)\s*:(.*)$/m.exec(text)?.[1]?.trim().split(/\s+/))
   const found = INSTRUCTION_SETS.find((name) => flags.has(name))
-  return `${arch()}-${found ?? (cpus()[0]?.model ?? 'unknown').replaceAll(/\W+/g, '_')}`
+  return `${arch()}-${found ?? wordOf(cpus()[0]?.model)}`
+}
+
+function wordOf(name: string | undefined): string {
+  return (name ?? 'unknown').trim().replaceAll(/\W+/g, '_')
 }
 
 /** What the graph computes, without its weights: 16 hex digits. */

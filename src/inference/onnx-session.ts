@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import { InferenceSession, type Tensor } from 'onnxruntime-node'
 import { HearthError, messageOf } from '../base/errors.ts'
+import type { ExecutionProvider } from './device-choice.ts'
 
 export const ORT_VERSION: string = (
   createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string }
@@ -17,14 +18,16 @@ export interface SessionSource {
 
 export interface SessionOptions {
   threads: number
+  /** Default 'cpu'. */
+  provider?: ExecutionProvider
   /** Runs from weights as they are mapped: ready at once, slower at large batches. */
   skipsPrepacking?: boolean
 }
 
-/** Opens a session on the processor. Throws `model-unsupported` with onnxruntime's reason. */
+/** Opens a session. Throws `model-unsupported` with onnxruntime's reason. */
 export async function openSession(
   { model, weightsFolder }: SessionSource,
-  { threads, skipsPrepacking = false }: SessionOptions,
+  { threads, provider = 'cpu', skipsPrepacking = false }: SessionOptions,
 ): Promise<InferenceSession> {
   const session = {
     // A thread that spins while it waits takes the core from whoever has work.
@@ -33,7 +36,8 @@ export async function openSession(
     ...(weightsFolder === undefined ? {} : { model_external_initializers_file_folder_path: weightsFolder }),
   }
   const options: InferenceSession.SessionOptions = {
-    executionProviders: ['cpu'],
+    // What the provider has no kernel for, onnxruntime gives to the processor.
+    executionProviders: [provider],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     logSeverityLevel: 3,

@@ -36,8 +36,8 @@ export class TextEngine implements Engine {
     this.#random = components.random
     this.#codec = new TextCodec(files)
     this.#defaults = readDefaults(files)
-    const { slots, engine, numericClass, contextLengthMax } = components.model.facts
-    this.facts = { slots, engine, numericClass, contextLengthMax }
+    const { vocabularySize: _vocabularySize, ...facts } = components.model.facts
+    this.facts = facts
   }
 
   async run(

@@ -1,4 +1,5 @@
 // A model that continues sequences of tokens: what onnxruntime engines are, below all text.
+import type { EngineFacts } from './engine.ts'
 
 /** One sequence to be continued. */
 export interface TokenSequence {
@@ -20,11 +21,8 @@ export interface TokenSequence {
   next(logits: Float32Array): number | undefined
 }
 
-export interface TokenModelFacts {
-  slots: number
+export interface TokenModelFacts extends EngineFacts {
   engine: 'ort-delta' | 'ort-present'
-  numericClass: string
-  contextLengthMax: number
   vocabularySize: number
 }
 

@@ -11,6 +11,9 @@ import type { Worker } from '../tasks/worker.ts'
 import type { ContextPreparer } from './context-preparer.ts'
 import type { ContextStatus } from './peer-status.ts'
 
+/** What an advert has room for. */
+const NUMERIC_CLASS_CHARACTERS_MAX = 128
+
 export interface ContextTiersComponents {
   store: ContextStore
   warm: WarmContexts
@@ -88,6 +91,8 @@ export class ContextTiers {
         isBusy: busy.has(contextId),
         fetchedFrom: preparer.fetchedFrom(contextId),
         engine: host?.facts?.engine,
+        provider: host?.facts?.provider,
+        numericClass: host?.facts?.numericClass,
         slots: host?.facts?.slots,
         tokensPerSecond: preparer.tokensPerSecond(contextId),
       }
@@ -97,13 +102,16 @@ export class ContextTiers {
   /** The same, as an advert says it. A context that is loading is stored. */
   advertised(): AdvertContext[] {
     return this.list().map(
-      ({ contextId, names, tier, share, bytes, isFetching, isBusy, tokensPerSecond }) => ({
+      ({ contextId, names, tier, share, bytes, isFetching, isBusy, numericClass, tokensPerSecond }) => ({
         contextId,
         name: names[0] ?? '',
         tier: tier === 'loading' ? 'stored' : tier,
         bytes,
         ...(tier === 'partial' ? { share, isFetching } : {}),
         ...(isBusy ? { isBusy } : {}),
+        ...(numericClass === undefined
+          ? {}
+          : { numericClass: numericClass.slice(0, NUMERIC_CLASS_CHARACTERS_MAX) }),
         ...(tokensPerSecond === undefined ? {} : { tokensPerSecond: Math.round(tokensPerSecond) }),
       }),
     )

@@ -1,4 +1,6 @@
 import type { ReplicationStatus } from '../context-sharing/replication-status.ts'
+import type { AdvertBody } from '../dht/advert.ts'
+import type { Device } from '../inference/device-choice.ts'
 import type { Refusal } from '../tasks/candidate-book.ts'
 import type { WorkerStatus } from '../tasks/worker.ts'
 
@@ -17,6 +19,10 @@ export interface ContextStatus {
   /** Verified bytes of this context that came from each peer since this peer started. */
   fetchedFrom: { peer: string; bytes: number }[]
   engine: string | undefined
+  /** What onnxruntime runs it on, as 'cpu' or 'webgpu', while it is loaded. */
+  provider: string | undefined
+  /** Of its results: bit-equal to those of every peer with the same. Known while it is loaded. */
+  numericClass: string | undefined
   slots: number | undefined
   /** Measured in the work done here, all slots together; undefined before there was enough of it. */
   tokensPerSecond?: number | undefined
@@ -34,6 +40,10 @@ export interface PeerStatus {
   routingTableSize: number
   /** Peers of the swarm that it is connected to. */
   connectedPeers: number
+  /** What models run on. */
+  device: Device
+  /** Execution providers that were tried and do not work here, and why. */
+  devicesNotUsed: { provider: string; why: string }[]
   contexts: ContextStatus[]
   /** Which spare copies it takes, and how many copies there are of what it has. */
   replication: ReplicationStatus
@@ -46,8 +56,14 @@ export interface PeerStatus {
 export interface PeerSummary {
   peerId: string
   agent: string
-  contexts: { name: string; contextId: string; tier: string }[]
-  device: string
+  contexts: {
+    name: string
+    contextId: string
+    tier: string
+    numericClass?: string | undefined
+    tokensPerSecond?: number | undefined
+  }[]
+  device: AdvertBody['device']
   slots: number
   accepts: boolean
   reason: string | undefined

@@ -1,4 +1,3 @@
-import { cpus, totalmem } from 'node:os'
 import { every, type Cancel, type Clock } from '../base/clock.ts'
 import { isHearthError } from '../base/errors.ts'
 import type { EventSink } from '../base/event-log.ts'
@@ -16,6 +15,8 @@ import type { UploadRate } from '../context-sharing/upload-gate.ts'
 import { Replicator } from '../context-sharing/replicator.ts'
 import type { ReplicationOptions } from '../context-sharing/replication-core.ts'
 import type { AdvertBody } from '../dht/advert.ts'
+import type { DeviceWish } from '../inference/device-choice.ts'
+import { detectDevices, type Devices } from '../inference/device-probe.ts'
 import type { EndpointOptions } from '../inference/endpoint/endpoint-options.ts'
 import type { EngineName, FakeTiming } from '../inference/engine.ts'
 import { EngineHost } from '../inference/engine-host.ts'
@@ -30,12 +31,14 @@ import type { DataFolder } from './data-folder.ts'
 import { Departure, type DrainOptions, type DrainReport } from './departure.ts'
 import { loadOrCreateIdentity, type Identity } from './identity.ts'
 import { discoverSwarm } from './libp2p-discover.ts'
+import { servingAdvert, submitterAdvert } from './peer-advert.ts'
 import type { PeerStatus, PeerSummary } from './peer-status.ts'
 import { AdvertReplicaSwarm } from './replica-swarm.ts'
 import { roomForSpares } from './spare-room.ts'
 import { SwarmLink } from './swarm-link.ts'
 import type { SwarmView } from './swarm-view.ts'
 import { VERSION } from './version.ts'
+import { whyIdle } from './why-idle.ts'
 
 export interface PeerComponents {
   clock: Clock
@@ -63,6 +66,8 @@ export interface ServingPeerOptions {
     engine?: EngineName | undefined
     slots?: number | undefined
     threads?: number | undefined
+    /** What models run on. Default 'auto'. */
+    device?: DeviceWish | undefined
     /** The OpenAI-compatible server of this machine, for the engine `openai`. */
     endpoint?: EndpointOptions | undefined
     /** Of the engine `fake`. */
@@ -91,6 +96,7 @@ const DECISIONS_WAITING_MAX = 4096
 
 /** What a serving peer has beside its link to the swarm. */
 interface Serving {
+  devices: Devices
   data: DataFolder
   events: EventLog
   decisions: DecisionLog
@@ -119,7 +125,11 @@ export class Peer {
     const { data, listen, announce = [], bootstrap, directLane = true } = options
     data.create()
     const memory = data.memory()
-    const swarm = await chooseSwarm(components, options.swarm, bootstrap, memory.swarm)
+    const [swarm, devices] = await Promise.all([
+      chooseSwarm(components, options.swarm, bootstrap, memory.swarm),
+      detectDevices(components.clock, { wish: options.engine.device }),
+    ])
+    components.log.info({ ...devices }, 'devices')
     data.remember({ swarm })
     const identity = await loadOrCreateIdentity(data.identityPath)
     let describe: () => AdvertBody = () => submitterAdvert()
@@ -140,8 +150,8 @@ export class Peer {
         agentVersion: VERSION,
       },
     )
-    const serving = createServing(components, link, data, options)
-    describe = () => servingAdvert(serving)
+    const serving = createServing(components, link, devices, options)
+    describe = () => describeServing(serving)
     return new Peer(components, swarm, link, serving)
   }
 
@@ -261,10 +271,11 @@ export class Peer {
   }
 
   status(): PeerStatus {
-    const { worker, tiers, replicator } = this.#require()
+    const { worker, tiers, replicator, devices } = this.#require()
     const { joined, routingTableSize, lastError } = this.#link.join.state
     const connectedPeers = this.#link.members.list().length
     const tasks = worker.status()
+    const contexts = tiers.list()
     return {
       peerId: this.peerId,
       swarm: this.swarm,
@@ -274,10 +285,12 @@ export class Peer {
       joined,
       routingTableSize,
       connectedPeers,
-      contexts: tiers.list(),
+      device: devices.chosen,
+      devicesNotUsed: devicesNotUsed(devices),
+      contexts,
       replication: replicator.status(),
       tasks,
-      idle: whyIdle(tasks, connectedPeers, lastError),
+      idle: whyIdle({ tasks, connectedPeers, contexts, joinError: lastError }),
     }
   }
 
@@ -287,8 +300,14 @@ export class Peer {
     return adverts.map((advert) => ({
       peerId: advert.peer,
       agent: advert.agent,
-      contexts: advert.contexts.map(({ name, contextId, tier }) => ({ name, contextId, tier })),
-      device: advert.device.name,
+      contexts: advert.contexts.map(({ name, contextId, tier, numericClass, tokensPerSecond }) => ({
+        name,
+        contextId,
+        tier,
+        numericClass,
+        tokensPerSecond,
+      })),
+      device: advert.device,
       slots: advert.slots,
       accepts: advert.serving.accepts,
       reason: advert.serving.reason,
@@ -324,8 +343,8 @@ export class Peer {
 function createServing(
   { clock, random, log }: PeerComponents,
   link: SwarmLink,
-  data: DataFolder,
-  { engine, replication, bounds, upload, evaluate = WORKER_DEFAULTS.evaluate }: ServingPeerOptions,
+  devices: Devices,
+  { data, engine, replication, bounds, upload, evaluate = WORKER_DEFAULTS.evaluate }: ServingPeerOptions,
 ): Serving {
   const { network } = link
   const events = new EventLog(clock, data.decisionsPath, {
@@ -357,7 +376,16 @@ function createServing(
   const warm = new WarmContexts(
     { clock, makeHost: (options) => new EngineHost({ clock, log }, options) },
     {
-      host: { ...(name === undefined ? {} : { engine: name }), slots, threads, endpoint, fake },
+      host: {
+        ...(name === undefined ? {} : { engine: name }),
+        provider: devices.chosen.provider,
+        deviceName: devices.chosen.name,
+        comparesWithCpu: (engine.device ?? 'auto') === 'auto',
+        slots,
+        threads,
+        endpoint,
+        fake,
+      },
     },
   )
   const preparer = new ContextPreparer({
@@ -405,6 +433,7 @@ function createServing(
     data,
     events,
     decisions,
+    devices,
     care,
     store,
     sharing,
@@ -442,49 +471,12 @@ async function chooseSwarm(
   return randomHex(SWARM_ID_BYTES)
 }
 
-function servingAdvert({ worker, tiers, warm, replicator }: Serving): AdvertBody {
-  const { accepts, reason } = worker.status()
+function describeServing({ worker, tiers, warm, replicator, devices }: Serving): AdvertBody {
   const slots = warm.list().reduce((sum, { facts }) => sum + (facts?.slots ?? 0), 0)
-  return {
-    agent: `hearth/${VERSION}`,
-    contexts: tiers.advertised(),
-    device: thisDevice(),
-    slots,
-    replicas: replicator.takes,
-    serving: accepts ? { accepts } : { accepts, reason },
-  }
+  const body = { contexts: tiers.advertised(), slots, replicas: replicator.takes }
+  return servingAdvert(body, worker.status(), devices.chosen)
 }
 
-function submitterAdvert(): AdvertBody {
-  return {
-    agent: `hearth/${VERSION}`,
-    contexts: [],
-    device: thisDevice(),
-    slots: 0,
-    serving: { accepts: false, reason: 'submit-only' },
-  }
-}
-
-function thisDevice(): AdvertBody['device'] {
-  const cores = cpus()
-  return {
-    kind: 'cpu',
-    name: (cores[0]?.model ?? 'CPU').slice(0, 128),
-    threads: cores.length,
-    memoryBytes: totalmem(),
-  }
-}
-
-/** Why a peer has no work, in the order an owner would check. */
-function whyIdle(
-  tasks: PeerStatus['tasks'],
-  connectedPeers: number,
-  joinError: Error | undefined,
-): PeerStatus['idle'] {
-  if (tasks.running > 0 || tasks.sessions.length > 0) return undefined
-  if (!tasks.accepts) return { code: tasks.reason, words: `it takes no work: ${tasks.reason}` }
-  if (connectedPeers === 0 && isHearthError(joinError))
-    return { code: joinError.code, words: joinError.message }
-  if (connectedPeers === 0) return { code: 'no-peers', words: 'no other peer is connected' }
-  return { code: 'no-job', words: 'no peer has a job for it now' }
+function devicesNotUsed({ probes }: Devices): PeerStatus['devicesNotUsed'] {
+  return probes.flatMap(({ provider, isUsable, why = '' }) => (isUsable ? [] : [{ provider, why }]))
 }

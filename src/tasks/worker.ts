@@ -77,6 +77,8 @@ export interface WorkerStatus {
   running: number
   undeliveredBytes: number
   completed: number
+  /** The context that could not be made ready last, unless one was since. */
+  lastFailure: { contextId: string; reason: string; detail: string } | undefined
 }
 
 interface Session {
@@ -104,6 +106,7 @@ export class Worker {
   #nextSession = 1
   #onDrained: () => void = () => {}
   #completed = 0
+  #lastFailure: WorkerStatus['lastFailure']
 
   constructor(components: WorkerComponents, options: WorkerShellOptions = WORKER_DEFAULTS) {
     this.#components = components
@@ -169,6 +172,7 @@ export class Worker {
       running: this.#runs.size,
       undeliveredBytes: this.#state.ledger.bytes,
       completed: this.#completed,
+      lastFailure: this.#lastFailure,
     }
   }
 
@@ -348,11 +352,13 @@ export class Worker {
     try {
       const context = await this.#components.prepare(contextId, { signal: this.#stop.signal, onProgress })
       this.#contexts.set(contextId, context)
+      this.#lastFailure = undefined
       this.#dispatch({ kind: 'prepared', contextId, slots: context.slots })
     } catch (error) {
       log.warn({ contextId, error: messageOf(error) }, 'a context could not be made ready')
       const reason = isHearthError(error) ? error.code : 'internal'
-      this.#dispatch({ kind: 'unprepared', contextId, reason, detail: messageOf(error) })
+      this.#lastFailure = { contextId, reason, detail: messageOf(error) }
+      this.#dispatch({ kind: 'unprepared', ...this.#lastFailure })
     } finally {
       this.#preparing.delete(contextId)
     }

@@ -146,6 +146,20 @@ test('a signer leaves out the least useful contexts when not all fit, and counts
   expect((await read(start())).sequence).toBeGreaterThan(second.sequence)
 })
 
+test('eight warm contexts, each with all there is to say of it, fit in 2 KiB', async () => {
+  const contexts = Array.from({ length: 8 }, (_, index) => ({
+    contextId: `bafyrei${String(index).repeat(52)}`,
+    name: `a-model-with-a-name-${index}`,
+    tier: 'warm' as const,
+    bytes: 5_000_000_000,
+    isBusy: true,
+    numericClass: 'ort-delta-1.30.0.2/webgpu/fp32/x64-avx512_vnni/0123456789abcdef',
+    tokensPerSecond: 1_234,
+  }))
+  const { payload } = await signAdvert(advertOf({ contexts }), key)
+  expect(payload.byteLength).toBeLessThan(2_048)
+})
+
 test('the vectors of docs/protocol/advert.md hold', async () => {
   const page = await readFile(new URL('../../docs/protocol/advert.md', import.meta.url), 'utf8')
   const vectors = JSON.parse(/```json\n([\s\S]*?)\n```/.exec(page)![1]!) as {

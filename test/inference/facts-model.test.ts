@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import type { EngineResult } from '../../src/inference/engine.ts'
-import { EngineHost } from '../../src/inference/engine-host.ts'
+import type { ExecutionProvider } from '../../src/inference/device-choice.ts'
+import { EngineHost, type EngineHostOptions } from '../../src/inference/engine-host.ts'
 import goldens from '../fixtures/facts-goldens.json' with { type: 'json' }
 
 const FACTS = join(import.meta.dirname, '../../models/facts')
@@ -22,10 +23,29 @@ function choiceOf(result: EngineResult): Choice {
   return (result.body['choices'] as Choice[])[0] as Choice
 }
 
+/** On a machine with a graphics card: HEARTH_TEST_DEVICE=webgpu (or cuda …) runs these tests on it. */
+const provider = (process.env['HEARTH_TEST_DEVICE'] ?? 'cpu') as ExecutionProvider
+// CoreML is in no build for Linux or Windows, and DirectML in none but those for Windows.
+const absent = process.platform === 'darwin' ? 'dml' : 'coreml'
+
+const hostOf = (options: Omit<EngineHostOptions, 'folder'>): EngineHost =>
+  new EngineHost({ clock: systemClock, log: silentLogger }, { folder: FACTS, ...options })
+
+test('a model that a device does not take runs on the processor, and says so', async () => {
+  const host = hostOf({ provider: absent, slots: 1 })
+  const facts = await host.start()
+  await host.stop()
+  expect(facts).toMatchObject({ provider: 'cpu', numericClass: expect.stringContaining('/cpu/') })
+})
+
 describe.each(['ort-present', 'ort-delta'] as const)('%s', (engine) => {
-  const host = new EngineHost({ clock: systemClock, log: silentLogger }, { folder: FACTS, engine, slots: 16 })
+  const host = hostOf({ engine, provider, slots: 16 })
   beforeAll(() => host.start())
   afterAll(() => host.stop())
+
+  test('runs on the device that was asked for', () => {
+    expect(host.facts).toMatchObject({ engine, provider })
+  })
 
   test('every chat of the goldens, all at once, gives their text, length and end', async () => {
     const results = await Promise.all(

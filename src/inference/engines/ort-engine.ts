@@ -1,26 +1,23 @@
 // The engines on onnxruntime: a context folder becomes a text engine.
 import { freemem } from 'node:os'
 import { dirname } from 'node:path'
-import { isHearthError, messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
 import { findModelFile, readContextFiles, type ContextFiles } from '../context-folder.ts'
-import { DeltaGraph, type DeltaSource } from '../delta-graph.ts'
+import type { ExecutionProvider } from '../device-choice.ts'
 import { isEncoder } from '../encoder-model.ts'
-import type { EngineFacts, EngineName, EngineOptions, LoadEngine } from '../engine.ts'
+import type { EngineFacts, EngineOptions, LoadEngine } from '../engine.ts'
 import { EmbeddingEngine } from './embedding-engine.ts'
 import { KvStore } from '../kv-store.ts'
 import { graphHash, numericClassOf } from '../numeric-class.ts'
 import { ORT_VERSION } from '../onnx-session.ts'
+import { openGraph } from '../open-graph.ts'
 import { describeDecoder } from '../onnx/decoder.ts'
 import { DELTA_FORM } from '../onnx/delta-rewrite.ts'
 import { checkModelSafety } from '../onnx/model-safety.ts'
 import { readModel, type OnnxModel } from '../onnx/onnx-reader.ts'
 import { FileSource } from '../onnx/protobuf.ts'
-import { PresentGraph } from '../present-graph.ts'
 import { SlotModel, type SlotModelOptions } from '../slot-model.ts'
 import type { StepGraph } from '../step-graph.ts'
 import { TextEngine } from '../text-engine.ts'
-import type { TokenModelFacts } from '../token-model.ts'
 import { checkWeightFiles } from '../weight-files.ts'
 
 /** More sequences share each reading of the weights, until attention outweighs it. */
@@ -34,8 +31,6 @@ const LOGITS_BYTES_MAX = 256 * 1024 * 1024
 
 const CONTEXT_LENGTH_DEFAULT = 2_048
 
-type OrtEngineName = TokenModelFacts['engine']
-
 export const loadOrtEngine: LoadEngine = async (folder, options, components) => {
   const files = await readContextFiles(folder)
   const { path, dtype } = await findModelFile(folder, options.dtype)
@@ -44,20 +39,23 @@ export const loadOrtEngine: LoadEngine = async (folder, options, components) => 
   checkModelSafety(model, source)
   await checkWeightFiles(model, dirname(path))
   const isEmbedding = options.engine === 'embeddings' || (options.engine === 'auto' && isEncoder(model))
-  const describe = (engine: EngineFacts['engine'], dtypeUsed: string): Promise<EngineFacts> =>
-    factsOf({ engine, dtype: dtypeUsed, model, files, options })
+  const describe = (
+    engine: EngineFacts['engine'],
+    provider: ExecutionProvider,
+    dtypeUsed: string,
+  ): Promise<EngineFacts> => factsOf({ engine, provider, dtype: dtypeUsed, model, files, options })
   if (isEmbedding) {
     const { threads } = options
     return await EmbeddingEngine.open(
       { folder, path, model, files, threads },
-      await describe('embeddings', dtype),
+      await describe('embeddings', 'cpu', dtype),
     )
   }
   const decoder = describeDecoder(model, files.config.vocab_size)
-  const { graph, engine } = await openGraph({ path, model, source, decoder }, options, components.log)
+  const { graph, engine, provider } = await openGraph({ path, model, source, decoder }, options, components)
   const isUnpacked = options.skipsPrepacking === true && engine === 'ort-delta'
   const facts = {
-    ...(await describe(engine, isUnpacked ? `${dtype}-unpacked` : dtype)),
+    ...(await describe(engine, provider, isUnpacked ? `${dtype}-unpacked` : dtype)),
     engine,
     vocabularySize: graph.vocabularySize,
   }
@@ -67,45 +65,25 @@ export const loadOrtEngine: LoadEngine = async (folder, options, components) => 
 
 interface FactsParts {
   engine: EngineFacts['engine']
+  provider: ExecutionProvider
   dtype: string
   model: OnnxModel
   files: ContextFiles
   options: EngineOptions
 }
 
-async function factsOf({ engine, dtype, model, files, options }: FactsParts): Promise<EngineFacts> {
+async function factsOf(parts: FactsParts): Promise<EngineFacts> {
+  const { engine, provider, dtype, model, files, options } = parts
   const numericClass = await numericClassOf({
     engine,
     engineVersion: engine === 'ort-delta' ? `${ORT_VERSION}.${DELTA_FORM}` : ORT_VERSION,
-    executionProvider: 'cpu',
+    executionProvider: provider,
+    deviceName: options.deviceName,
     dtype,
     graphHash: graphHash(model),
   })
   const contextLengthMax = contextLengthOf(files, options.contextLengthMax)
-  return { slots: options.slots ?? SLOTS_DEFAULT, engine, contextLengthMax, numericClass }
-}
-
-interface OpenedGraph {
-  graph: StepGraph
-  engine: OrtEngineName
-}
-
-/** The engine asked for; by default the delta form, and the stock form where that is not to be had. */
-async function openGraph(source: DeltaSource, options: EngineOptions, log: Logger): Promise<OpenedGraph> {
-  const { threads, skipsPrepacking = false } = options
-  const wanted: EngineName = options.engine
-  if (wanted === 'ort-present') return await openPresent(source, threads)
-  try {
-    return { graph: await DeltaGraph.open(source, { threads, skipsPrepacking }), engine: 'ort-delta' }
-  } catch (error) {
-    if (wanted === 'ort-delta' || !isHearthError(error, 'model-unsupported')) throw error
-    log.info({ reason: messageOf(error) }, 'model has no delta form, running its stock form')
-    return await openPresent(source, threads)
-  }
-}
-
-async function openPresent({ path, decoder }: DeltaSource, threads: number): Promise<OpenedGraph> {
-  return { graph: await PresentGraph.open(path, decoder, { threads }), engine: 'ort-present' }
+  return { slots: options.slots ?? SLOTS_DEFAULT, engine, provider, contextLengthMax, numericClass }
 }
 
 function contextLengthOf({ config, tokenizerConfig }: ContextFiles, bound: number | undefined): number {
