@@ -17,31 +17,49 @@ export function onPeer(
     isDraining,
     contextIds: said,
   })
-  const touched = new Set(said)
+  const touched = new Set<string>()
   for (const contextId of before?.contextIds ?? []) {
     if (said.has(contextId)) continue
     state.contexts.get(contextId)?.holders.delete(peer)
     touched.add(contextId)
   }
-  for (const context of contexts) hold(state, peer, isDraining, context, nowMs)
+  const hasChanged = before?.isDraining !== isDraining
+  for (const context of contexts) {
+    if (hold(state, event, context, hasChanged, nowMs)) touched.add(context.contextId)
+  }
   return touched
 }
 
-function hold(state: Replication, peer: string, isDraining: boolean, said: SaidContext, nowMs: number): void {
+/** Whether it says anything that matters and is new. */
+function hold(
+  state: Replication,
+  { peer, isDraining }: { peer: string; isDraining: boolean },
+  said: SaidContext,
+  hasChanged: boolean,
+  nowMs: number,
+): boolean {
   const context = viewOf(state, said.contextId, false)
-  if (context === undefined) return
+  if (context === undefined) return false
   const before = context.holders.get(peer)
-  if (before === undefined && context.holders.size >= state.options.holdersMax) return
+  if (before === undefined && context.holders.size >= state.options.holdersMax) return false
   const share = said.tier === 'partial' ? (said.share ?? 0) : 1
   const isFetching = said.isFetching === true
+  const isBusy = said.isBusy === true
+  const isSame =
+    before?.tier === said.tier &&
+    before.share === share &&
+    before.isFetching === isFetching &&
+    before.isBusy === isBusy
+  if (isSame && !hasChanged) return false
   const hasGrown = before === undefined || share > before.share || !before.isFetching
   const leaseUntilMs = isFetching && !hasGrown ? before.leaseUntilMs : nowMs + state.options.claimLeaseMs
-  const holding: Holding = { tier: said.tier, share, isFetching, isBusy: said.isBusy === true, leaseUntilMs }
+  const holding: Holding = { tier: said.tier, share, isFetching, isBusy, leaseUntilMs }
   context.holders.set(peer, holding)
   context.bytes ??= said.bytes
   if (isFetching || said.tier !== 'partial') context.offers.delete(peer)
   if (!isDraining) context.lost.delete(peer)
   else if (said.tier !== 'partial' && !context.lost.has(peer)) context.lost.set(peer, nowMs)
+  return true
 }
 
 /** Its copies count for a grace from when it was last heard of. */

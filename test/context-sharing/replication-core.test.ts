@@ -191,7 +191,7 @@ describe('a peer that leaves', () => {
     world.import('peer-0', 'only-here')
     world.import('peer-0', 'also-there')
     world.import('peer-1', 'also-there')
-    world.run(1_000)
+    world.run(2_000)
     world.drain('peer-0')
     const offers = world.effects.flatMap(({ effect }) => (effect.kind === 'offer' ? [effect.contextId] : []))
     expect(new Set(offers)).toEqual(new Set(['only-here']))

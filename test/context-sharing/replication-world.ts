@@ -22,6 +22,8 @@ export interface WorldOptions {
   advertMs?: number
   /** A peer that vanished is noticed within this time, ms. */
   noticeMs?: number
+  /** The grain of time, ms. */
+  stepMs?: number
   core?: Partial<ReplicationOptions>
 }
 
@@ -36,10 +38,10 @@ interface WorldPeer {
   /** Says that it has contexts that it does not have. */
   lies: Set<string>
   isDraining: boolean
+  isTelling: boolean
   drainedMs: number | undefined
 }
 
-const STEP_MS = 500
 const ADVERT_EVERY_MS = 20_000
 
 /** First 32 bits of a hash, as a Kademlia id has them. */
@@ -67,6 +69,7 @@ export class ReplicationWorld {
       bytesPerSecond: 20e6,
       advertMs: 1_000,
       noticeMs: 3_000,
+      stepMs: 500,
       core: {},
       ...options,
     }
@@ -113,11 +116,11 @@ export class ReplicationWorld {
   }
 
   /** A peer comes back with the disk it had. */
-  comeBack(name: string): void {
+  comeBack(name: string, keepsDisk = true): void {
     this.#changedMs = this.nowMs
     const before = this.get(name)
     const peer = this.#add(name)
-    for (const [contextId, share] of before.disk) this.#setShare(peer, contextId, share)
+    if (keepsDisk) for (const [contextId, share] of before.disk) this.#setShare(peer, contextId, share)
     this.#tellAll(peer)
     for (const other of this.up()) if (other !== peer) this.#tell(other, peer)
   }
@@ -172,7 +175,7 @@ export class ReplicationWorld {
   #advance(untilMs: number): void {
     const isTransferring = this.up().some(({ fetching }) => fetching.size > 0)
     const nextMs = isTransferring ? 0 : Math.min(untilMs, ...this.#upcoming())
-    this.nowMs += STEP_MS * Math.max(1, Math.ceil((nextMs - this.nowMs) / STEP_MS))
+    this.nowMs += this.#options.stepMs * Math.max(1, Math.ceil((nextMs - this.nowMs) / this.#options.stepMs))
     const due = this.#later.filter(({ atMs }) => atMs <= this.nowMs)
     this.#later = this.#later.filter(({ atMs }) => atMs > this.nowMs)
     for (const { run } of due.sort((one, other) => one.atMs - other.atMs)) run()
@@ -190,7 +193,7 @@ export class ReplicationWorld {
     return [...ticks, ...this.#later.map(({ atMs }) => atMs)]
   }
 
-  /** Each holder shares its uplink between those that fetch; all of it is shared out. */
+  /** Uplinks are the bound: those of the holders, and those of the fetchers, who send on what they have. */
   #transfer(): void {
     const contextIds = new Set(this.up().flatMap(({ fetching }) => [...fetching]))
     for (const contextId of contextIds) {
@@ -199,9 +202,10 @@ export class ReplicationWorld {
       const holders = this.up().filter(({ disk }) => (disk.get(contextId) ?? 0) >= 1)
       if (holders.length === 0) continue
       const { bytes, bytesPerSecond } = this.#options
-      const perFetcher = Math.min(bytesPerSecond, (holders.length * bytesPerSecond) / fetchers.length)
+      const uplinks = (holders.length + fetchers.length) * bytesPerSecond
+      const perFetcher = Math.min(bytesPerSecond, uplinks / fetchers.length)
       for (const peer of fetchers) {
-        const share = (peer.disk.get(contextId) ?? 0) + (perFetcher * STEP_MS) / 1000 / bytes
+        const share = (peer.disk.get(contextId) ?? 0) + (perFetcher * this.#options.stepMs) / 1000 / bytes
         if (share >= 1) peer.fetching.delete(contextId)
         this.#setShare(peer, contextId, Math.min(1, share))
         if (share >= 1) this.dispatch(peer, { kind: 'pulled', contextId, outcome: 'stored', hasGrown: true })
@@ -301,8 +305,14 @@ export class ReplicationWorld {
     })
   }
 
+  /** Changes that come together are told together. */
   #tellAll(peer: WorldPeer): void {
-    for (const other of this.peers.values()) if (other !== peer && other.isUp) this.#tell(peer, other)
+    if (peer.isTelling) return
+    peer.isTelling = true
+    this.#in(50, () => {
+      peer.isTelling = false
+      for (const other of this.up()) if (other !== peer) this.#tell(peer, other)
+    })
   }
 
   #tell(peer: WorldPeer, other: WorldPeer): void {
@@ -338,6 +348,7 @@ export class ReplicationWorld {
       busy: new Set(),
       lies: new Set(),
       isDraining: false,
+      isTelling: false,
       drainedMs: undefined,
     }
     this.peers.set(name, peer)
