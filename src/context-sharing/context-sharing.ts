@@ -136,6 +136,11 @@ export class ContextSharing {
     return await this.#require(contextIds.join()).scrubber.run(contextIds, options)
   }
 
+  /** Whether those that fetch a context from here have, all together, every chunk of it that is here. */
+  isElsewhere(contextId: string): boolean {
+    return this.#running?.server.isElsewhere(contextId) === true
+  }
+
   /** `peer` takes over a context because this one is going: until the end, its chunks come first. */
   handOffTo(peer: string, contextId: string): () => void {
     return this.#require(contextId).server.handOffTo(peer, contextId)

@@ -1,4 +1,4 @@
-import { type Cancel, type Clock, every } from '../base/clock.ts'
+import { type Clock, every } from '../base/clock.ts'
 import { HearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
@@ -8,6 +8,7 @@ import type { ContextStore } from './context-store.ts'
 import type { DecisionSink } from './decisions.ts'
 import { auditReplica } from './replica-audit.ts'
 import type { ReplicaAnswer, ReplicaOffer } from './replica-messages.ts'
+import type { OwnContext, ReplicaSwarm } from './replica-view.ts'
 import { ReplicaOffers } from './replica-offers.ts'
 import {
   type DropAnswer,
@@ -24,37 +25,9 @@ import {
 } from './replication-core.ts'
 import { concernsUs } from './replication-count-core.ts'
 import { type ReplicationStatus, replicationStatus } from './replication-status.ts'
-import type { OwnHolding, TakesReplicas } from './replication-state-core.ts'
-import type { SaidContext } from './replication-events.ts'
+import type { TakesReplicas } from './replication-state-core.ts'
+import { SparePulls } from './spare-pulls.ts'
 import { decisionOf } from './replication-words.ts'
-
-/** What a peer says of itself, as far as copies go. */
-export interface SaidPeer {
-  peer: string
-  takes: TakesReplicas
-  isDraining: boolean
-  contexts: SaidContext[]
-}
-
-/** What replication needs of the swarm. node/ makes it of adverts and the DHT. */
-export interface ReplicaSwarm {
-  /** What peers say of themselves, whenever it is new. */
-  onPeer(listener: (said: SaidPeer) => void): Cancel
-  /** A peer of which nothing is heard any more, and when it last was. */
-  onLost(listener: (peer: string, heardMs: number) => void): Cancel
-  /** Asks a peer what it says of itself: whether it answers. */
-  isThere(peer: string, signal: AbortSignal): Promise<boolean>
-  /** Asks the DHT who holds a context and who is near its key, and those what they say; that comes as `onPeer`. */
-  look(contextId: string, signal: AbortSignal): Promise<void>
-  /** The first 32 bits of the Kademlia id of a peer or a context. */
-  positionOf(id: string): number
-}
-
-/** A context that is here, wholly or in part. */
-export interface OwnContext extends OwnHolding {
-  contextId: string
-  bytes: number
-}
 
 export interface ReplicatorComponents {
   network: Network
@@ -67,8 +40,6 @@ export interface ReplicatorComponents {
   log: Logger
   /** What is here now. */
   own(): OwnContext[]
-  /** Bytes that spare copies may still take. */
-  roomBytes(): Promise<number>
   /** `takes` has changed: others are to be told. */
   onTakes: () => void
   /** A spare copy is complete. */
@@ -79,6 +50,8 @@ const TICK_MS = 250
 /** How far fetches are, and what jobs run on, is looked up this often, ms. */
 const LOOK_HERE_EVERY_MS = 2_000
 const ROOM_EVERY_MS = 10_000
+/** Spare copies are made while the store is filled no more than this: the rest is for what the owner runs. */
+const QUOTA_SHARE_MAX = 0.5
 
 /** What a drain did. */
 export interface HandOver {
@@ -93,7 +66,7 @@ export class Replicator {
   readonly #offers: ReplicaOffers
   #state: Replication
   readonly #own = new Map<string, string>()
-  readonly #pulls = new Map<string, AbortController>()
+  readonly #pulls: SparePulls
   #closers = new AsyncDisposableStack()
   #stopped = new AbortController()
   #drained: PromiseWithResolvers<void> | undefined
@@ -102,6 +75,7 @@ export class Replicator {
     this.#components = components
     this.#options = options
     this.#offers = new ReplicaOffers(components, (peer, offer) => this.#onOffer(peer, offer))
+    this.#pulls = new SparePulls(components, (...pulled) => this.#onPulled(...pulled))
     this.#state = this.#newState()
   }
 
@@ -125,7 +99,7 @@ export class Replicator {
 
   async stop(): Promise<void> {
     this.#stopped.abort(new HearthError('stream-closed', 'this peer is stopping'))
-    for (const pull of this.#pulls.values()) pull.abort(this.#stopped.signal.reason)
+    this.#pulls.cancelAll()
     await this.#closers.disposeAsync()
   }
 
@@ -189,13 +163,22 @@ export class Replicator {
   }
 
   #tick(): void {
+    if (this.#state.isDraining) this.#noteCovered()
     const nextMs = nextTickMs(this.#state)
     if (nextMs !== undefined && nextMs <= this.#components.clock.nowMs()) this.#dispatch({ kind: 'tick' })
   }
 
+  /** Two that fetch different halves of a context have all of it together. */
+  #noteCovered(): void {
+    for (const contextId of this.onlyHere()) {
+      if (this.#components.sharing.isElsewhere(contextId)) this.#dispatch({ kind: 'covered', contextId })
+    }
+  }
+
   async #measureRoom(): Promise<void> {
     try {
-      const bytes = await this.#components.roomBytes()
+      const { usedBytes, quotaBytes, freeBytes, keepFreeBytes } = await this.#components.store.room.usage()
+      const bytes = Math.min(QUOTA_SHARE_MAX * quotaBytes - usedBytes, freeBytes - keepFreeBytes)
       if (!this.#stopped.signal.aborted) this.#dispatch({ kind: 'room', bytes })
     } catch (error) {
       this.#components.log.warn(
@@ -223,11 +206,9 @@ export class Replicator {
       case 'look':
         return void this.#look(effect.contextId)
       case 'pull':
-        return void this.#pull(effect.contextId)
+        return this.#pulls.begin(effect.contextId)
       case 'cancel':
-        return this.#pulls
-          .get(effect.contextId)
-          ?.abort(new HearthError('stream-closed', 'the copy is not needed'))
+        return this.#pulls.cancel(effect.contextId)
       case 'offer':
         return void this.#offer(effect)
       case 'audit':
@@ -260,29 +241,10 @@ export class Replicator {
     this.#dispatch({ kind: 'looked', contextId })
   }
 
-  async #pull(contextId: string): Promise<void> {
-    const { sharing, store, decisions, onCopied } = this.#components
-    const pull = new AbortController()
-    this.#pulls.set(contextId, pull)
-    const heldBytes = (): number => store.held(contextId)?.heldBytes ?? 0
-    const before = heldBytes()
-    let outcome: 'stored' | 'failed' | 'cancelled' = 'stored'
-    try {
-      const { bytesTotal, sources } = await sharing.fetch(contextId, {
-        priority: 'background',
-        signal: pull.signal,
-      })
-      const words = `${bytesTotal} bytes, from ${sources.length} peers`
-      decisions.note({ contextId, by: 'replication', code: 'copy-made', words })
-      onCopied(contextId)
-    } catch (error) {
-      outcome = pull.signal.aborted ? 'cancelled' : 'failed'
-      if (outcome === 'failed')
-        decisions.note({ contextId, by: 'replication', code: 'copy-failed', words: messageOf(error) })
-    }
-    this.#pulls.delete(contextId)
-    this.#dispatch({ kind: 'pulled', contextId, outcome, hasGrown: heldBytes() > before })
+  #onPulled(contextId: string, outcome: 'stored' | 'failed' | 'cancelled', hasGrown: boolean): void {
+    this.#dispatch({ kind: 'pulled', contextId, outcome, hasGrown })
     this.changed()
+    if (outcome === 'stored') this.#components.onCopied(contextId)
   }
 
   async #offer({
@@ -295,6 +257,8 @@ export class Replicator {
     const answer = await this.#offers.make(peer, { type: 'offer', contextId, bytes, copies, why })
     const isAccepted = answer?.type === 'accepted'
     const isHeld = answer?.type === 'declined' && answer.code === 'held'
+    if (isAccepted && why === 'drain')
+      this.#closers.defer(this.#components.sharing.handOffTo(peer, contextId))
     this.#dispatch({ kind: 'offer-answered', peer, contextId, isAccepted, isHeld })
   }
 

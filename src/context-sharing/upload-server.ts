@@ -76,6 +76,14 @@ export class UploadServer {
     return () => this.#handingOff.delete(`${peer} ${contextId}`)
   }
 
+  /** Whether those that fetch a context from here have, all together, every chunk of it that is here. */
+  isElsewhere(contextId: string): boolean {
+    const sessions = [...(this.#sessions.get(contextId) ?? [])]
+    const held = this.#components.store.held(contextId)?.held ?? []
+    for (const chunk of held) if (!sessions.some(({ fetcherHas }) => fetcherHas.has(chunk))) return false
+    return sessions.length > 0
+  }
+
   async #serve(stream: MessageStream, signal: AbortSignal): Promise<void> {
     const message = await stream.receive(fetcherMessageSchema, { deadlineMs: OPEN_DEADLINE_MS, signal })
     if (message === undefined) return

@@ -2,7 +2,7 @@ import { type Clock, every } from '../base/clock.ts'
 import { CHUNKS_REQUESTED_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { MessageStream } from '../base/message-stream.ts'
-import { chunksOf } from './bitfield.ts'
+import { Bitfield, chunksOf } from './bitfield.ts'
 import type { ChunkBuffers } from './chunk-buffers.ts'
 import type { HeldContext } from './held-context.ts'
 import {
@@ -45,6 +45,8 @@ export interface UploadSessionComponents {
 /** Serves one context to one fetcher, over one stream, from what is on disk at each moment. */
 export class UploadSession {
   readonly peer: string
+  /** What the fetcher says that it has. */
+  readonly fetcherHas: Bitfield
   readonly #components: UploadSessionComponents
   readonly #context: HeldContext
   readonly #stream: MessageStream
@@ -69,6 +71,7 @@ export class UploadSession {
     this.#stream = stream
     this.#signal = signal
     this.#outgoing = new Outgoing(stream, signal)
+    this.fetcherHas = new Bitfield(context.map.count)
   }
 
   /** Serves until the fetcher ends the stream. Throws what MessageStream does. */
@@ -121,7 +124,7 @@ export class UploadSession {
         this.#release?.cancelled(message.chunks)
         break
       case 'have':
-        this.#release?.held(chunksOf(message.ranges, this.#context.map.count))
+        this.#onHave([...chunksOf(message.ranges, this.#context.map.count)])
         break
       case 'claim':
         this.#components.onClaim([...chunksOf(message.ranges, this.#context.map.count)])
@@ -131,6 +134,11 @@ export class UploadSession {
         break
     }
     return true
+  }
+
+  #onHave(chunks: readonly number[]): void {
+    for (const chunk of chunks) this.fetcherHas.add(chunk)
+    this.#release?.held(chunks)
   }
 
   async #sendManifest(): Promise<void> {

@@ -1,7 +1,7 @@
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { ContextStore } from '../context-sharing/context-store.ts'
-import type { OwnContext } from '../context-sharing/replicator.ts'
+import type { OwnContext } from '../context-sharing/replica-view.ts'
 import type { ContextSharing } from '../context-sharing/context-sharing.ts'
 import type { ContextTier } from '../context-sharing/tiers.ts'
 import type { AdvertContext } from '../dht/advert.ts'

@@ -34,7 +34,6 @@ import { discoverSwarm } from './libp2p-discover.ts'
 import { servingAdvert, submitterAdvert } from './peer-advert.ts'
 import type { PeerStatus, PeerSummary } from './peer-status.ts'
 import { AdvertReplicaSwarm } from './replica-swarm.ts'
-import { roomForSpares } from './spare-room.ts'
 import { SwarmLink } from './swarm-link.ts'
 import type { SwarmView } from './swarm-view.ts'
 import { VERSION } from './version.ts'
@@ -419,7 +418,6 @@ function createServing(
       random,
       log,
       own: () => tiers.own(),
-      roomBytes: () => roomForSpares(data.contextsPath),
       onTakes: () => adverts.changed(),
       onCopied: (contextId) => void preparer.takeName(contextId).catch(() => {}),
     },

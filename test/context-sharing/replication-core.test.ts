@@ -213,6 +213,17 @@ describe('a peer that leaves', () => {
     expect(onlyHere(alone.get('peer-0').state, alone.nowMs)).toEqual([CONTEXT])
   })
 
+  test('has left nothing behind when every chunk is on one or another of those that fetch it', () => {
+    const world = settled({ peers: 6, seed: 18, copies: 1 })
+    world.run(1_000)
+    world.drain('peer-0')
+    const leaving = world.get('peer-0')
+    expect(world.until(() => world.making(CONTEXT) === 2, MINUTE)).toBeDefined()
+    expect(onlyHere(leaving.state, world.nowMs)).toEqual([CONTEXT])
+    world.dispatch(leaving, { kind: 'covered', contextId: CONTEXT })
+    expect(onlyHere(leaving.state, world.nowMs)).toEqual([])
+  })
+
   test('does not wait for what it was fetching itself', () => {
     const world = settled({ peers: 2, seed: 17, copies: 1 })
     expect(world.until(() => world.making(CONTEXT) === 1, 10 * MINUTE)).toBeDefined()

@@ -18,12 +18,8 @@ import {
   replicaOfferSchema,
 } from '../../src/context-sharing/replica-messages.ts'
 import { type ReplicationOptions, withGrace } from '../../src/context-sharing/replication-core.ts'
-import {
-  type OwnContext,
-  type ReplicaSwarm,
-  Replicator,
-  type SaidPeer,
-} from '../../src/context-sharing/replicator.ts'
+import type { OwnContext, ReplicaSwarm, SaidPeer } from '../../src/context-sharing/replica-view.ts'
+import { Replicator } from '../../src/context-sharing/replicator.ts'
 import { until } from '../support/libp2p-swarm.ts'
 import { positionOf } from './replication-world.ts'
 import {
@@ -139,7 +135,6 @@ async function replicating(
       random: seededRandom(seed + 1),
       log: silentLogger,
       own,
-      roomBytes: async () => 1e12,
       onTakes: () => queueMicrotask(say),
       onCopied: () => {},
     },
