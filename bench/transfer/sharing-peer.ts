@@ -8,6 +8,7 @@ import { systemRandom } from '../../src/base/system-random.ts'
 import { ContextSharing } from '../../src/context-sharing/context-sharing.ts'
 import { ContextStore } from '../../src/context-sharing/context-store.ts'
 import type { DecisionSink } from '../../src/context-sharing/decisions.ts'
+import type { UploadRate } from '../../src/context-sharing/upload-gate.ts'
 import { temporaryIdentity } from '../../src/node/identity.ts'
 import { Libp2pStack } from '../../src/node/libp2p-stack.ts'
 
@@ -17,6 +18,8 @@ export interface SharingPeerOptions {
   /** The folder of its store. */
   store: string
   directLane: boolean
+  /** Bytes per second that it may send; no cap by default. */
+  uploadRate?: UploadRate
   /** The address to listen on; this machine's own by default. */
   host?: string
   log?: Logger
@@ -47,13 +50,16 @@ export async function startSharingPeer(options: SharingPeerOptions): Promise<Sha
     { swarm: BENCH_SWARM, listen: [`/ip4/${host}/tcp/0`], mdns: false, directLane },
   )
   const findHolders = (): Promise<string[]> => Promise.resolve(stack.members.list())
-  const sharing = new ContextSharing({
-    ...components,
-    network: options.wrap?.(stack.network) ?? stack.network,
-    store,
-    findHolders,
-    decisions,
-  })
+  const sharing = new ContextSharing(
+    {
+      ...components,
+      network: options.wrap?.(stack.network) ?? stack.network,
+      store,
+      findHolders,
+      decisions,
+    },
+    { uploadRate: options.uploadRate ?? 'unlimited' },
+  )
   await sharing.start()
   await stack.start()
   return { id: stack.members.self, stack, store, sharing }

@@ -20,6 +20,15 @@ import { introduceNodes } from '../support/libp2p-pair.ts'
 const closers = new Closers()
 afterEach(() => closers.run())
 
+/** What the journals claim of the context is right on disk, and all that was told of is claimed. */
+async function expectTrueToDisk(folder: string, contextId: string, told: Set<number>): Promise<void> {
+  const store = await openStore(closers, {}, folder)
+  const context = store.held(contextId)!
+  expect([...told].filter((chunk) => !context.held.has(chunk))).toEqual([])
+  for (const chunk of context.held) expect(await context.check(chunk)).toBe(true)
+  await store.close()
+}
+
 /** Runs the child until it holds `count` chunks, then kills it with SIGKILL; the chunks it said it holds. */
 async function fetchAndDie(
   folder: string,
@@ -61,9 +70,11 @@ describe('after kill -9 in the middle of a fetch', () => {
     const folder = join(await closers.temporaryFolder(), 'contexts')
     const address = holder.node.address
     const first = await fetchAndDie(folder, contextId, address, 6)
+    await expectTrueToDisk(folder, contextId, first)
     holder.requested.length = 0
     const second = await fetchAndDie(folder, contextId, address, first.size + 7)
     expect(holder.requested.filter((chunk) => first.has(chunk))).toEqual([])
+    await expectTrueToDisk(folder, contextId, second)
 
     holder.requested.length = 0
     const store = await openStore(closers, {}, folder)
