@@ -2,6 +2,13 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import {
+  ENDPOINT_ANSWER_BYTES_MAX,
+  ENDPOINT_CHOICES_MAX,
+  ENDPOINT_EVENT_CHARACTERS_MAX,
+  ENDPOINT_REFUSAL_BYTES_MAX,
+  RESULT_BODY_BYTES_MAX,
+} from '../../../src/base/limits.ts'
 import type { Logger } from '../../../src/base/logger.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
@@ -318,9 +325,31 @@ describe('an endpoint that does not', () => {
       'streams a line without end',
       ({ response }) => {
         beginStream(response)
-        response.end(`data: ${'x'.repeat(1_100_000)}`)
+        response.end(`data: ${'x'.repeat(ENDPOINT_EVENT_CHARACTERS_MAX)}`)
       },
-      'the endpoint sent a line of over 1048576 characters',
+      `the endpoint sent a line of over ${ENDPOINT_EVENT_CHARACTERS_MAX} characters`,
+    ],
+    [
+      'streams a choice beyond any that was asked for',
+      ({ response }) => {
+        beginStream(response)
+        sendEvent(response, { choices: [{ index: ENDPOINT_CHOICES_MAX + 1, delta: { content: 'x' } }] })
+      },
+      'the endpoint sent an event that is no part of an answer',
+    ],
+    [
+      'refuses at a length beyond reading',
+      ({ response }) => {
+        response.writeHead(400).end('x'.repeat(ENDPOINT_REFUSAL_BYTES_MAX + 1))
+      },
+      `the endpoint sent over ${ENDPOINT_REFUSAL_BYTES_MAX} bytes`,
+    ],
+    [
+      'answers at a length beyond reading',
+      ({ response }) => {
+        response.end(Buffer.alloc(ENDPOINT_ANSWER_BYTES_MAX + 1, ' '))
+      },
+      `the endpoint sent over ${ENDPOINT_ANSWER_BYTES_MAX} bytes`,
     ],
     [
       'streams an error',
@@ -389,7 +418,7 @@ describe('an endpoint that does not', () => {
       [CHAT]: ({ response }) =>
         streamChat(
           response,
-          Array.from({ length: 3 }, () => 'x'.repeat(400_000)),
+          Array.from({ length: 3 }, () => 'x'.repeat(Math.ceil(RESULT_BODY_BYTES_MAX / 3))),
         ),
     })
     expect(await (await load(server.url)).run(chat('hi'))).toMatchObject({
