@@ -4,6 +4,7 @@ import type { CompareOptions } from './commands/compare.ts'
 import { runSimCommand } from './commands/run-command.ts'
 import type { RunOptions } from './commands/run.ts'
 import type { TraceOptions } from './commands/trace.ts'
+import type { ValidateOptions } from './commands/validate.ts'
 
 const gather = (value: string, values: string[]): string[] => [...values, value]
 
@@ -88,6 +89,18 @@ traceCommand('fit <file>', 'fit models of churn to a trace, and say how well eac
   .action((file: string, options: TraceOptions & { together: string; json?: boolean }) =>
     runSimCommand(options, async (output) =>
       (await import('./commands/trace.ts')).fitCommand(file, options, output),
+    ),
+  )
+
+program
+  .command('validate <what>')
+  .description('hold the simulator beside what is known; paper: the runs of arXiv 2509.13201')
+  .option('--reps <n>', 'seeds of each run; their mean counts', '1')
+  .option('--jobs <n>', 'runs at once (default: one per core)')
+  .option('--json', 'print JSON for programs')
+  .action((what: string, options: ValidateOptions & { json?: boolean }) =>
+    runSimCommand(options, async (output) =>
+      (await import('./commands/validate.ts')).validateCommand(what, options, output),
     ),
   )
 

@@ -17,6 +17,11 @@ export interface Device {
   memoryGB: number
   /** How much longer than its model's an inference takes on some hosts, and how common these are. */
   hosts: { factor: number; share: number }[]
+  /** The line of hosts with it; else the group's. */
+  upMbps?: number | undefined
+  downMbps?: number | undefined
+  /** How much longer unpacking takes on such a host. */
+  unpackFactor: number
 }
 
 export interface PeerGroup {
@@ -140,6 +145,9 @@ const device = z.strictObject({
   slots: z.int().min(1).default(1),
   memoryGB: z.number().positive().default(24),
   hosts: z.array(host).default([]),
+  upMbps: z.number().positive().optional(),
+  downMbps: z.number().positive().optional(),
+  unpackFactor: z.number().positive().default(1),
 })
 
 const group = z.strictObject({

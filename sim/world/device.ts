@@ -10,6 +10,9 @@ export interface PeerDevice {
   /** Of one inference in one of the slots, all slots being in use. */
   inferenceS: number
   loadS: number
+  unpackS: number
+  upMbps: number
+  downMbps: number
 }
 
 /** Multiples of these, without their whole parts, cover [0, 1) evenly however many are taken. */
@@ -30,7 +33,8 @@ export function deviceOf(
   const random = streams.of(`${group.name}/${number}`, 'device')
   const model =
     typeof group.device === 'string' ? group.device : chooseByShare(group.device, spread(number, GOLDEN))
-  const { inferenceS, loadS, slots, memoryGB, hosts } = scenario.devices[model] as Device
+  const device = scenario.devices[model] as Device
+  const { inferenceS, loadS, slots, memoryGB, hosts } = device
   const straggles = group.stragglers !== undefined && random.next() < group.stragglers.share
   const factor = hostFactor(hosts, spread(number, SILVER)) * (straggles ? (group.stragglers?.factor ?? 1) : 1)
   return {
@@ -39,6 +43,9 @@ export function deviceOf(
     memoryBytes: memoryGB * 1e9,
     inferenceS: inferenceS * slots * factor,
     loadS: loadS * (straggles ? factor : 1),
+    unpackS: scenario.contexts.unpackS * device.unpackFactor,
+    upMbps: device.upMbps ?? group.upMbps,
+    downMbps: device.downMbps ?? group.downMbps,
   }
 }
 

@@ -168,10 +168,10 @@ export class Larder {
   }
 
   #unpack(wish: Wish): void {
-    const { kernel, scenario } = this.#world
-    const { meter, host } = this.#peer
+    const { kernel } = this.#world
+    const { meter, host, device } = this.#peer
     meter.begin('load', kernel.nowUs)
-    this.#timers.after(scenario.contexts.unpackS * 1e6, () => {
+    this.#timers.after(device.unpackS * 1e6, () => {
       meter.end('load', kernel.nowUs)
       const shelf = host.shelf(wish.context)
       if (shelf !== undefined) shelf.isUnpacked = true

@@ -6,6 +6,7 @@ import type { RandomStreams } from '../kernel/random-streams.ts'
 import type { FairFlows } from '../network/fair-flows.ts'
 import type { Scenario } from '../scenarios/schema.ts'
 import type { Checks } from './checks.ts'
+import type { PeerDevice } from './device.ts'
 import type { Directory } from './directory.ts'
 import type { RunFacts } from './run-facts.ts'
 import type { GpuMeter } from './gpu-meter.ts'
@@ -23,6 +24,7 @@ export interface PeerView extends LinkEnd<WorkerEvent> {
   readonly id: string
   readonly host: Host
   readonly meter: GpuMeter
+  readonly device: PeerDevice
   readonly state: PeerState
   /** Whether its end of a link is there. */
   holdsLink(link: TaskLink): boolean

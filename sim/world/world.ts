@@ -241,16 +241,16 @@ export class World implements Swarm {
 
   #makePeer(group: PeerGroup, number: number): Peer {
     const id = `${group.name}-${String(number).padStart(5, '0')}`
+    const device = deviceOf(this.scenario, group, number, this.streams)
     const host = new Host(this.kernel, this.flows, id, this.peers.length + 1, {
-      upBytesPerS: bytesPerS(group.upMbps),
-      downBytesPerS: bytesPerS(group.downMbps),
+      upBytesPerS: bytesPerS(device.upMbps),
+      downBytesPerS: bytesPerS(device.downMbps),
       latencyUs: group.latencyMs * 1000,
     })
     if (group.holds) {
       for (const context of this.#contextIds.keys())
         host.shelves.set(context, new Shelf(this.#lengths.length, true))
     }
-    const device = deviceOf(this.scenario, group, number, this.streams)
     const peer = new Peer(this, this.peers.length, group.name, device, host)
     this.peers.push(peer)
     this.#byName.set(id, peer)
