@@ -1,9 +1,10 @@
 import { type Clock, every } from '../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
-import { CHUNK_BANS_MAX, FETCHES_MAX } from '../base/limits.ts'
+import { FETCHES_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
 import type { Random } from '../base/random.ts'
+import { ChunkBans } from './chunk-bans.ts'
 import type { ContextStore } from './context-store.ts'
 import type { DecisionSink } from './decisions.ts'
 import { DownloadRun } from './download-run.ts'
@@ -13,8 +14,6 @@ import { findManifest } from './manifest-search.ts'
 import type { FetchPriority } from './messages.ts'
 
 const PROGRESS_EVERY_MS = 250
-/** A peer that sent corrupt chunks is left alone for an hour, ms. */
-const BAN_MS = 3_600_000
 
 export interface DownloaderComponents {
   network: Network
@@ -44,8 +43,7 @@ export class Downloader {
   readonly #components: DownloaderComponents
   readonly #options: DownloaderOptions
   readonly #fetches = new Map<string, Fetch>()
-  /** Until when a peer is banned, oldest first. */
-  readonly #bans = new Map<string, number>()
+  readonly #bans = new ChunkBans()
   readonly #listeners = new Set<(contextId: string) => void>()
   #running = 0
   #queue: (() => void)[] = []
@@ -254,14 +252,9 @@ export class Downloader {
     this.#queue.shift()?.()
   }
 
-  readonly #isBanned = (peer: string): boolean => (this.#bans.get(peer) ?? 0) > this.#components.clock.nowMs()
+  readonly #isBanned = (peer: string): boolean => this.#bans.has(peer, this.#components.clock.nowMs())
 
-  readonly #ban = (peer: string): void => {
-    this.#bans.delete(peer)
-    this.#bans.set(peer, this.#components.clock.nowMs() + BAN_MS)
-    const [oldest] = this.#bans.keys()
-    if (this.#bans.size > CHUNK_BANS_MAX && oldest !== undefined) this.#bans.delete(oldest)
-  }
+  readonly #ban = (peer: string): void => this.#bans.add(peer, this.#components.clock.nowMs())
 }
 
 /** `work`, or the signal's reason as soon as it is aborted; the work itself goes on. */

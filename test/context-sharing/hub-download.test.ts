@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Clock } from '../../src/base/clock.ts'
 import { isHearthError } from '../../src/base/errors.ts'
-import { HUB_ANSWER_BYTES_MAX } from '../../src/base/limits.ts'
+import { HUB_ANSWER_BYTES_MAX, IMPORT_ENTRIES_MAX } from '../../src/base/limits.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { ContextStore } from '../../src/context-sharing/context-store.ts'
@@ -370,6 +370,15 @@ describe('what a hub says', () => {
         if (left > 0 && !response.destroyed) response.write(piece, () => send(left - piece.byteLength))
       }
       send(HUB_ANSWER_BYTES_MAX + 4 * piece.byteLength)
+    })
+    expect(await failureOf()).toMatchObject({ code: 'limit-reached' })
+  })
+
+  test(`a list of over ${IMPORT_ENTRIES_MAX} files: refused`, async () => {
+    hub.failing(/tree/, (response) => {
+      const entry = (n: number): object => ({ type: 'file', path: `f${n}`, size: 1, oid: '0'.repeat(40) })
+      response.writeHead(200, { 'content-type': 'application/json' })
+      response.end(JSON.stringify(Array.from({ length: IMPORT_ENTRIES_MAX + 1 }, (_value, n) => entry(n))))
     })
     expect(await failureOf()).toMatchObject({ code: 'limit-reached' })
   })
