@@ -33,6 +33,8 @@ export interface AdvertContext {
   numericClass?: string | undefined
   /** Measured, all slots together. */
   tokensPerSecond?: number | undefined
+  /** Measured: from its files on disk to loaded. */
+  loadMs?: number | undefined
 }
 
 /** Which spare copies a peer takes now: any, only of what may be lost otherwise, or none. */
@@ -46,6 +48,8 @@ export interface AdvertBody {
   device: { kind: 'cpu' | 'gpu'; name: string; threads: number; memoryBytes: number }
   /** Requests it runs at once. */
   slots: number
+  /** Measured: how fast it has fetched contexts from others. */
+  fetchBytesPerSecond?: number | undefined
   /** Absent: none. */
   replicas?: AdvertReplicas | undefined
   serving: {
@@ -85,6 +89,7 @@ const AdvertContextSchema = z.strictObject({
   isBusy: z.boolean().optional(),
   numericClass: shortTextSchema.optional(),
   tokensPerSecond: z.number().min(0).optional(),
+  loadMs: countSchema.optional(),
 })
 
 export const AdvertSchema: z.ZodType<Advert> = z.strictObject({
@@ -102,6 +107,7 @@ export const AdvertSchema: z.ZodType<Advert> = z.strictObject({
     memoryBytes: countSchema,
   }),
   slots: countSchema.max(1_000_000),
+  fetchBytesPerSecond: countSchema.optional(),
   replicas: z.enum(['any', 'last', 'none']).optional(),
   serving: z.strictObject({ accepts: z.boolean(), reason: z.string().max(64).optional() }),
 })

@@ -21,6 +21,10 @@ export interface ContextPreparerComponents {
 export class ContextPreparer {
   readonly #components: ContextPreparerComponents
   readonly #fetchedFrom = new Map<string, Map<string, number>>()
+  /** How long contexts took to load here, the last time. */
+  readonly #loadMs = new Map<string, number>()
+  /** Bytes per second of the time in which contexts were fetched. */
+  readonly #fetchRate = new WorkRate({ memoryMs: 60_000, workMsMin: 100 })
   /** Of the contexts that ran here. */
   readonly #rates = new Map<string, WorkRate>()
 
@@ -36,6 +40,7 @@ export class ContextPreparer {
     options.onProgress('loading', 'loading the model')
     const lease = await warm.acquire(contextId, store.folder(contextId), { signal: options.signal })
     lease.release()
+    this.#loadMs.set(contextId, lease.facts.loadMs)
     return {
       slots: lease.facts.slots,
       run: (request, { signal }) => this.#run(contextId, request, signal),
@@ -50,6 +55,16 @@ export class ContextPreparer {
     const { store, warm } = this.#components
     await warm.evict(contextId, 'its lease is done')
     if (!keepsFiles && this.#fetchedFrom.has(contextId)) await store.remove(contextId)
+  }
+
+  /** From its files on disk to loaded, ms; undefined while it was not loaded since this peer started. */
+  loadMs(contextId: string): number | undefined {
+    return this.#loadMs.get(contextId)
+  }
+
+  /** How fast contexts were fetched; undefined while too little was to tell. */
+  fetchBytesPerSecond(): number | undefined {
+    return this.#fetchRate.perSecond(this.#components.clock.nowMs())
   }
 
   /** Completion tokens per second, all slots together; undefined while too little was run to tell. */
@@ -88,10 +103,18 @@ export class ContextPreparer {
 
   async #fetch(contextId: string, options: PrepareOptions): Promise<void> {
     options.onProgress('fetching', 'looking for holders')
-    const result = await this.#components.sharing.fetch(contextId, {
-      signal: options.signal,
-      onProgress: (progress) => options.onProgress('fetching', wordsOf(progress)),
-    })
+    const { clock, sharing } = this.#components
+    let bytes = 0
+    this.#fetchRate.begin(clock.nowMs())
+    const result = await sharing
+      .fetch(contextId, {
+        signal: options.signal,
+        onProgress: (progress) => {
+          bytes = progress.sources.reduce((sum, source) => sum + source.bytes, 0)
+          options.onProgress('fetching', wordsOf(progress))
+        },
+      })
+      .finally(() => this.#fetchRate.end(bytes, clock.nowMs()))
     const sources = this.#fetchedFrom.get(contextId) ?? new Map<string, number>()
     for (const { peer, bytes } of result.sources) sources.set(peer, (sources.get(peer) ?? 0) + bytes)
     this.#fetchedFrom.set(contextId, sources)

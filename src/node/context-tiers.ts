@@ -95,6 +95,7 @@ export class ContextTiers {
         numericClass: host?.facts?.numericClass,
         slots: host?.facts?.slots,
         tokensPerSecond: preparer.tokensPerSecond(contextId),
+        loadMs: preparer.loadMs(contextId),
       }
     })
   }
@@ -102,7 +103,18 @@ export class ContextTiers {
   /** The same, as an advert says it. A context that is loading is stored. */
   advertised(): AdvertContext[] {
     return this.list().map(
-      ({ contextId, names, tier, share, bytes, isFetching, isBusy, numericClass, tokensPerSecond }) => ({
+      ({
+        contextId,
+        names,
+        tier,
+        share,
+        bytes,
+        isFetching,
+        isBusy,
+        numericClass,
+        tokensPerSecond,
+        loadMs,
+      }) => ({
         contextId,
         name: names[0] ?? '',
         tier: tier === 'loading' ? 'stored' : tier,
@@ -113,6 +125,7 @@ export class ContextTiers {
           ? {}
           : { numericClass: numericClass.slice(0, NUMERIC_CLASS_CHARACTERS_MAX) }),
         ...(tokensPerSecond === undefined ? {} : { tokensPerSecond: Math.round(tokensPerSecond) }),
+        ...(loadMs === undefined ? {} : { loadMs: Math.round(loadMs) }),
       }),
     )
   }

@@ -8,7 +8,7 @@ const NAME_CHARACTERS_MAX = 128
 
 /** Of a peer that works for others; `body` is what it has and does. */
 export function servingAdvert(
-  body: Pick<AdvertBody, 'contexts' | 'slots' | 'replicas'>,
+  body: Pick<AdvertBody, 'contexts' | 'slots' | 'replicas' | 'fetchBytesPerSecond'>,
   { accepts, reason }: { accepts: boolean; reason: string },
   device: Device,
 ): AdvertBody {

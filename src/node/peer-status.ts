@@ -26,6 +26,8 @@ export interface ContextStatus {
   slots: number | undefined
   /** Measured in the work done here, all slots together; undefined before there was enough of it. */
   tokensPerSecond?: number | undefined
+  /** From its files on disk to loaded, measured, ms. */
+  loadMs?: number | undefined
 }
 
 /** A peer as its owner sees it: `hearth status`. */

@@ -469,9 +469,15 @@ async function chooseSwarm(
   return randomHex(SWARM_ID_BYTES)
 }
 
-function describeServing({ worker, tiers, warm, replicator, devices }: Serving): AdvertBody {
+function describeServing({ worker, tiers, warm, replicator, devices, preparer }: Serving): AdvertBody {
   const slots = warm.list().reduce((sum, { facts }) => sum + (facts?.slots ?? 0), 0)
-  const body = { contexts: tiers.advertised(), slots, replicas: replicator.takes }
+  const fetched = preparer.fetchBytesPerSecond()
+  const body = {
+    contexts: tiers.advertised(),
+    slots,
+    ...(fetched === undefined ? {} : { fetchBytesPerSecond: Math.round(fetched) }),
+    replicas: replicator.takes,
+  }
   return servingAdvert(body, worker.status(), devices.chosen)
 }
 

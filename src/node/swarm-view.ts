@@ -119,5 +119,15 @@ export class SwarmView implements CandidateSource {
 function candidateOf(advert: Advert, contextId: string): Candidate {
   const held = advert.contexts.find((context) => context.contextId === contextId)
   const { accepts, reason } = advert.serving
-  return { peer: advert.peer, tier: held?.tier ?? 'absent', accepts, reason }
+  return {
+    peer: advert.peer,
+    tier: held?.tier ?? 'absent',
+    accepts,
+    reason,
+    share: held?.share,
+    bytes: held?.bytes,
+    loadMs: held?.loadMs,
+    fetchBytesPerSecond: advert.fetchBytesPerSecond,
+    tokensPerSecond: held?.tokensPerSecond,
+  }
 }

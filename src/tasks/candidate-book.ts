@@ -1,15 +1,23 @@
 import type { Random } from '../base/random.ts'
 import { WorkRate } from '../base/work-rate.ts'
+import {
+  median,
+  paysBack,
+  readyMs,
+  usualFacts,
+  type ReadyDefaults,
+  type ReadyFacts,
+} from './ready-cost-core.ts'
 import type { Phase } from './task-messages.ts'
 
 /** A peer that might run the job, as its advert says. */
-export interface Candidate {
+export interface Candidate extends ReadyFacts {
   peer: string
-  /** Where the job's context is on it. */
-  tier: 'warm' | 'stored' | 'partial' | 'absent'
   accepts: boolean
   /** Why it does not accept, as a code. */
   reason?: string | undefined
+  /** Measured on the job's context, all its slots together. */
+  tokensPerSecond?: number | undefined
 }
 
 /** Why something does not run: a code for programs, words for people. */
@@ -19,10 +27,8 @@ export interface Refusal {
 }
 
 /** What a coordinator knows of one peer. */
-export interface PeerView {
+export interface PeerView extends Candidate {
   readonly peer: string
-  tier: Candidate['tier']
-  accepts: boolean
   /** known: no link. connecting: a link is being made. Otherwise what the peer says of itself. */
   phase: 'known' | 'connecting' | Phase
   /** What the peer said of its progress, as "fetching 41 %". */
@@ -47,13 +53,21 @@ export interface PeerView {
   resultCount: number
 }
 
-export interface CandidateBookOptions {
+export interface CandidateBookOptions extends ReadyDefaults {
   peersMax: number
   retryMs: number
   retryMsMax: number
 }
 
-const TIER_ORDER: Record<Candidate['tier'], number> = { warm: 0, stored: 1, partial: 2, absent: 3 }
+/** What an advert need not say: an older one's word does not stand. */
+const SAYS_NOTHING: Omit<Candidate, 'peer' | 'tier' | 'accepts'> = {
+  reason: undefined,
+  share: undefined,
+  bytes: undefined,
+  loadMs: undefined,
+  fetchBytesPerSecond: undefined,
+  tokensPerSecond: undefined,
+}
 
 /** The peers that a coordinator knows: whom it uses, whom it could use, and why not the rest. Pure data. */
 export class CandidateBook {
@@ -89,8 +103,7 @@ export class CandidateBook {
 
   learn(candidate: Candidate): void {
     const view = this.#views.get(candidate.peer) ?? this.#add(candidate.peer)
-    view.tier = candidate.tier
-    view.accepts = candidate.accepts
+    Object.assign(view, SAYS_NOTHING, candidate)
     if (this.#linked.has(candidate.peer)) return
     if (!candidate.accepts) {
       view.refusal = { code: candidate.reason ?? 'refused', words: candidate.reason ?? 'it takes no work' }
@@ -140,21 +153,31 @@ export class CandidateBook {
     view.retryAtMs = nowMs + fullMs * (0.5 + random.next() / 2)
   }
 
-  /** Whom to link now, best first. Cold peers only when the caller says that they pay back. */
-  recruits(nowMs: number, mayTakeCold: boolean): string[] {
+  /**
+   * Whom to link now: those that are ready soonest first, of equal ones the fastest. A peer that would be
+   * ready too late to do anything before the rest of the job is done (`projectedMs`) is left alone.
+   */
+  recruits(nowMs: number, projectedMs: number): string[] {
     const room = this.#options.peersMax - this.#linked.size
     if (room <= 0 || this.#linked.size === this.#views.size) return []
     const views = [...this.#views.values()]
-    const mayFetch = mayTakeCold && views.some((view) => view.tier !== 'absent')
+    const mayFetch = views.some((view) => view.tier !== 'absent')
+    const usual = usualFacts(views, this.#options)
+    const requestMs = median(views.flatMap(({ tookMs }) => (tookMs > 0 ? [tookMs] : []))) ?? 0
     return views
       .filter((view) => view.phase === 'known' && view.accepts && nowMs >= view.retryAtMs)
-      .filter((view) => mayFetch || TIER_ORDER[view.tier] <= TIER_ORDER.stored)
+      .filter((view) => mayFetch || view.tier !== 'absent')
+      .map((view) => ({ view, costMs: readyMs(view, usual) }))
+      .filter(({ costMs }) => paysBack(costMs, requestMs, projectedMs))
       .sort(
         (a, b) =>
-          TIER_ORDER[a.tier] - TIER_ORDER[b.tier] || a.failures - b.failures || (a.peer < b.peer ? -1 : 1),
+          a.costMs - b.costMs ||
+          a.view.failures - b.view.failures ||
+          (b.view.tokensPerSecond ?? 0) - (a.view.tokensPerSecond ?? 0) ||
+          (a.view.peer < b.view.peer ? -1 : 1),
       )
       .slice(0, room)
-      .map((view) => view.peer)
+      .map(({ view }) => view.peer)
   }
 
   /** Why nothing can run; undefined while a peer is ready, or on its way to be. */

@@ -402,8 +402,7 @@ function tick(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): 
 
 /** Opens links to the best peers known: warm, then stored, then those that could fetch, if it pays back. */
 function recruit(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
-  const mayTakeCold = projectedMs(state) > state.options.coldReadyMs
-  for (const peer of state.book.recruits(nowMs, mayTakeCold)) {
+  for (const peer of state.book.recruits(nowMs, projectedMs(state))) {
     state.book.connect(peer, nowMs)
     effects.push({ kind: 'open', peer })
   }

@@ -24,8 +24,10 @@ export interface CoordinatorOptions {
   /** First wait before a request or a peer is tried again; doubles up to `retryMsMax`. */
   retryMs: number
   retryMsMax: number
-  /** What it takes to make a peer without the context ready; it is recruited only if the job lasts longer. */
-  coldReadyMs: number
+  /** How long a peer loads a context, how fast it fetches one, and how large it is, where nobody says. */
+  loadMs: number
+  fetchBytesPerSecond: number
+  bytes: number
   /** Peers are looked for this often while the job runs. */
   findEveryMs: number
   /** Requests that one peer may have out, whatever credit it gives. */
@@ -48,7 +50,9 @@ export const COORDINATOR_DEFAULTS: CoordinatorOptions = {
   copyAfterMs: 1_000,
   retryMs: 250,
   retryMsMax: 30_000,
-  coldReadyMs: 1_500,
+  loadMs: 1_500,
+  fetchBytesPerSecond: 12_500_000,
+  bytes: 10_000_000,
   findEveryMs: 2_000,
   outstandingMax: 4_096,
   giveUpMs: 60_000,
