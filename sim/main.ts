@@ -1,6 +1,7 @@
 // The churn simulator's command line, a process of its own: `hearth sim …` starts it.
 import { Command } from 'commander'
 import type { CompareOptions } from './commands/compare.ts'
+import type { DhtCommandOptions } from './commands/dht.ts'
 import { runSimCommand } from './commands/run-command.ts'
 import type { RunOptions } from './commands/run.ts'
 import type { TraceOptions } from './commands/trace.ts'
@@ -63,6 +64,19 @@ program
     runSimCommand(options, async (output) =>
       (await import('./commands/compare.ts')).compareCommand([a, b], options, output),
     ),
+  )
+
+program
+  .command('dht')
+  .description('simulate the DHT message by message: how long finding takes under churn, and how true it is')
+  .option('--peers <n>', 'peers of the swarm, up or not; at most 5000', '1000')
+  .option('--preset <name>', 'a measured fleet: how they come and go', 'home-pc')
+  .option('--minutes <n>', 'how long is measured, after ten minutes to settle', '30')
+  .option('--dial-timeout <ms>', 'what a peer that is gone costs whoever dials it', '1500')
+  .option('--seed <n>', 'the seed', '1')
+  .option('--json', 'print JSON for programs')
+  .action((options: DhtCommandOptions & { json?: boolean }) =>
+    runSimCommand(options, async (output) => (await import('./commands/dht.ts')).dhtCommand(options, output)),
   )
 
 /** The options of commands that read a trace. */
