@@ -27,7 +27,7 @@ export interface DownloadRunComponents {
 
 export interface DownloadRunOptions {
   unavailableAfterMs: number
-  priority: FetchPriority
+  priority: () => FetchPriority
   /** Peers that may hold the context, known from looking for its manifest. */
   peers: readonly string[]
 }
@@ -187,7 +187,7 @@ export class DownloadRun {
   async #use(peer: string, source: OpenSource, signal: AbortSignal): Promise<void> {
     const { context, clock } = this.#components
     const opened = await openSource(this.#components, peer, context.contextId, {
-      priority: this.#options.priority,
+      priority: this.#options.priority(),
       signal,
     })
     const has = bitfieldOf(opened, context.map)

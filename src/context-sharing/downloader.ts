@@ -14,6 +14,8 @@ import { findManifest } from './manifest-search.ts'
 import type { FetchPriority } from './messages.ts'
 
 const PROGRESS_EVERY_MS = 250
+/** From the one that matters least. */
+const PRIORITIES: readonly FetchPriority[] = ['background', 'normal', 'urgent']
 
 export interface DownloaderComponents {
   network: Network
@@ -31,6 +33,8 @@ export interface DownloaderOptions {
 
 /** One fetch, and those that wait for it. */
 interface Fetch {
+  /** That of the waiter to whom it matters most; sources that are opened from then on hear of it. */
+  priority: FetchPriority
   result: Promise<FetchResult>
   controller: AbortController
   waiters: number
@@ -56,7 +60,9 @@ export class Downloader {
   /** Makes the context stored. Throws as `ContextSharing.fetch` says. */
   async fetch(contextId: string, options: FetchOptions = {}): Promise<FetchResult> {
     options.signal?.throwIfAborted()
-    const fetch = this.#fetches.get(contextId) ?? this.#begin(contextId, options.priority ?? 'normal')
+    const priority = options.priority ?? 'normal'
+    const fetch = this.#fetches.get(contextId) ?? this.#begin(contextId, priority)
+    if (PRIORITIES.indexOf(priority) > PRIORITIES.indexOf(fetch.priority)) fetch.priority = priority
     if (options.onProgress !== undefined) fetch.listeners.add(options.onProgress)
     fetch.waiters += 1
     try {
@@ -95,9 +101,9 @@ export class Downloader {
   #begin(contextId: string, priority: FetchPriority): Fetch {
     const controller = new AbortController()
     const { promise: result, resolve, reject } = Promise.withResolvers<FetchResult>()
-    const fetch: Fetch = { result, controller, waiters: 0, listeners: new Set(), run: undefined }
+    const fetch: Fetch = { priority, result, controller, waiters: 0, listeners: new Set(), run: undefined }
     this.#fetches.set(contextId, fetch)
-    this.#fetch(contextId, fetch, priority)
+    this.#fetch(contextId, fetch)
       .catch((error: unknown) => {
         this.#components.decisions.note({
           contextId,
@@ -116,7 +122,7 @@ export class Downloader {
     return fetch
   }
 
-  async #fetch(contextId: string, fetch: Fetch, priority: FetchPriority): Promise<FetchResult> {
+  async #fetch(contextId: string, fetch: Fetch): Promise<FetchResult> {
     const { store } = this.#components
     const { signal } = fetch.controller
     if (store.tier(contextId).kind === 'stored') return this.#result(contextId, undefined, undefined)
@@ -124,10 +130,10 @@ export class Downloader {
     try {
       const { context, peers } = await this.#begun(contextId, signal)
       const bytesReused = context.heldBytes
-      const run = this.#newRun(context, peers, priority)
+      const run = this.#newRun(context, peers, fetch)
       fetch.run = run
       this.#tellFetching(contextId)
-      this.#noteBegun(context, priority)
+      this.#noteBegun(context, fetch.priority)
       await this.#download(run, context, fetch)
       await this.#complete(contextId)
       const result = this.#result(contextId, run, bytesReused)
@@ -162,10 +168,10 @@ export class Downloader {
     return { context, peers: found.peers }
   }
 
-  #newRun(context: HeldContext, peers: string[], priority: FetchPriority): DownloadRun {
+  #newRun(context: HeldContext, peers: string[], fetch: Fetch): DownloadRun {
     return new DownloadRun(
       { ...this.#components, context, isBanned: this.#isBanned, ban: this.#ban },
-      { unavailableAfterMs: this.#options.unavailableAfterMs, priority, peers },
+      { unavailableAfterMs: this.#options.unavailableAfterMs, priority: () => fetch.priority, peers },
     )
   }
 

@@ -109,6 +109,7 @@ export class ContextPreparer {
     const result = await sharing
       .fetch(contextId, {
         signal: options.signal,
+        priority: 'urgent',
         onProgress: (progress) => {
           bytes = progress.sources.reduce((sum, source) => sum + source.bytes, 0)
           options.onProgress('fetching', wordsOf(progress))

@@ -164,6 +164,42 @@ describe('a fetch', () => {
   })
 })
 
+describe('what a holder sends', () => {
+  it('ends with its bytes of the month, and the log says why', async () => {
+    const seed = await seedStore(6)
+    const [holder] = await startPeers(closers, 1, { stores: [seed.store], uploadMonthBytes: 3 * CHUNK_BYTES })
+    const [fetcher] = await startPeers(closers, 1, { unavailableAfterMs: 1500 })
+    await introduceNodes([holder!.node, fetcher!.node])
+    fetcher!.holders = [holder!.id]
+    await expect(fetcher!.sharing.fetch(seed.contextId)).rejects.toMatchObject({
+      code: 'context-unavailable',
+    })
+    const sent = fetcher!.store.held(seed.contextId)!.heldBytes
+    expect(sent).toBeGreaterThan(0)
+    expect(sent).toBeLessThanOrEqual(3 * CHUNK_BYTES)
+    expect(holder!.decisions.of(seed.contextId)).toContainEqual(
+      expect.objectContaining({ code: 'upload-refused', peer: fetcher!.id }),
+    )
+    expect(holder!.store.memory.upload.bytes).toBe(3 * CHUNK_BYTES)
+  })
+
+  it('keeps to its cap, whatever is asked, and says what the fetch matters', async () => {
+    const seed = await seedStore(3)
+    const [holder] = await startPeers(closers, 1, { stores: [seed.store], uploadRate: 40 * CHUNK_BYTES })
+    const [fetcher] = await startPeers(closers, 1)
+    await introduceNodes([holder!.node, fetcher!.node])
+    fetcher!.holders = [holder!.id]
+    const spare = fetcher!.sharing.fetch(seed.contextId, { priority: 'background' })
+    await Promise.all([spare, fetcher!.sharing.fetch(seed.contextId, { priority: 'urgent' })])
+    expect(holder!.sharing.uploadCapBytesPerSecond).toBe(40 * CHUNK_BYTES)
+    const [begun] = fetcher!.decisions.of(seed.contextId)
+    expect(begun).toMatchObject({ code: 'fetch-begun', words: expect.stringMatching(/priority is urgent$/) })
+    expect(await storedFiles(fetcher!.store, seed.contextId)).toEqual(
+      await storedFiles(seed.store, seed.contextId),
+    )
+  })
+})
+
 describe('a fetch from holders that fail', () => {
   it('bans one that sends corrupt chunks, takes them from another, and keeps no bad byte', async () => {
     const seed = await seedStore(7)

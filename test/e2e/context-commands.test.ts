@@ -14,6 +14,27 @@ afterEach(() => swarm.dispose())
 const detailOf = async (peer: RunningPeer): Promise<ContextDetail> =>
   await askPeer<ContextDetail>(peer.data.control()!, '/v0/contexts/facts')
 
+test('Ctrl-C ends "context get", and what was verified by then is not fetched again', async () => {
+  await swarm.importFacts('first')
+  await swarm.up('first', '--upload-rate', '1MB')
+  const second = await swarm.up('second', '--no-replicate')
+  const get = (): ReturnType<TestSwarm['hearth']> =>
+    swarm.hearth('context', 'get', 'facts', '--json', '--data', second.data.path)
+  const first = get()
+  await first.event('progress', 30_000, ({ bytesDone }) => Number(bytesDone) > 0)
+  first.kill('SIGINT')
+  expect(await first.exited).toBe(130)
+  await expect
+    .poll(async () => (await second.status()).contexts[0]?.isFetching, { timeout: 20_000 })
+    .toBe(false)
+  const { share = 0, bytes = 0 } = (await second.status()).contexts[0] ?? {}
+  expect(share).toBeGreaterThan(0)
+  expect(share).toBeLessThan(1)
+  expect(await get().event('context-fetched', 30_000)).toMatchObject({
+    bytesReused: Math.round(share * bytes),
+  })
+})
+
 test('a context is got by its name, shown with what was decided, kept, mended and removed by its owner', async () => {
   const contextId = await swarm.importFacts('first')
   await swarm.up('first')
