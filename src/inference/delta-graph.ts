@@ -1,6 +1,7 @@
 // Runs the delta form of a model (onnx/delta-rewrite.ts).
 import { basename, dirname } from 'node:path'
 import { Tensor, type InferenceSession } from 'onnxruntime-node'
+import { DevicePast } from './device-past.ts'
 import type { KvPart, KvRows, KvShape } from './kv-store.ts'
 import { floatData, openSession, type Feeds, type SessionOptions } from './onnx-session.ts'
 import type { AttentionKind, Decoder } from './onnx/decoder.ts'
@@ -30,9 +31,18 @@ export class DeltaGraph implements StepGraph {
   readonly #withoutLogits: readonly string[]
   /** Rows of a step, at least: so that a sequence alone gets the bits that it gets among others. */
   readonly #rowsMin: number
+  /** The past on the device, where it is kept there. */
+  readonly #devicePast: DevicePast | undefined
 
-  private constructor(session: InferenceSession, delta: DeltaModel, decoder: Decoder, rowsMin: number) {
+  private constructor(
+    session: InferenceSession,
+    delta: DeltaModel,
+    decoder: Decoder,
+    rowsMin: number,
+    devicePast: DevicePast | undefined,
+  ) {
     this.#rowsMin = rowsMin
+    this.#devicePast = devicePast
     this.#session = session
     this.#delta = { inputs: delta.inputs, newKeys: delta.newKeys, newValues: delta.newValues }
     this.#withoutLogits = [BEST_OUTPUT, ...delta.newKeys, ...delta.newValues]
@@ -45,16 +55,21 @@ export class DeltaGraph implements StepGraph {
   /** Throws `model-unsupported` when the model has no delta form. */
   static async open(
     { path, model, source, decoder }: DeltaSource,
-    options: SessionOptions,
+    { keepsPastOnDevice = false, ...options }: SessionOptions & { keepsPastOnDevice?: boolean },
   ): Promise<DeltaGraph> {
     const delta = rewriteToDelta(model, decoder, source, basename(path))
     const session = await openSession({ model: delta.bytes, weightsFolder: dirname(path) }, options)
-    return new DeltaGraph(session, delta, decoder, sumsSingleRowsApart(model, options) ? 2 : 1)
+    const rowsMin = sumsSingleRowsApart(model, options) ? 2 : 1
+    const devicePast = keepsPastOnDevice ? await DevicePast.open(decoder.kvShape, options) : undefined
+    return new DeltaGraph(session, delta, decoder, rowsMin, devicePast)
   }
 
   async run(input: StepInput): Promise<StepOutput> {
     const fetches = input.wantsLogits ? this.#withLogits : this.#withoutLogits
-    const outputs = await this.#session.run(this.#feeds(addRows(input, this.#rowsMin)), fetches)
+    const padded = addRows(input, this.#rowsMin)
+    const feeds = this.#feeds(padded)
+    const outputs = await this.#session.run(feeds, fetches)
+    const kept = await this.#keepOnDevice(padded, feeds, outputs)
     const best = outputs[BEST_OUTPUT]?.data as BigInt64Array
     const logits = input.wantsLogits ? floatData(outputs, LOGITS_OUTPUT) : new Float32Array(0)
     const { vocabularySize } = this
@@ -67,11 +82,24 @@ export class DeltaGraph implements StepGraph {
         tokens: width,
       }),
       newFrom: () => 0,
+      kept,
     }
   }
 
   async close(): Promise<void> {
+    await this.#devicePast?.close()
     await this.#session.release()
+  }
+
+  async #keepOnDevice(
+    { past, pastLengths }: StepInput,
+    feeds: Feeds,
+    outputs: InferenceSession.ReturnType,
+  ): Promise<(() => void) | undefined> {
+    if (past.kind !== 'slots' || this.#devicePast === undefined) return undefined
+    const { newKeys, newValues } = this.#delta
+    const made = newKeys.flatMap((key, layer) => [outputs[key], outputs[newValues[layer] ?? '']])
+    return await this.#devicePast.append(past.store, feeds, made as Tensor[], pastLengths)
   }
 
   #nameOf(layer: number, part: KvPart): string {
@@ -96,7 +124,8 @@ export class DeltaGraph implements StepGraph {
     }
     const wanted = Object.entries(feeds).filter(([name]) => this.#delta.inputs.has(name))
     const pastRows = past.kind === 'packed' && this.#attention === 'grouped-query' ? 1 : rows.length
-    return { ...Object.fromEntries(wanted), ...pastFeeds(past, this.kvShape, pastRows) }
+    const onDevice = past.kind === 'slots' ? this.#devicePast?.feeds(past.store, pastRows) : undefined
+    return { ...Object.fromEntries(wanted), ...(onDevice ?? pastFeeds(past, this.kvShape, pastRows)) }
   }
 }
 

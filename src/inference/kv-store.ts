@@ -30,6 +30,7 @@ export class KvStore {
   readonly shape: KvShape
   readonly slots: number
   #capacity = 0
+  #version = 0
   /** One array for each layer and part: [slots, heads, capacity, headSize]. */
   #arrays: Float32Array[]
 
@@ -44,6 +45,11 @@ export class KvStore {
     return this.#capacity
   }
 
+  /** Grows with every change. */
+  get version(): number {
+    return this.#version
+  }
+
   /** fp32 bytes of one token. */
   static tokenBytes({ layers, keyValueHeads, headSize }: KvShape): number {
     return layers * KV_PARTS.length * keyValueHeads * headSize * 4
@@ -52,6 +58,7 @@ export class KvStore {
   /** Changes the capacity of every slot; what fits stays, for the first `slotsUsed`. */
   resize(capacity: number, slotsUsed: number): void {
     if (capacity === this.#capacity) return
+    this.#version += 1
     const { keyValueHeads, headSize } = this.shape
     const [before, after] = [this.#capacity * headSize, capacity * headSize]
     const kept = Math.min(before, after)
@@ -87,6 +94,7 @@ export class KvStore {
   write(layer: number, part: KvPart, rows: KvRows, places: readonly KvPlace[]): void {
     const { keyValueHeads, headSize } = this.shape
     const array = this.#array(layer, part)
+    this.#version += 1
     const [sources, targets, pairs] = [pairsOf(rows.data), pairsOf(array), headSize / 2]
     for (const { row, from, slot, to, count } of places) {
       for (let head = 0; head < keyValueHeads; head += 1) {
@@ -116,6 +124,7 @@ export class KvStore {
   /** Copies one slot over another. */
   move(from: number, to: number): void {
     const size = this.#slotSize
+    this.#version += 1
     for (const array of this.#arrays) array.copyWithin(to * size, from * size, (from + 1) * size)
   }
 

@@ -20,6 +20,8 @@ export interface SessionOptions {
   threads: number
   /** Default 'cpu'. */
   provider?: ExecutionProvider
+  /** Whether outputs stay where they were made; only WebGPU can. They can be fed again, and not be read. */
+  keepsOutputsOnDevice?: boolean
   /** Runs from weights as they are mapped: ready at once, slower at large batches. */
   skipsPrepacking?: boolean
 }
@@ -27,7 +29,7 @@ export interface SessionOptions {
 /** Opens a session. Throws `model-unsupported` with onnxruntime's reason. */
 export async function openSession(
   { model, weightsFolder }: SessionSource,
-  { threads, provider = 'cpu', skipsPrepacking = false }: SessionOptions,
+  { threads, provider = 'cpu', keepsOutputsOnDevice = false, skipsPrepacking = false }: SessionOptions,
 ): Promise<InferenceSession> {
   const session = {
     // A thread that spins while it waits takes the core from whoever has work.
@@ -41,6 +43,7 @@ export async function openSession(
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     logSeverityLevel: 3,
+    ...(keepsOutputsOnDevice ? { preferredOutputLocation: 'gpu-buffer' } : {}),
     extra: { session },
   }
   try {

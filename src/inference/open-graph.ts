@@ -82,7 +82,8 @@ async function openOn(
   }
   if (wanted === 'ort-present') return await openPresent()
   try {
-    const graph = await DeltaGraph.open(source, { threads, provider, skipsPrepacking })
+    const keepsPastOnDevice = provider === 'webgpu'
+    const graph = await DeltaGraph.open(source, { threads, provider, skipsPrepacking, keepsPastOnDevice })
     return { graph, engine: 'ort-delta', provider }
   } catch (error) {
     if (wanted === 'ort-delta' || !isHearthError(error, 'model-unsupported')) throw error

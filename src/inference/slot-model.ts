@@ -192,6 +192,7 @@ export class SlotModel implements TokenModel {
       this.#store,
       rows.map(({ slot, from }) => ({ row: slot, slot, to: from, count: 1 })),
     )
+    output.kept?.()
     for (const { sequence, slot } of rows) {
       this.#choose(sequence, output, slot)
     }

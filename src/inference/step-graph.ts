@@ -29,6 +29,8 @@ export interface StepOutput {
   keyValues(layer: number, part: KvPart): KvRows
   /** Where the row's new tokens begin in `keyValues`. */
   newFrom(row: number): number
+  /** To be called when the store has all that the step made, and nothing else since the step began. */
+  kept?: (() => void) | undefined
 }
 
 export interface StepGraph {

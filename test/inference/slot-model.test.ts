@@ -25,14 +25,21 @@ const GRAPHS = {
     PresentGraph.open(path, describeDecoder(readModelFile(path), undefined), { threads: 1 }),
   'ort-delta': (path: string) => openDelta(path, false),
   'ort-delta unpacked': (path: string) => openDelta(path, true),
+  // As on a card, where the past of decode steps grows on the device.
+  'ort-delta, past kept': (path: string) => openDelta(path, false, 1, true),
 }
 
-async function openDelta(path: string, skipsPrepacking: boolean, threads = 1): Promise<DeltaGraph> {
+async function openDelta(
+  path: string,
+  skipsPrepacking: boolean,
+  threads = 1,
+  keepsPastOnDevice = false,
+): Promise<DeltaGraph> {
   using source = new FileSource(path)
   const model = readModel(source)
   return await DeltaGraph.open(
     { path, model, source, decoder: describeDecoder(model, undefined) },
-    { threads, skipsPrepacking },
+    { threads, skipsPrepacking, keepsPastOnDevice },
   )
 }
 
