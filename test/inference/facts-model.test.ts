@@ -1,6 +1,6 @@
 // The embedded model through the real engine, in its process, held against what transformers.js says.
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import type { EngineResult } from '../../src/inference/engine.ts'
@@ -25,6 +25,8 @@ function choiceOf(result: EngineResult): Choice {
 
 /** On a machine with a graphics card: HEARTH_TEST_DEVICE=webgpu (or cuda …) runs these tests on it. */
 const provider = (process.env['HEARTH_TEST_DEVICE'] ?? 'cpu') as ExecutionProvider
+// A card compiles its kernels first; a card in software is slow at everything.
+if (provider !== 'cpu') vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 })
 // CoreML is in no build for Linux or Windows, and DirectML in none but those for Windows.
 const absent = process.platform === 'darwin' ? 'dml' : 'coreml'
 
