@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import type { CompareOptions } from './commands/compare.ts'
 import type { DhtCommandOptions } from './commands/dht.ts'
+import type { ReportPaperOptions } from './commands/report-paper.ts'
 import { runSimCommand } from './commands/run-command.ts'
 import type { RunOptions } from './commands/run.ts'
 import type { TraceOptions } from './commands/trace.ts'
@@ -24,12 +25,17 @@ program
 
 program
   .command('report <run...>')
-  .description('a page with figures about runs: their folders, or run.json files')
+  .description(
+    'a page with figures about runs: their folders, or run.json files; "paper": about `validate paper`',
+  )
   .option('-o, --output <file>', 'where the page goes', 'report.html')
+  .option('--reps <n>', 'with "paper": how many seeds', '1')
   .option('--json', 'print JSON for programs')
-  .action((runs: string[], options: { output: string; json?: boolean }) =>
+  .action((runs: string[], options: ReportPaperOptions & { json?: boolean }) =>
     runSimCommand(options, async (output) =>
-      (await import('./commands/report.ts')).reportCommand(runs, options, output),
+      runs.length === 1 && runs[0] === 'paper'
+        ? (await import('./commands/report-paper.ts')).reportPaperCommand(options, output)
+        : (await import('./commands/report.ts')).reportCommand(runs, options, output),
     ),
   )
 

@@ -18,9 +18,12 @@ export async function reportCommand(
   return 0
 }
 
-/** Writes the page. Throws `output-unwritable`. */
+/** Writes a page about runs. Throws `output-unwritable`. */
 export async function writeReport(runs: readonly RunResult[], file: string): Promise<void> {
-  const page = await reportPage(runs)
+  await writePage(await reportPage(runs), file)
+}
+
+export async function writePage(page: string, file: string): Promise<void> {
   try {
     await writeFile(file, page)
   } catch (cause) {
