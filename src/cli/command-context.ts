@@ -52,6 +52,7 @@ export async function runCommand(
     if (stop.signal.aborted) process.exit(EXIT.interrupted)
     stop.abort(new Interrupted(signal))
   }
+  process.stdout.on('error', endWithReader)
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
   try {
@@ -67,6 +68,12 @@ export async function runCommand(
     process.off('SIGINT', onSignal)
     process.off('SIGTERM', onSignal)
   }
+}
+
+/** `hearth status | head`: whoever read has seen enough. */
+function endWithReader(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(EXIT.ok)
 }
 
 function report(terminal: Terminal, error: unknown): number {
