@@ -6,7 +6,7 @@ import { llamaConfig, type LlamaAttention } from '../../src/inference/onnx/llama
 import { writeRandomGguf } from './gguf.ts'
 import { openDelta, THREADS, type Size } from './models.ts'
 import { atLeast, type Row, type RowContext } from './rows.ts'
-import { decodeRate, modelOn, PROMPT_TOKENS, runAll, secondsOf, uniform } from './sequences.ts'
+import { decodeRate, PROMPT_TOKENS } from './sequences.ts'
 
 const PEERS = join(import.meta.dirname, '../peers')
 const ANSWER_MS_MAX = 120_000
@@ -57,13 +57,11 @@ async function openLlama(size: Size, { models, options, folder }: RowContext) {
   }
 }
 
-/** Prompts and answers together: transformers.js has no rate of decoding alone. */
 export const TRANSFORMERS: Row = {
   wanted: [atLeast('32 sequences over batched transformers.js, plain attention, 31 M', 3)],
   async open(context) {
     if (!hasPackage('@huggingface/transformers', context)) return undefined
     const { options } = context
-    const { vocabulary } = context.models.shapeOf('31 M')
     const path = writeLayout(context, 'plain')
     const graph = await openDelta(path)
     const peer = await PeerProcess.start('transformers.mjs', dirname(dirname(path)))
@@ -71,9 +69,7 @@ export const TRANSFORMERS: Row = {
     return {
       async measure() {
         const theirs = await peer.ask({ rows, promptTokens: PROMPT_TOKENS, tokens })
-        const requests = uniform(rows, PROMPT_TOKENS, tokens, vocabulary)
-        const seconds = await secondsOf(() => runAll(modelOn(graph, rows, false), requests))
-        return [(rows * tokens) / seconds / theirs]
+        return [(await decodeRate(graph, rows, tokens)) / theirs]
       },
       async close() {
         peer.stop()
