@@ -65,7 +65,7 @@ export const TRANSFORMERS: Row = {
     const path = writeLayout(context, 'plain')
     const graph = await openDelta(path)
     const peer = await PeerProcess.start('transformers.mjs', dirname(dirname(path)))
-    const [rows, tokens] = [32, options.quick ? 6 : 32]
+    const [rows, tokens] = [32, options.quick ? 6 : 64]
     return {
       async measure() {
         const theirs = await peer.ask({ rows, promptTokens: PROMPT_TOKENS, tokens })

@@ -265,6 +265,6 @@ interface Parts {
 }
 
 /** left · rightᵀ */
-function multiplyTransposed(builder: GraphBuilder, left: string, right: string): string {
+export function multiplyTransposed(builder: GraphBuilder, left: string, right: string): string {
   return builder.node('FusedMatMul', [left, right], { attributes: { transB: 1 }, domain: MICROSOFT })
 }

@@ -5,6 +5,7 @@ import { DELTA_INPUTS, DeltaAttention, checkGroupedQuery } from './delta-attenti
 import { FLOAT, FLOAT16, isGroupedQuery, unsupported, type Decoder } from './decoder.ts'
 import { GraphEdit } from './graph-edit.ts'
 import type { ModelNode, OnnxModel } from './onnx-reader.ts'
+import { PlainAttentionRewrite, type Append } from './plain-attention.ts'
 import type { ByteSource } from './protobuf.ts'
 
 /** Operators with the forms that we write: Split and Unsqueeze with their sizes and axes as inputs. */
@@ -62,7 +63,9 @@ export function rewriteToDelta(
   checkModel(model, edit.operatorSet)
   declareInputs(edit, model, decoder)
   const news =
-    decoder.attention === 'grouped-query' ? replaceAttention(edit, model, decoder) : tapCaches(edit, decoder)
+    decoder.attention === 'grouped-query'
+      ? replaceAttention(edit, model, decoder)
+      : splitCaches(edit, model, decoder, source)
   cutLogits(edit, model, decoder)
   for (const node of model.nodes) if (node.operator === 'DynamicQuantizeLinear') quantizeByRow(edit, node)
   const { keyValueHeads, headSize } = decoder.kvShape
@@ -127,23 +130,25 @@ function replaceAttention(edit: GraphEdit, model: OnnxModel, decoder: Decoder): 
 }
 
 /** Plain attention appends new keys to the past with Concat: what is appended is what we want. */
-function tapCaches(edit: GraphEdit, { kvShape, cacheType }: Decoder): NewRows[] {
-  if (cacheType !== FLOAT) throw unsupported('its plain attention is not fp32')
-  const tap = (layer: number, part: string): string => {
-    const concat = edit.producerOf(`present.${layer}.${part}`)
-    const [past, appended] = concat?.inputs ?? []
-    const axis = concat?.attributes.get('axis')?.integer
-    const isAppend =
-      concat?.operator === 'Concat' && concat.inputs.length === 2 && (axis === 2 || axis === -2)
-    if (!isAppend || past !== `past_key_values.${layer}.${part}` || appended === undefined) {
-      throw unsupported(`layer ${layer} does not append to its cache in a way that we know`)
-    }
-    return appended
+function splitCaches(edit: GraphEdit, model: OnnxModel, decoder: Decoder, source: ByteSource): NewRows[] {
+  if (decoder.cacheType !== FLOAT) throw unsupported('its plain attention is not fp32')
+  const rewrite = new PlainAttentionRewrite(edit, model, source)
+  return Array.from({ length: decoder.kvShape.layers }, (_, layer) => {
+    const [keys, values] = [findAppend(edit, layer, 'key'), findAppend(edit, layer, 'value')]
+    rewrite.rewrite(layer, keys, values)
+    return { key: keys.added, value: values.added }
+  })
+}
+
+function findAppend(edit: GraphEdit, layer: number, part: string): Append {
+  const node = edit.producerOf(`present.${layer}.${part}`)
+  const [past, added] = node?.inputs ?? []
+  const axis = node?.attributes.get('axis')?.integer
+  const isAppend = node?.operator === 'Concat' && node.inputs.length === 2 && (axis === 2 || axis === -2)
+  if (!isAppend || past !== `past_key_values.${layer}.${part}` || added === undefined) {
+    throw unsupported(`layer ${layer} does not append to its cache in a way that we know`)
   }
-  return Array.from({ length: kvShape.layers }, (_, layer) => ({
-    key: tap(layer, 'key'),
-    value: tap(layer, 'value'),
-  }))
+  return { node, past, added }
 }
 
 /**

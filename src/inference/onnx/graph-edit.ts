@@ -147,7 +147,7 @@ function* valuesOf(node: EditNode): Generator<string> {
   if ('encoded' in node) return
   for (const attribute of Object.values(node.attributes)) {
     if (typeof attribute !== 'object' || !('graph' in attribute)) continue
-    for (const inner of attribute.graph.nodes) if (!('encoded' in inner)) yield* inner.inputs
+    for (const inner of attribute.graph.nodes) if ('inputs' in inner) yield* inner.inputs
   }
 }
 
