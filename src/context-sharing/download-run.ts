@@ -107,6 +107,12 @@ export class DownloadRun {
     this.#dispatch({ kind: 'holders-found', peers: this.#notOurselves(peers), wasAsked: false })
   }
 
+  /** Opens all sources anew: a stream keeps the priority that it was opened with. */
+  reopen(): void {
+    const reason = new HearthError('stream-closed', `the fetch is ${this.#options.priority()} now`)
+    for (const { controller } of this.#sources.values()) controller.abort(reason)
+  }
+
   /** Another peer has these chunks in flight. */
   claimed(chunks: number[]): void {
     this.#dispatch({ kind: 'claimed', chunks })

@@ -62,7 +62,10 @@ export class Downloader {
     options.signal?.throwIfAborted()
     const priority = options.priority ?? 'normal'
     const fetch = this.#fetches.get(contextId) ?? this.#begin(contextId, priority)
-    if (PRIORITIES.indexOf(priority) > PRIORITIES.indexOf(fetch.priority)) fetch.priority = priority
+    if (PRIORITIES.indexOf(priority) > PRIORITIES.indexOf(fetch.priority)) {
+      fetch.priority = priority
+      fetch.run?.reopen()
+    }
     if (options.onProgress !== undefined) fetch.listeners.add(options.onProgress)
     fetch.waiters += 1
     try {

@@ -206,7 +206,7 @@ export class Replicator {
       case 'look':
         return void this.#look(effect.contextId)
       case 'pull':
-        return this.#pulls.begin(effect.contextId)
+        return this.#pulls.begin(effect.contextId, effect.why)
       case 'cancel':
         return this.#pulls.cancel(effect.contextId)
       case 'offer':

@@ -2,6 +2,8 @@ import { HearthError, messageOf } from '../base/errors.ts'
 import type { ContextSharing } from './context-sharing.ts'
 import type { ContextStore } from './context-store.ts'
 import type { DecisionSink } from './decisions.ts'
+import type { FetchPriority } from './messages.ts'
+import type { PullReason } from './replication-state-core.ts'
 
 export interface SparePullsComponents {
   store: ContextStore
@@ -27,10 +29,10 @@ export class SparePulls {
     this.#onPulled = onPulled
   }
 
-  begin(contextId: string): void {
+  begin(contextId: string, why: PullReason): void {
     const pull = new AbortController()
     this.#pulls.set(contextId, pull)
-    void this.#pull(contextId, pull.signal)
+    void this.#pull(contextId, priorityOf(why), pull.signal)
   }
 
   cancel(contextId: string): void {
@@ -41,17 +43,21 @@ export class SparePulls {
     for (const contextId of this.#pulls.keys()) this.cancel(contextId)
   }
 
-  async #pull(contextId: string, signal: AbortSignal): Promise<void> {
+  async #pull(contextId: string, priority: FetchPriority, signal: AbortSignal): Promise<void> {
     const before = this.#heldBytes(contextId)
-    const outcome = await this.#fetch(contextId, signal)
+    const outcome = await this.#fetch(contextId, priority, signal)
     this.#pulls.delete(contextId)
     this.#onPulled(contextId, outcome, this.#heldBytes(contextId) > before)
   }
 
-  async #fetch(contextId: string, signal: AbortSignal): Promise<'stored' | 'failed' | 'cancelled'> {
+  async #fetch(
+    contextId: string,
+    priority: FetchPriority,
+    signal: AbortSignal,
+  ): Promise<'stored' | 'failed' | 'cancelled'> {
     const { sharing, decisions } = this.#components
     try {
-      const { bytesTotal, sources } = await sharing.fetch(contextId, { priority: 'background', signal })
+      const { bytesTotal, sources } = await sharing.fetch(contextId, { priority, signal })
       const words = `${bytesTotal} bytes, from ${sources.length} peers`
       decisions.note({ contextId, by: 'replication', code: 'copy-made', words })
       return 'stored'
@@ -65,4 +71,9 @@ export class SparePulls {
   #heldBytes(contextId: string): number {
     return this.#components.store.held(contextId)?.heldBytes ?? 0
   }
+}
+
+/** What may be lost otherwise is more than a spare copy, whose part of an uplink is small. */
+function priorityOf(why: PullReason): FetchPriority {
+  return why === 'urgent' || why === 'drain' ? 'normal' : 'background'
 }

@@ -173,6 +173,8 @@ export interface ScriptedHolder {
   id: string
   node: BareNode
   opened: number
+  /** Of each stream that was opened. */
+  priorities: string[]
   requested: number[]
 }
 
@@ -198,10 +200,11 @@ export async function startHolder(
 ): Promise<ScriptedHolder> {
   const node = await startBareNode()
   closers.add(() => node.stop())
-  const holder: ScriptedHolder = { id: node.network.self, node, opened: 0, requested: [] }
+  const holder: ScriptedHolder = { id: node.network.self, node, opened: 0, priorities: [], requested: [] }
   await node.network.handle(CONTEXT_PROTOCOL, async (stream) => {
     holder.opened += 1
-    await stream.receive(fetcherMessageSchema, WAIT)
+    const open = await stream.receive(fetcherMessageSchema, WAIT)
+    if (open?.type === 'open') holder.priorities.push(open.priority)
     if ((await behaviour.onOpen?.(stream, context)) === 'done') return
     const has = new Bitfield(context.map.count)
     for (const chunk of behaviour.has?.(context.map) ?? Bitfield.full(context.map.count)) has.add(chunk)

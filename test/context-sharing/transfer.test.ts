@@ -17,6 +17,7 @@ import {
   writeFiles,
 } from './sharing-peers.ts'
 import { introduceNodes } from '../support/libp2p-pair.ts'
+import { until } from '../support/libp2p-swarm.ts'
 
 const closers = new Closers()
 afterEach(() => closers.run())
@@ -119,6 +120,26 @@ describe('a fetch', () => {
     expect(holder.requested.toSorted((left, right) => left - right)).toEqual(
       Array.from({ length: seed.context.map.count }, (_value, chunk) => chunk),
     )
+  })
+
+  it('is raised when it begins to matter more: a spare copy for which a request waits is one no more', async () => {
+    const seed = await seedStore(4)
+    const held = Promise.withResolvers<void>()
+    const holder = await startHolder(closers, seed.context, {
+      onRequest: async (stream, chunk, context) => {
+        if (holder.priorities.at(-1) === 'background') await held.promise
+        else await sendChunk(stream, chunk, await honestChunk(context, chunk))
+      },
+    })
+    const [fetcher] = await startPeers(closers, 1)
+    await introduceNodes([fetcher!.node, holder.node])
+    fetcher!.holders = [holder.id]
+    const spare = fetcher!.sharing.fetch(seed.contextId, { priority: 'background' })
+    await until('chunks are asked for', () => holder.requested.length > 0)
+    const wanted = fetcher!.sharing.fetch(seed.contextId, { priority: 'urgent' })
+    await Promise.all([spare, wanted])
+    held.resolve()
+    expect(holder.priorities.filter((priority) => priority !== 'normal')).toEqual(['background', 'urgent'])
   })
 
   it('waits for its turn when as many run as may', async () => {
