@@ -4,7 +4,6 @@ import { Bitfield } from './bitfield.ts'
 import { ChunkJournal, type JournalContent, type JournalIdentity, readJournal } from './chunk-journal.ts'
 import { type ChunkMap, fileChunks } from './chunk-map.ts'
 import {
-  FILE_MODE,
   type WritableAt,
   asDiskError,
   bytesEqual,
@@ -15,6 +14,7 @@ import {
   writeAt,
 } from './disk.ts'
 import type { ContextFile } from './manifest.ts'
+import { type OpenFiles, closeBoth, openSparse, sync } from './open-files.ts'
 import { type StorePaths, gridKeyOf } from './store-paths.ts'
 
 /** Bytes written between two syncs. Measured: a sync per 64 MiB costs nothing, one per MiB a third. */
@@ -28,11 +28,6 @@ export interface PartialFileComponents {
   writable?: ((file: FileHandle) => WritableAt) | undefined
   /** Called before bytes are written; throws `disk-full` when they should not be. */
   guard?: ((bytes: number) => Promise<void>) | undefined
-}
-
-interface OpenFiles {
-  data: FileHandle
-  journal: ChunkJournal
 }
 
 /**
@@ -152,8 +147,8 @@ export class PartialFile {
       this.#open = undefined
       this.#resumable = undefined
       if (opened === undefined || this.#isSealed) return
-      const { data, journal } = await opened
-      await closeBoth(data, journal, async () => await sync(data, journal))
+      const files = await opened
+      await closeBoth(files, () => sync(files))
     })
   }
 
@@ -222,13 +217,13 @@ export class PartialFile {
 
   /** Looks up the journal in its turn: `recheck` may have made it anew. */
   async #claim(indexInFile: number, bytes: number): Promise<void> {
-    const { data, journal } = await this.#openFiles()
-    await journal.written(indexInFile)
+    const files = await this.#openFiles()
+    await files.journal.written(indexInFile)
     this.held.add(indexInFile)
     for (const listener of this.#listeners) listener(indexInFile)
     this.#unsyncedBytes += bytes
     if (this.#unsyncedBytes >= SYNC_BYTES && !this.held.isFull) {
-      await sync(data, journal)
+      await sync(files)
       this.#unsyncedBytes = 0
     }
   }
@@ -238,8 +233,8 @@ export class PartialFile {
       throw this.#damaged(this.held.size - this.held.count)
     }
     const { paths } = this.#components
-    const { data, journal } = await this.#openFiles()
-    await closeBoth(data, journal, async () => await data.datasync())
+    const files = await this.#openFiles()
+    await closeBoth(files, () => files.data.datasync())
     this.#open = undefined
     await this.#requireWholeHash()
     await rename(paths.part(this.file), paths.blob(this.file))
@@ -304,33 +299,5 @@ export class PartialFile {
     const run = this.#turn.then(work, work)
     this.#turn = run.catch(() => {})
     return run
-  }
-}
-
-/** A file of `size` bytes that takes room only where it is written. */
-async function openSparse(path: string, size: number): Promise<FileHandle> {
-  const handle = await open(path, 'r+').catch(async (error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    return await open(path, 'w+', FILE_MODE)
-  })
-  if ((await handle.stat()).size !== size) await handle.truncate(size)
-  return handle
-}
-
-async function sync(data: FileHandle, journal: ChunkJournal): Promise<void> {
-  await data.datasync()
-  await journal.durable()
-}
-
-async function closeBoth(
-  data: FileHandle,
-  journal: ChunkJournal,
-  before = async (): Promise<void> => {},
-): Promise<void> {
-  try {
-    await before()
-  } finally {
-    await data.close()
-    await journal.close()
   }
 }
