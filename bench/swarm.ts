@@ -131,7 +131,10 @@ class Swarms {
       lower('capped: bytes sent twice', '', 0.03, 0.01),
       (ours.allSentBytes - delivered) / delivered,
     )
-    this.#figures.add(lower('most memory of a peer', 'MB', 250, 150), ours.residentBytesMax / 1e6)
+    this.#figures.add(
+      lower('most memory of a peer', 'MB', 250, 150),
+      Math.max(...ours.residentBytesMax) / 1e6,
+    )
     if (aria2 !== undefined)
       this.#figures.add(higher('capped: aria2’s time over ours', 1.25, 1.4), aria2 / ours.seconds)
   }
@@ -214,7 +217,7 @@ class Swarms {
     const outcome = await runSwarm({ ...swarm, folder, model: this.#model })
     const sent = outcome.sentBytes.map((bytes) => (bytes / this.#bytes).toFixed(2)).join(' ')
     this.#options.note(
-      `${name}: ${outcome.seconds.toFixed(2)} s; holders sent ${sent} F; all sent ${(outcome.allSentBytes / this.#bytes).toFixed(3)} F; ${(outcome.residentBytesMax / 1e6).toFixed(0)} MB`,
+      `${name}: ${outcome.seconds.toFixed(2)} s; holders sent ${sent} F; all sent ${(outcome.allSentBytes / this.#bytes).toFixed(3)} F; ${outcome.residentBytesMax.map((bytes) => (bytes / 1e6).toFixed(0)).join(' ')} MB`,
     )
     rmSync(folder, { recursive: true, force: true })
     return outcome

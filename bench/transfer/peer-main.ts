@@ -45,6 +45,11 @@ function transmittedBytes(): number {
   return Number(line?.split(':')[1]?.trim().split(/\s+/)[8])
 }
 
+/** Not what getrusage says, which is that of the parent when it forked, where that was more. */
+function residentBytesMax(): number {
+  return 1024 * Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1])
+}
+
 async function fetch(contextId: string): Promise<object> {
   const beganMs = performance.now()
   const { sources, folder } = await peer.sharing.fetch(contextId)
@@ -69,7 +74,7 @@ listenForOrders({
   stats: () =>
     Promise.resolve({
       sentBytes: sent.bytes,
-      residentBytesMax: process.resourceUsage().maxRSS * 1024,
+      residentBytesMax: residentBytesMax(),
       cpuSeconds: Object.values(process.cpuUsage()).reduce((sum, value) => sum + value / 1e6, 0),
       banned,
     }),

@@ -29,8 +29,8 @@ export interface SwarmOutcome {
   sentBytes: number[]
   /** All bytes of chunks sent, by holders and fetchers. */
   allSentBytes: number
-  /** The most memory that one peer had. */
-  residentBytesMax: number
+  /** The most memory that each peer had, of those alive at the end. */
+  residentBytesMax: number[]
   /** Of all peers from the first request on; nothing where one was killed. */
   cpuSeconds: number
   /** The numbers of those who were banned by somebody. */
@@ -110,7 +110,7 @@ async function measure(
     seconds: Math.max(...fetched.map(({ seconds }) => seconds)),
     sentBytes: isKilled ? [0, ...sentBytes.slice(0, holders - 1)] : sentBytes.slice(0, holders),
     allSentBytes: sentBytes.reduce((sum, bytes) => sum + bytes, 0),
-    residentBytesMax: Math.max(...stats.map((peer) => peer.residentBytesMax)),
+    residentBytesMax: stats.map((peer) => peer.residentBytesMax),
     cpuSeconds: cpuOf(stats) - cpuOf(before),
     banned: stats.flatMap(({ banned }) => banned.map((peer) => started.findIndex(({ id }) => id === peer))),
     hashes,

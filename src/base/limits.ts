@@ -12,6 +12,8 @@ export const FRAME_BYTES_MAX: number = MIB
 export const BULK_SLICE_BYTES: number = 256 * KIB
 /** Bytes a stream may hold that its reader has not taken; then the sender is held back. */
 export const STREAM_UNREAD_BYTES_HIGH: number = 2 * MIB
+/** The same for a stream that lends its bytes, each of which would have to be copied: the kernel keeps the rest. */
+export const LENT_UNREAD_BYTES_HIGH: number = 64 * KIB
 /** yamux receive window, bytes; must stay below the read buffer, or pausing kills the stream. */
 export const STREAM_WINDOW_BYTES_INITIAL: number = MIB
 export const STREAM_WINDOW_BYTES_MAX: number = 4 * MIB

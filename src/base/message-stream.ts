@@ -3,7 +3,12 @@ import type { ByteStream } from './byte-stream.ts'
 import type { Clock } from './clock.ts'
 import { withDeadline } from './deadline.ts'
 import { HearthError, isHearthError } from './errors.ts'
-import { BULK_SLICE_BYTES, STREAM_UNREAD_BYTES_HIGH, STREAM_UNSENT_BYTES_MAX } from './limits.ts'
+import {
+  BULK_SLICE_BYTES,
+  LENT_UNREAD_BYTES_HIGH,
+  STREAM_UNREAD_BYTES_HIGH,
+  STREAM_UNSENT_BYTES_MAX,
+} from './limits.ts'
 import { decodeMessage, encodeMessage, readLengthPrefix } from './message-codec.ts'
 import { ReadQueue } from './read-queue.ts'
 import { hasRoom, isOver, untilRoom } from './stream-room.ts'
@@ -19,7 +24,13 @@ export interface WaitOptions {
 interface Filling {
   target: Uint8Array
   filled: number
+  /** Of them, those that `onBytes` was told of. */
+  told: number
+  onBytes: (bytes: number) => void
 }
+
+/** How many bytes come before the reader is told: a source at 64 KB/s is known for what it is in a second. */
+const PROGRESS_BYTES = 64 * 1024
 
 export interface MessageStreamComponents {
   clock: Clock
@@ -43,6 +54,7 @@ export class MessageStream {
   readonly #stream: ByteStream
   readonly #clock: Clock
   readonly #queue = new ReadQueue()
+  readonly #unreadBytesHigh: number
   /** Where bytes go that a reader waits for. */
   #filling: Filling | undefined
   #bytesReceived = 0
@@ -59,6 +71,7 @@ export class MessageStream {
     this.peer = peer
     this.#clock = components.clock
     this.#stream = stream
+    this.#unreadBytesHigh = stream.lendsBytes === true ? LENT_UNREAD_BYTES_HIGH : STREAM_UNREAD_BYTES_HIGH
     stream.maxWriteBufferLength = STREAM_UNSENT_BYTES_MAX
     stream.addEventListener('message', (event) => this.#onBytes(event.data))
     stream.addEventListener('remoteCloseWrite', () => this.#onRemoteEnd())
@@ -122,28 +135,25 @@ export class MessageStream {
   }
 
   /**
-   * Fills `target` with raw bytes, each copied once. The deadline is for every slice anew, and `onSlice`
-   * is told of each: a sign of life. Throws as `receiveBytes` does.
+   * Fills `target` with raw bytes, each copied once. The deadline is for every slice anew, and `onBytes`
+   * is told of them as they come: signs of life. Throws as `receiveBytes` does.
    */
   async receiveInto(
     target: Uint8Array,
     options: WaitOptions,
-    onSlice: (bytes: number) => void,
+    onBytes: (bytes: number) => void,
   ): Promise<void> {
     await this.#read(async () => {
-      const filling = { target, filled: 0 }
+      const filling = { target, filled: 0, told: 0, onBytes }
       this.#filling = filling
       try {
         this.#fillFromQueue(filling)
-        for (let told = 0; told < target.byteLength;) {
-          const end = Math.min(told + BULK_SLICE_BYTES, target.byteLength)
-          if (filling.filled < end) {
-            await this.#within(options, 'the bytes announced', (signal) =>
-              this.#untilHere(() => end - filling.filled, signal),
-            )
-          }
-          onSlice(end - told)
-          told = end
+        for (let end = 0; end < target.byteLength;) {
+          end = Math.min(end + BULK_SLICE_BYTES, target.byteLength)
+          if (filling.filled >= end) continue
+          await this.#within(options, 'the bytes announced', (signal) =>
+            this.#untilHere(() => end - filling.filled, signal),
+          )
         }
       } finally {
         this.#filling = undefined
@@ -304,22 +314,24 @@ export class MessageStream {
       const piece = bytes.subarray(0, filling.target.byteLength - filling.filled)
       filling.target.set(piece, filling.filled)
       filling.filled += piece.byteLength
+      tellProgress(filling)
       rest = bytes.subarray(piece.byteLength)
     }
-    if (rest.byteLength > 0) this.#queue.push(this.#stream.lendsBytes === true ? Uint8Array.from(rest) : rest)
+    if (rest.byteLength > 0) this.#queue.push(this.#stream.lendsBytes === true ? new Uint8Array(rest) : rest)
   }
 
   #fillFromQueue(filling: Filling): void {
     const { target } = filling
     filling.filled = Math.min(this.#queue.byteLength, target.byteLength)
     this.#queue.takeInto(target.subarray(0, filling.filled))
+    tellProgress(filling)
     this.#letSenderGoOn()
   }
 
   #holdSenderBack(): void {
-    if (this.#queue.byteLength <= STREAM_UNREAD_BYTES_HIGH) return
+    if (this.#queue.byteLength <= this.#unreadBytesHigh) return
     queueMicrotask(() => {
-      if (this.#queue.byteLength > STREAM_UNREAD_BYTES_HIGH && this.#stream.readStatus === 'readable')
+      if (this.#queue.byteLength > this.#unreadBytesHigh && this.#stream.readStatus === 'readable')
         this.#stream.pause()
     })
   }
@@ -327,7 +339,7 @@ export class MessageStream {
   /** What the stream held back is delivered within this call. */
   #letSenderGoOn(needsBytes = false): void {
     if (this.#stream.readStatus !== 'paused') return
-    if (!needsBytes && this.#queue.byteLength >= STREAM_UNREAD_BYTES_HIGH / 2) return
+    if (!needsBytes && this.#queue.byteLength >= this.#unreadBytesHigh / 2) return
     try {
       this.#stream.resume()
     } catch (error) {
@@ -377,6 +389,13 @@ export class MessageStream {
       throw this.#closedError('it failed', error)
     }
   }
+}
+
+function tellProgress(filling: Filling): void {
+  const { filled, told, target, onBytes } = filling
+  if (filled === told || (filled - told < PROGRESS_BYTES && filled < target.byteLength)) return
+  filling.told = filled
+  onBytes(filled - told)
 }
 
 function* slicesOf(bytes: Uint8Array): Iterable<Uint8Array> {

@@ -79,6 +79,7 @@ const REACHED_BY: Readonly<Record<string, string>> = {
 const CHOSEN = [
   'CHUNK_BYTES',
   'DECISION_LOG_BYTES_MAX',
+  'LENT_UNREAD_BYTES_HIGH',
   'STREAM_WINDOW_BYTES_INITIAL',
   'UPLOAD_BUFFERS_SPARE_MAX',
 ]
