@@ -110,6 +110,8 @@ export const CHUNK_RANGES_MAX = 256
 export const PEERS_TOLD_MAX = 8
 /** Chunks read from disk and being sent at once, over all peers, and sessions served at once. */
 export const UPLOADS_ACTIVE_MAX = 8
+/** Whole files kept open for that. */
+export const BLOBS_OPEN_MAX: number = 2 * UPLOADS_ACTIVE_MAX
 /** Buffers kept for that between chunks: for each, one that is sent and one that is read. */
 export const UPLOAD_BUFFERS_SPARE_MAX: number = 2 * UPLOADS_ACTIVE_MAX
 export const UPLOAD_SESSIONS_MAX = 64

@@ -15,6 +15,7 @@ import { ChunkJournal } from './chunk-journal.ts'
 import { fileChunks } from './chunk-map.ts'
 import { FILE_MODE, asDiskError, bytesEqual, readAt, sha256, syncFile, syncFolder, toHex } from './disk.ts'
 import type { ContextFile } from './manifest.ts'
+import { OpenBlobs } from './open-blobs.ts'
 import { PartialFile, type PartialFileComponents } from './partial-file.ts'
 import { gridKeyOf } from './store-paths.ts'
 
@@ -24,6 +25,7 @@ export class BlobStore {
   /** Grid keys of blobs of which every chunk was checked. */
   readonly #complete = new Set<string>()
   readonly #partial = new Map<string, Promise<PartialFile>>()
+  readonly #open = new OpenBlobs()
 
   constructor(components: PartialFileComponents) {
     this.#components = components
@@ -39,6 +41,7 @@ export class BlobStore {
   }
 
   async close(): Promise<void> {
+    await this.#open.close()
     for (const partial of this.#partial.values()) await (await partial).close()
     this.#partial.clear()
   }
@@ -104,13 +107,8 @@ export class BlobStore {
       return partial.held.has(indexInFile) ? await partial.read(indexInFile, buffer) : undefined
     }
     const { offset, length } = fileChunks(file).chunk(indexInFile)
-    const blob = await openIfThere(this.#components.paths.blob(file))
-    if (blob === undefined) return undefined
-    try {
-      return await readAt(blob, offset, length, buffer)
-    } finally {
-      await blob.close()
-    }
+    const path = this.#components.paths.blob(file)
+    return await this.#open.read(path, (blob) => readAt(blob, offset, length, buffer))
   }
 
   /** Makes the names of all complete files durable. */
@@ -157,6 +155,7 @@ export class BlobStore {
     else {
       const identity = { bootId, gridKey: gridKeyOf(file) }
       await (await ChunkJournal.create(paths.journal(file), identity, sound)).close()
+      await this.#open.drop(paths.blob(file))
       await rename(paths.blob(file), paths.part(file))
       await syncFolder(paths.of('parts'))
       await this.#forgetGrids(file)
@@ -174,6 +173,7 @@ export class BlobStore {
     for (const path of [paths.grid(file), paths.journal(file), paths.part(file)])
       await rm(path, { force: true })
     const prefix = `${key.slice(0, key.indexOf('-'))}-`
+    await this.#open.drop(paths.blob(file))
     if (![...this.#complete].some((other) => other.startsWith(prefix)))
       await rm(paths.blob(file), { force: true })
   }

@@ -17,6 +17,7 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   TASK_CREDIT_MAX: 'tasks/credit-core.test.ts',
   FRAME_BYTES_MAX: BASE,
   BULK_SLICE_BYTES: BASE,
+  BLOBS_OPEN_MAX: 'context-sharing/open-blobs.test.ts',
   STREAM_UNREAD_BYTES_HIGH: BASE,
   STREAM_WINDOW_BYTES_MAX: BASE,
   STREAM_UNSENT_BYTES_HIGH: BASE,
