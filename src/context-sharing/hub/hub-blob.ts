@@ -87,7 +87,11 @@ async function takeOver(
 ): Promise<void> {
   const { size } = await filling.handle.stat()
   if (size > file.size) return await restart(filling, file)
-  for await (const bytes of createReadStream(path, { signal })) count(filling, bytes as Uint8Array)
+  // A stream that is given the signal throws an error of its own, and not the signal's reason.
+  for await (const bytes of createReadStream(path)) {
+    signal?.throwIfAborted()
+    count(filling, bytes as Uint8Array)
+  }
 }
 
 async function restart(filling: Filling, file: HubFile): Promise<void> {
