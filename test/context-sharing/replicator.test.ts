@@ -7,6 +7,7 @@ import { REPLICA_OFFERS_PER_MINUTE_MAX } from '../../src/base/limits.ts'
 import { decodeMessage, encodeMessage, readLengthPrefix } from '../../src/base/message-codec.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
+import type { ContextSharingOptions } from '../../src/context-sharing/context-sharing.ts'
 import type { ContextStore } from '../../src/context-sharing/context-store.ts'
 import { DecisionLog } from '../../src/context-sharing/decisions.ts'
 import { auditReplica } from '../../src/context-sharing/replica-audit.ts'
@@ -101,9 +102,10 @@ function ownOf(
 async function startReplicating(
   count: number,
   options: Partial<ReplicationOptions> = withGrace(1_000),
+  sharingOptions: ContextSharingOptions = {},
 ): Promise<{ peers: ReplicatingPeer[]; board: NoticeBoard }> {
   const board = new NoticeBoard()
-  const sharing = await startPeers(closers, count)
+  const sharing = await startPeers(closers, count, sharingOptions)
   const peers = await Promise.all(sharing.map((peer, index) => replicating(peer, board, index, options)))
   for (const peer of peers) peer.holders = peers.map(({ id }) => id)
   for (const peer of peers) peer.say()
@@ -201,6 +203,18 @@ describe('a swarm of replicators', () => {
     peers[0]!.say()
     expect((await drain).onlyHere).toEqual([])
     expect(copiesOf(peers.slice(1), contextId).length).toBeGreaterThanOrEqual(1)
+  })
+
+  it('hands over by two peers that fetch different chunks: its own uplink sends each about once', async () => {
+    const options = { ...withGrace(300_000), urgentJoinAfterMs: 600_000 }
+    const { peers } = await startReplicating(3, options, { uploadRate: 8 * MIB })
+    const contextId = await importModel(peers[0]!, 'two', 8 * MIB)
+    const bytes = peers[0]!.store.entry(contextId)!.bytes
+    const drain = peers[0]!.replicator.drain(AbortSignal.timeout(18_000))
+    peers[0]!.say()
+    expect((await drain).onlyHere).toEqual([])
+    expect(copiesOf(peers.slice(1), contextId)).toHaveLength(2)
+    expect(peers[0]!.store.memory.upload.bytes).toBeLessThan(1.4 * bytes)
   })
 
   it('gives a hand-over up at its deadline, and says so', async () => {
