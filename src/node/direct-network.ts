@@ -59,10 +59,16 @@ export class DirectNetwork implements Network {
           )
   }
 
+  /** A peer that cannot listen for it does without. */
   async start(): Promise<void> {
     const listener = this.#listener
     if (listener === undefined) return
-    await listener.start()
+    try {
+      await listener.start()
+    } catch (error) {
+      this.#components.log.warn({ error: messageOf(error) }, 'no direct lane is offered: cannot listen')
+      return
+    }
     this.#unhandle = await this.#components.network.handle(DIRECT_PROTOCOL, (stream, signal) =>
       answer(listener, stream, signal),
     )

@@ -317,6 +317,22 @@ describe('messages of the direct lane', () => {
   })
 })
 
+it('a peer that cannot listen for direct lanes runs without', async () => {
+  const stack = await stackWith(false)
+  const network = new Libp2pNetwork(
+    { node: stack.node, members: stack.members, lanes: stack.lanes, clock: systemClock, log: silentLogger },
+    { swarm: TEST_SWARM, closeDeadlineMs: 1_000 },
+  )
+  const hostsOf = (): Promise<string[]> => Promise.resolve([])
+  const direct = new DirectNetwork(
+    { network, hostsOf, clock: systemClock, log: silentLogger },
+    { host: '203.0.113.7' },
+  )
+  await direct.start()
+  expect(stack.node.getProtocols().some((protocol) => protocol.endsWith(DIRECT_PROTOCOL))).toBe(false)
+  await direct.stop()
+})
+
 it('peers without a direct lane are remembered up to a bound', async () => {
   const log = silentLogger
   const refusing = {
