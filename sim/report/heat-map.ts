@@ -1,7 +1,7 @@
 import type { ParameterValue } from '../run-result.ts'
 import { mean } from '../statistics/summary.ts'
 import type { Figure } from './render.ts'
-import type { Variant } from './variants.ts'
+import { wordOf, type Variant } from './variants.ts'
 
 /** Which parameters a sweep varied: across, up, and from panel to panel. */
 export interface HeatMapAxes {
@@ -10,7 +10,11 @@ export interface HeatMapAxes {
   panel?: string | undefined
 }
 
-const CELL = 52
+/** All panels together are as wide as a figure, within reason. */
+const PANELS_WIDTH = 600
+const CELL_MIN = 46
+const CELL_MAX = 84
+const CELL_HEIGHT = 40
 
 /** How many times the best makespan each combination of a sweep took. */
 export function heatMapFigure(variants: readonly Variant[], axes: HeatMapAxes): Figure | undefined {
@@ -30,9 +34,10 @@ export function heatMapFigure(variants: readonly Variant[], axes: HeatMapAxes): 
   })
   const most = Math.max(2, ...values.map(({ ratio }) => ratio))
   const panels = [...new Set(values.map(({ panel }) => panel))]
+  const cell = Math.min(CELL_MAX, Math.max(CELL_MIN, PANELS_WIDTH / (panels.length * columns.length)))
   return {
     id: 'heat-map',
-    title: `Makespan by ${axes.x} and ${axes.y}`,
+    title: `Makespan by ${wordOf(axes.x)} and ${wordOf(axes.y)}`,
     caption: `Each cell: mean makespan as a multiple of the best (${Math.round(best)} s). A flat row means that there is nothing to tune.`,
     spec: {
       data: { values },
@@ -40,20 +45,20 @@ export function heatMapFigure(variants: readonly Variant[], axes: HeatMapAxes): 
         ? {}
         : { facet: { column: { field: 'panel', type: 'nominal', title: null, sort: panels } } }),
       spec: {
-        width: { step: CELL },
-        height: { step: CELL - 14 },
+        width: { step: cell },
+        height: { step: CELL_HEIGHT },
         encoding: {
           x: {
             field: 'x',
             type: 'ordinal',
-            title: axes.x,
+            title: wordOf(axes.x),
             sort: columns,
             axis: { labelAngle: 0, domain: false, ticks: false },
           },
           y: {
             field: 'y',
             type: 'ordinal',
-            title: axes.y,
+            title: wordOf(axes.y),
             sort: rows.toReversed(),
             axis: { domain: false, ticks: false },
           },

@@ -9,6 +9,8 @@ import { variantsOf, varyingParameters, type Variant } from './variants.ts'
 /** Of more variants, curves would hide one another: the page keeps to tables, bars and maps. */
 const CURVES_MAX = 7
 const BARS_MAX = 24
+/** A longer table would hide the figures: it goes below them. */
+const SHORT_TABLE_ROWS_MAX = 12
 /** The parameter of a scenario that says how many copies of a context are kept. */
 const COPIES_PARAMETER = 'replicas'
 /** Parameters whose meaning asks for a place: sizes of leases across, what a peer keeps from panel to panel. */
@@ -20,12 +22,14 @@ export async function reportPage(runs: readonly RunResult[]): Promise<string> {
   const variants = variantsOf(runs)
   const scenarios = [...new Set(runs.map(({ scenario }) => scenario))]
   const titles = [...new Set(runs.map(({ title }) => title))]
+  const hasShortTable = variants.length <= SHORT_TABLE_ROWS_MAX
+  const checks = checksSummary(runs)
   return await htmlPage({
     title: `Simulated: ${scenarios.join(', ')}`,
     lead: titles.map(asSentence).join(' '),
     figures: figuresOf(variants),
-    tables: `${summaryTable(variants)}\n${checksSummary(runs)}`,
-    foot: provenance(runs),
+    tables: hasShortTable ? `${summaryTable(variants)}\n${checks}` : checks,
+    foot: hasShortTable ? provenance(runs) : `${summaryTable(variants)}\n${provenance(runs)}`,
   })
 }
 

@@ -29,9 +29,14 @@ export function varyingParameters(runs: readonly Pick<RunResult, 'parameters'>[]
   return names.filter((name) => new Set(runs.map(({ parameters }) => parameters[name])).size > 1)
 }
 
+/** The last part of a setting's path says enough: "peers.0.churn.stretch" is the stretch. */
+export function wordOf(parameter: string): string {
+  return parameter.split('.').at(-1) ?? parameter
+}
+
 function labelOf(run: RunResult, varying: readonly string[], hasScenarios: boolean): string {
   const set = varying.filter((name) => run.parameters[name] !== undefined)
-  const values = set.map((name) => `${name} ${run.parameters[name]}`)
+  const values = set.map((name) => `${wordOf(name)} ${run.parameters[name]}`)
   const parts = hasScenarios || values.length === 0 ? [run.scenario, ...values] : values
   return parts.join(', ')
 }

@@ -9,6 +9,7 @@ import { TraceChurn } from '../../sim/traces/trace-churn.ts'
 import { seededRandom } from '../../src/base/random.ts'
 
 const OWN = [
+  'batch-churn',
   'bulk-preempt',
   'campus-backfill',
   'hostile-p2p',
