@@ -29,8 +29,13 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   })
 }
 
-/** Calls `run` every `periodMs` until cancelled. A run that throws is the caller's bug, and is not caught. */
-export function every(clock: Clock, periodMs: number, run: () => void): Cancel {
+/** Calls `run` every `periodMs` until cancelled; keeps no process alive, unless told so. A run that throws is the caller's bug, and is not caught. */
+export function every(
+  clock: Clock,
+  periodMs: number,
+  run: () => void,
+  options: { background: boolean } = { background: true },
+): Cancel {
   let cancelNext: Cancel = () => {}
   const again = (): void => {
     cancelNext = clock.schedule(
@@ -39,7 +44,7 @@ export function every(clock: Clock, periodMs: number, run: () => void): Cancel {
         again()
         run()
       },
-      { background: true },
+      options,
     )
   }
   again()

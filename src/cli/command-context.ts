@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import pino from 'pino'
-import type { Clock } from '../base/clock.ts'
+import { every, type Clock } from '../base/clock.ts'
 import { isHearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Random } from '../base/random.ts'
@@ -27,6 +27,9 @@ export interface CommandContext {
   /** Aborted by the first Ctrl-C or SIGTERM; a second one ends the process at once. */
   signal: AbortSignal
 }
+
+/** How often a timer wakes that does nothing but keep the process, ms. */
+const HOLD_MS = 60_000
 
 /** Thrown into waits by Ctrl-C. */
 class Interrupted extends Error {
@@ -55,6 +58,8 @@ export async function runCommand(
   process.stdout.on('error', endWithReader)
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
+  // What a command waits for may be a timer that holds no process, as while the network is taken down.
+  const letGo = every(systemClock, HOLD_MS, () => {}, { background: false })
   try {
     const log = openLog(options.verbose === true)
     const data = new DataFolder(
@@ -65,6 +70,7 @@ export async function runCommand(
   } catch (error) {
     process.exitCode = report(terminal, error)
   } finally {
+    letGo()
     process.off('SIGINT', onSignal)
     process.off('SIGTERM', onSignal)
   }

@@ -72,6 +72,15 @@ describe('a job on real peers', () => {
     await expectEveryLineOnce(swarm.path('out.jsonl'), REQUESTS)
   })
 
+  test('when every peer is gone, it looks for others as long as it was told to, and says why it gives up', async () => {
+    await swarm.importFacts('a')
+    const only = await swarm.up('a')
+    const submit = swarm.submit(await swarm.claims(REQUESTS), swarm.path('out.jsonl'), '--wait', '2')
+    await progressOf(submit, 1)
+    only.process.kill('SIGKILL')
+    expect(await submit.event('error', 60_000)).toMatchObject({ code: 'unschedulable' })
+  })
+
   test('a bad request becomes one error line; the rest is answered, and the exit status says so', async () => {
     const [first, second] = [
       JSON.stringify('Paris is the capital of France.'),
