@@ -5,6 +5,7 @@ import type { Clock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { StoreMemory } from '../../src/context-sharing/store-memory.ts'
 import {
+  type Uplink,
   capOf,
   newUplink,
   noteDemand,
@@ -110,35 +111,42 @@ describe('a peer that waits at the gate', () => {
 })
 
 describe('the uplink', () => {
-  const send = (uplink: ReturnType<typeof newUplink>, fromMs: number, untilMs: number): void => {
-    noteDemand(uplink, true, fromMs)
-    for (let ms = fromMs; ms <= untilMs; ms += 100) {
+  /** One downloader that asks again as soon as it was sent a tenth of a second's bytes. */
+  const send = (uplink: Uplink, fromMs: number, forMs: number, bytesPerSecond: number): void => {
+    for (let ms = fromMs; ms < fromMs + forMs; ms += 100) {
       noteDemand(uplink, true, ms)
-      noteSent(uplink, MIB / 10, ms)
+      noteSent(uplink, bytesPerSecond / 10, ms)
+      noteDemand(uplink, false, ms + 1)
     }
   }
+  const measured = (uplink: Uplink, nowMs: number): number =>
+    (capOf(uplink, nowMs) ?? Number.NaN) / (MIB * UPLINK_SHARE)
 
   it('is measured once it was kept busy for long enough; the cap is a part of that', () => {
     const uplink = newUplink()
-    send(uplink, 0, 9000)
+    send(uplink, 0, 9000, MIB)
     expect(capOf(uplink, 9000)).toBeUndefined()
-    send(uplink, 9100, 10_500)
-    expect(capOf(uplink, 10_500)! / (MIB * UPLINK_SHARE)).toBeCloseTo(1, 1)
+    send(uplink, 9000, 5000, MIB)
+    expect(measured(uplink, 14_000)).toBeCloseTo(1, 1)
   })
 
   it('is not measured by what is sent in between pauses, which only fills buffers', () => {
     const uplink = newUplink()
-    for (let fromMs = 0; fromMs < 60_000; fromMs += 6000) {
-      send(uplink, fromMs, fromMs + 4000)
-      noteDemand(uplink, false, fromMs + 4100)
-    }
+    for (let fromMs = 0; fromMs < 60_000; fromMs += 6000) send(uplink, fromMs, 5000, 100 * MIB)
     expect(capOf(uplink, 60_000)).toBeUndefined()
   })
 
-  it('is measured again after a day', () => {
+  it('is measured again every ten minutes; a slow receiver does not lower it within a day', () => {
     const uplink = newUplink()
-    send(uplink, 0, 11_000)
-    expect(capOf(uplink, 20_000)).toBeDefined()
-    expect(capOf(uplink, 25 * 3_600_000)).toBeUndefined()
+    send(uplink, 0, 15_000, 10 * MIB)
+    expect(measured(uplink, 300_000)).toBeCloseTo(10, 0)
+    expect(capOf(uplink, 700_000)).toBeUndefined()
+    send(uplink, 700_000, 15_000, MIB)
+    expect(measured(uplink, 715_000)).toBeCloseTo(10, 0)
+    send(uplink, 1_400_000, 15_000, 20 * MIB)
+    expect(measured(uplink, 1_415_000)).toBeCloseTo(20, 0)
+    const nextDayMs = 26 * 3_600_000
+    send(uplink, nextDayMs, 15_000, MIB)
+    expect(measured(uplink, nextDayMs + 15_000)).toBeCloseTo(1, 0)
   })
 })
