@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ZodType } from 'zod'
 import { afterEach, describe, expect, it } from 'vitest'
-import { silentLogger } from '../../src/base/logger.ts'
+import { type Logger, silentLogger } from '../../src/base/logger.ts'
 import { REPLICA_OFFERS_PER_MINUTE_MAX } from '../../src/base/limits.ts'
 import { decodeMessage, encodeMessage, readLengthPrefix } from '../../src/base/message-codec.ts'
 import { seededRandom } from '../../src/base/random.ts'
@@ -39,6 +39,11 @@ const closers = new Closers()
 afterEach(() => closers.run())
 
 const MIB = 1024 * 1024
+
+/** What the log says of a fetch that is complete. */
+interface Fetched {
+  sources?: { peer: string; bytes: number }[]
+}
 
 /** Where peers say what they have, instead of adverts: every one hears of every change. */
 class NoticeBoard {
@@ -102,7 +107,7 @@ function ownOf(
 async function startReplicating(
   count: number,
   options: Partial<ReplicationOptions> = withGrace(1_000),
-  sharingOptions: ContextSharingOptions = {},
+  sharingOptions: ContextSharingOptions & { log?: Logger } = {},
 ): Promise<{ peers: ReplicatingPeer[]; board: NoticeBoard }> {
   const board = new NoticeBoard()
   const sharing = await startPeers(closers, count, sharingOptions)
@@ -207,14 +212,25 @@ describe('a swarm of replicators', () => {
 
   it('hands over by two peers that fetch different chunks: its own uplink sends each about once', async () => {
     const options = { ...withGrace(300_000), urgentJoinAfterMs: 600_000 }
-    const { peers } = await startReplicating(3, options, { uploadRate: 8 * MIB })
-    const contextId = await importModel(peers[0]!, 'two', 8 * MIB)
+    const fetched: Required<Fetched>[] = []
+    const info: Logger['info'] = (fields) => {
+      const { sources } = fields as Fetched
+      if (sources !== undefined) fetched.push({ sources })
+    }
+    const log: Logger = { ...silentLogger, info }
+    const { peers } = await startReplicating(3, options, { uploadRate: 12 * MIB, log })
+    const contextId = await importModel(peers[0]!, 'two', 16 * MIB)
     const bytes = peers[0]!.store.entry(contextId)!.bytes
     const drain = peers[0]!.replicator.drain(AbortSignal.timeout(18_000))
     peers[0]!.say()
     expect((await drain).onlyHere).toEqual([])
     expect(copiesOf(peers.slice(1), contextId)).toHaveLength(2)
-    expect(peers[0]!.store.memory.upload.bytes).toBeLessThan(1.4 * bytes)
+    await until('both are done', () => fetched.length === 2)
+    const sent = fetched
+      .flatMap(({ sources }) => sources.filter(({ peer }) => peer === peers[0]!.id))
+      .reduce((sum, source) => sum + source.bytes, 0)
+    expect(sent).toBeGreaterThanOrEqual(bytes)
+    expect(sent).toBeLessThan(1.6 * bytes)
   })
 
   it('gives a hand-over up at its deadline, and says so', async () => {
