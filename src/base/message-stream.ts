@@ -9,6 +9,7 @@ import {
   STREAM_UNREAD_BYTES_HIGH,
   STREAM_UNSENT_BYTES_MAX,
 } from './limits.ts'
+import { Filling } from './filling.ts'
 import { decodeMessage, encodeMessage, readLengthPrefix } from './message-codec.ts'
 import { ReadQueue } from './read-queue.ts'
 import { hasRoom, isOver, untilRoom } from './stream-room.ts'
@@ -19,18 +20,6 @@ export interface WaitOptions {
   /** Aborting it while the call waits aborts the stream as well, since half a message may be out. */
   signal?: AbortSignal | undefined
 }
-
-/** A buffer that raw bytes are received into. */
-interface Filling {
-  target: Uint8Array
-  filled: number
-  /** Of them, those that `onBytes` was told of. */
-  told: number
-  onBytes: (bytes: number) => void
-}
-
-/** How many bytes come before the reader is told: a source at 64 KB/s is known for what it is in a second. */
-const PROGRESS_BYTES = 64 * 1024
 
 export interface MessageStreamComponents {
   clock: Clock
@@ -144,10 +133,11 @@ export class MessageStream {
     onBytes: (bytes: number) => void,
   ): Promise<void> {
     await this.#read(async () => {
-      const filling = { target, filled: 0, told: 0, onBytes }
+      const filling = new Filling(target, onBytes)
       this.#filling = filling
       try {
-        this.#fillFromQueue(filling)
+        filling.takeFrom(this.#queue)
+        this.#letSenderGoOn()
         for (let end = 0; end < target.byteLength;) {
           end = Math.min(end + BULK_SLICE_BYTES, target.byteLength)
           if (filling.filled >= end) continue
@@ -308,24 +298,9 @@ export class MessageStream {
   /** Straight to where they are wanted, if they are, and into the queue. */
   #keep(bytes: Uint8Array): void {
     this.#bytesReceived += bytes.byteLength
-    const filling = this.#filling
-    let rest = bytes
-    if (filling !== undefined && this.#queue.byteLength === 0) {
-      const piece = bytes.subarray(0, filling.target.byteLength - filling.filled)
-      filling.target.set(piece, filling.filled)
-      filling.filled += piece.byteLength
-      tellProgress(filling)
-      rest = bytes.subarray(piece.byteLength)
-    }
+    const filling = this.#queue.byteLength === 0 ? this.#filling : undefined
+    const rest = filling?.take(bytes) ?? bytes
     if (rest.byteLength > 0) this.#queue.push(this.#stream.lendsBytes === true ? new Uint8Array(rest) : rest)
-  }
-
-  #fillFromQueue(filling: Filling): void {
-    const { target } = filling
-    filling.filled = Math.min(this.#queue.byteLength, target.byteLength)
-    this.#queue.takeInto(target.subarray(0, filling.filled))
-    tellProgress(filling)
-    this.#letSenderGoOn()
   }
 
   #holdSenderBack(): void {
@@ -389,13 +364,6 @@ export class MessageStream {
       throw this.#closedError('it failed', error)
     }
   }
-}
-
-function tellProgress(filling: Filling): void {
-  const { filled, told, target, onBytes } = filling
-  if (filled === told || (filled - told < PROGRESS_BYTES && filled < target.byteLength)) return
-  filling.told = filled
-  onBytes(filled - told)
 }
 
 function* slicesOf(bytes: Uint8Array): Iterable<Uint8Array> {
