@@ -176,6 +176,7 @@ function onVerified(
   if (source !== undefined) {
     removeRequest(source, chunk)
     source.verifiedChunks += 1
+    source.busyAnswers = 0
   }
   if (!download.pool.isWanted(chunk)) return
   download.delivered.set(peer, (download.delivered.get(peer) ?? 0) + (download.lengths[chunk] ?? 0))
@@ -231,6 +232,7 @@ function onBusy(
 ): void {
   const chunks = event.chunks.length === 0 ? [...source.requests.keys()] : event.chunks
   for (const chunk of chunks) takeBack(download, source, chunk)
+  source.busyAnswers += 1
   source.busyUntilMs = nowMs + Math.min(BUSY_MS_MAX, Math.max(0, event.retryMs))
   if (isUseless(download, source, nowMs)) drop(download, source, 'it is busy', nowMs, effects)
 }

@@ -53,15 +53,36 @@ export function stall(download: Download, source: Source, nowMs: number, effects
   if (released.length > 0) effects.push({ kind: 'cancel', peer: source.peer, chunks: released })
 }
 
-/** Asks another source for what is overdue: two copies at most. */
+/**
+ * Asks another source for what is overdue: two copies at most. Of two that are both with stalled sources,
+ * one is taken back for it: those who never send must not keep a chunk between them, nor those who
+ * always put us off.
+ */
 export function hedge(download: Download, source: Source, nowMs: number, effects: DownloadEffect[]): void {
   for (const [chunk, request] of source.requests) {
-    if (!isOverdue(source, request, nowMs) || askedFor(download, chunk).length > 1) continue
-    const other = bySpeed(download).find(
-      (other) => other !== source && hasRoom(other, nowMs) && other.has?.has(chunk) === true,
-    )
+    if (!isOverdue(source, request, nowMs)) continue
+    const asked = askedFor(download, chunk)
+    if (asked.length > 1 && !asked.every((one) => isGivenUp(one, chunk, nowMs))) continue
+    const [other] = bySpeed(download)
+      .filter(
+        (other) =>
+          other.stalledSinceMs === undefined &&
+          !asked.includes(other) &&
+          hasRoom(other, nowMs) &&
+          other.has?.has(chunk) === true,
+      )
+      .sort((left, right) => left.busyAnswers - right.busyAnswers)
     if (other === undefined) continue
+    if (asked.length > 1) {
+      takeBack(download, source, chunk)
+      effects.push({ kind: 'cancel', peer: source.peer, chunks: [chunk] })
+    }
     addRequest(other, chunk, download.lengths[chunk] ?? 0, nowMs)
     effects.push({ kind: 'request', peer: other.peer, chunks: [chunk] })
   }
+}
+
+function isGivenUp(source: Source, chunk: number, nowMs: number): boolean {
+  const request = source.requests.get(chunk)
+  return source.stalledSinceMs !== undefined && request !== undefined && isOverdue(source, request, nowMs)
 }

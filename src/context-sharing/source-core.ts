@@ -47,6 +47,8 @@ export interface Source {
   lastUsefulMs: number
   verifiedChunks: number
   refusals: number
+  /** Times that it said "not now" since its last verified chunk. */
+  busyAnswers: number
 }
 
 export function newSource(peer: string, slot: number): Source {
@@ -65,6 +67,7 @@ export function newSource(peer: string, slot: number): Source {
     lastUsefulMs: 0,
     verifiedChunks: 0,
     refusals: 0,
+    busyAnswers: 0,
   }
 }
 

@@ -56,6 +56,28 @@ describe('a download among any peers', () => {
 })
 
 describe('a download', () => {
+  it('gets its last chunk past peers that never send, and peers that always put it off', () => {
+    const slow = { bytesPerSecond: 64 * 1024, latencyMs: 1 }
+    const mute: WorldPeer = { ...slow, kind: 'mute', share: 0.5 }
+    const busy: WorldPeer = { ...slow, kind: 'busy', share: 1 }
+    const corrupt: WorldPeer = { ...slow, kind: 'corrupt', share: 1 }
+    const idle: WorldPeer = { ...slow, kind: 'honest', share: 0 }
+    const refusing: WorldPeer = { ...slow, kind: 'refusing', share: 1 }
+    const peers = [
+      corrupt,
+      { ...busy, share: 0.1 },
+      { ...busy, latencyMs: 300 },
+      mute,
+      mute,
+      idle,
+      { ...corrupt, share: 0.5, bytesPerSecond: 200 * MIB, latencyMs: 300 },
+      refusing,
+      idle,
+      honest,
+    ]
+    expect(world(peers, 13, 461_350)).toMatchObject({ outcome: 'complete' })
+  })
+
   it('asks one good source for each chunk once', () => {
     expect(world([honest])).toMatchObject({ outcome: 'complete', requests: 40 })
   })
