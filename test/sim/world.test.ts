@@ -15,14 +15,14 @@ describe('a run', () => {
   test('sees peers leave, loses what they ran and nothing else', () => {
     const result = runOnce({
       scenario: 'pv5s',
-      settings: ['horizonS=200000', 'jobs.0.inferences=70000'],
+      settings: ['jobs.0.inferences=55000'],
       seed: 1,
     })
     expect(result.checks.filter((check) => !check.holds)).toEqual([])
-    expect(result.work.completed).toBe(70_000)
+    expect(result.work.completed).toBe(55_000)
     expect(result.gpuS.wasted).toBeGreaterThan(0)
-    // At most one task in flight on each of the 16 that left: 100 inferences of 0.62 s.
-    expect(result.gpuS.wasted).toBeLessThan(16 * 100 * 0.8)
+    // At most one task in flight on each of the 17 that may leave: 100 inferences of 0.62 s.
+    expect(result.gpuS.wasted).toBeLessThan(17 * 100 * 0.8)
   })
 
   test('says which line of a scenario is wrong', () => {
