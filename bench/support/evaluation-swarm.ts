@@ -1,7 +1,6 @@
 // Real `hearth` processes for the paper's experiment: peers in one evaluation mode, and one beside them that has
 // the model and takes no work. What happened is read from the event log of each job.
-import { readFileSync } from 'node:fs'
-import { createReadStream } from 'node:fs'
+import { createReadStream, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { join } from 'node:path'
@@ -28,6 +27,8 @@ interface LoggedLine {
 }
 
 const CLAIMS = join(FACTS, 'claims-3000.jsonl')
+/** Every answer has so many tokens, so that a request is work enough to be compared with what goes on around it. */
+const ANSWER = { max_tokens: 16, ignore_eos: true }
 const JOB_MS_MAX = 3_600_000
 const END_MS = 20_000
 /** More than can be done while a swarm is drained. */
@@ -64,7 +65,7 @@ export class EvaluationSwarm {
   /** From the first lease of a job to its end. Throws when a request had no answer. */
   async secondsOf(requests: number, leaseSize: number): Promise<number> {
     const name = `job-${(this.#jobs += 1)}`
-    const input = await this.#writeClaims(name, requests)
+    const input = await this.#writeClaims(name, requests, ANSWER)
     const size = String(leaseSize)
     const submit = this.#swarm.submit(input, this.#swarm.path(`${name}.out`), '--lease-size', size)
     const summary = await submit.event('job-summary', JOB_MS_MAX)
@@ -79,7 +80,7 @@ export class EvaluationSwarm {
 
   /** Kills one peer after the other while a job runs that none of them can finish. */
   async drain(leaseSize: number | undefined, beforeMs: number, everyMs: number): Promise<Drained> {
-    const input = await this.#writeClaims('drain', DRAIN_REQUESTS)
+    const input = await this.#writeClaims('drain', DRAIN_REQUESTS, {})
     const size = leaseSize === undefined ? [] : ['--lease-size', String(leaseSize)]
     const submit = this.#swarm.submit(input, this.#swarm.path('drain.out'), ...size)
     const { jobId } = await submit.event('job', END_MS)
@@ -102,16 +103,16 @@ export class EvaluationSwarm {
   }
 
   /** The shipped claims, over and over, each line with an id of its own. */
-  async #writeClaims(name: string, count: number): Promise<string> {
-    const bodies: unknown[] = []
+  async #writeClaims(name: string, count: number, settings: object): Promise<string> {
+    const bodies: object[] = []
     for await (const line of createInterface(createReadStream(CLAIMS)))
-      bodies.push((JSON.parse(line) as { body: unknown }).body)
+      bodies.push((JSON.parse(line) as { body: object }).body)
     const lines = Array.from({ length: count }, (_, n) =>
       JSON.stringify({
         custom_id: `${name}-${n}`,
         method: 'POST',
         url: '/v1/chat/completions',
-        body: bodies[n % bodies.length],
+        body: { ...bodies[n % bodies.length], ...settings },
       }),
     )
     const path = this.#swarm.path(`${name}.jsonl`)
