@@ -1,80 +1,30 @@
-import { every, type Cancel, type Clock } from '../base/clock.ts'
+import { every, type Cancel } from '../base/clock.ts'
 import { isHearthError } from '../base/errors.ts'
 import type { EventSink } from '../base/event-log.ts'
-import { EventLog } from '../base/event-log.ts'
-import { DECISION_LOG_BYTES_MAX } from '../base/limits.ts'
-import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
-import type { Random } from '../base/random.ts'
 import { randomHex } from '../base/system-random.ts'
-import { ContextSharing } from '../context-sharing/context-sharing.ts'
-import { ContextStore, type ImportOptions, type ImportResult } from '../context-sharing/context-store.ts'
-import { DecisionLog } from '../context-sharing/decisions.ts'
-import type { StoreBounds } from '../context-sharing/store-room.ts'
-import type { UploadRate } from '../context-sharing/upload-gate.ts'
-import { Replicator } from '../context-sharing/replicator.ts'
-import type { ReplicationOptions } from '../context-sharing/replication-core.ts'
+import type { ImportOptions, ImportResult } from '../context-sharing/context-store.ts'
 import type { AdvertBody } from '../dht/advert.ts'
-import type { DeviceWish } from '../inference/device-choice.ts'
 import { detectDevices, type Devices } from '../inference/device-probe.ts'
-import type { EndpointOptions } from '../inference/endpoint/endpoint-options.ts'
-import type { EngineName, FakeTiming } from '../inference/engine.ts'
-import { EngineHost } from '../inference/engine-host.ts'
-import { WarmContexts } from '../inference/warm-contexts.ts'
-import type { EvaluationMode } from '../tasks/worker-state-core.ts'
-import { Worker, WORKER_DEFAULTS } from '../tasks/worker.ts'
 import { ChurnLog } from './churn-log.ts'
-import { ContextCare } from './context-care.ts'
-import { ContextPreparer } from './context-preparer.ts'
-import { ContextTiers } from './context-tiers.ts'
-import type { DataFolder } from './data-folder.ts'
-import { Departure, type DrainOptions, type DrainReport } from './departure.ts'
+import type { ContextCare } from './context-care.ts'
+import type { Departure, DrainOptions, DrainReport } from './departure.ts'
 import { loadOrCreateIdentity, type Identity } from './identity.ts'
 import { discoverSwarm } from './libp2p-discover.ts'
-import { servingAdvert, submitterAdvert } from './peer-advert.ts'
+import { submitterAdvert } from './peer-advert.ts'
 import type { PeerStatus, PeerSummary } from './peer-status.ts'
-import { AdvertReplicaSwarm } from './replica-swarm.ts'
+import {
+  type PeerComponents,
+  type Serving,
+  type ServingPeerOptions,
+  createServing,
+  startServing,
+  describeServing,
+} from './serving.ts'
 import { SwarmLink } from './swarm-link.ts'
 import type { SwarmView } from './swarm-view.ts'
 import { VERSION } from './version.ts'
 import { whyIdle } from './why-idle.ts'
-
-export interface PeerComponents {
-  clock: Clock
-  random: Random
-  log: Logger
-}
-
-export interface ServingPeerOptions {
-  data: DataFolder
-  listen: readonly string[]
-  /** Where others reach this peer, when that is not where it listens. */
-  announce?: readonly string[] | undefined
-  /** Whether weights may go over sockets of their own: docs/protocol/direct.md. Default: true. */
-  directLane?: boolean
-  bootstrap: readonly string[]
-  /** How much the store may take; what is not given stays as it was. */
-  bounds?: StoreBounds
-  /** Caps on what is sent to others. Default: 70 % of the measured uplink. */
-  upload?: { uploadRate?: UploadRate; uploadMonthBytes?: number | undefined }
-  /** The swarm to be in; by default the data folder's, the bootstrap peer's, or a new one. */
-  swarm?: string | undefined
-  /** Default 'pervasive'. The others are there to be compared with. */
-  evaluate?: EvaluationMode | undefined
-  engine: {
-    engine?: EngineName | undefined
-    slots?: number | undefined
-    threads?: number | undefined
-    /** What models run on. Default 'auto'. */
-    device?: DeviceWish | undefined
-    /** The OpenAI-compatible server of this machine, for the engine `openai`. */
-    endpoint?: EndpointOptions | undefined
-    /** Of the engine `fake`. */
-    fake?: FakeTiming | undefined
-  }
-  /** Parts of REPLICATION_DEFAULTS that are other for this peer. */
-  replication?: Partial<ReplicationOptions> | undefined
-}
 
 export interface SubmitterOptions {
   identity: Identity
@@ -88,27 +38,6 @@ const DISCOVER_MS = 10_000
 const JOIN_MS = 15_000
 const MISMATCH_LOOK_EVERY_MS = 100
 const SWARM_ID_BYTES = 16
-const NOBODY_KNOWN = { may: false, others: 0 }
-/** What waits to be written to the log of decisions: for so long, and so many lines. */
-const DECISIONS_FLUSH_MS = 1000
-const DECISIONS_WAITING_MAX = 4096
-
-/** What a serving peer has beside its link to the swarm. */
-interface Serving {
-  devices: Devices
-  data: DataFolder
-  events: EventLog
-  decisions: DecisionLog
-  care: ContextCare
-  store: ContextStore
-  sharing: ContextSharing
-  warm: WarmContexts
-  preparer: ContextPreparer
-  worker: Worker
-  tiers: ContextTiers
-  replicator: Replicator
-  departure: Departure
-}
 
 /** One running node of a swarm: the composition root. Reads from top to bottom as what a peer is made of. */
 export class Peer {
@@ -199,7 +128,8 @@ export class Peer {
     this.#closers = closers
     this.#startedAtMs = this.#components.clock.nowMs()
     try {
-      if (this.#serving !== undefined) await this.#startServing(this.#serving, closers)
+      if (this.#serving !== undefined)
+        await startServing(this.#serving, closers, () => this.#link.adverts.changed())
       await this.#link.start()
       closers.defer(() => this.#link.stop())
       this.#serving?.tiers.changed()
@@ -313,140 +243,10 @@ export class Peer {
     }))
   }
 
-  async #startServing(serving: Serving, closers: AsyncDisposableStack): Promise<void> {
-    const { events, store, sharing, warm, worker, tiers, replicator } = serving
-    closers.defer(() => events.close())
-    await store.open()
-    closers.defer(() => store.close())
-    closers.defer(() => warm.stop())
-    await sharing.start()
-    closers.defer(() => sharing.stop())
-    await worker.start()
-    closers.defer(() => worker.stop())
-    closers.defer(warm.onEvicted(({ contextId, reason }) => worker.forget(contextId, 'unloaded', reason)))
-    await replicator.start()
-    closers.defer(() => replicator.stop())
-    tiers.start(() => {
-      replicator.changed()
-      this.#link.adverts.changed()
-    })
-    closers.defer(() => tiers.stop())
-  }
-
   #require(): Serving {
     if (this.#serving === undefined) throw new TypeError('a submitter has no contexts')
     return this.#serving
   }
-}
-
-function createServing(
-  { clock, random, log }: PeerComponents,
-  link: SwarmLink,
-  devices: Devices,
-  { data, engine, replication, bounds, upload, evaluate = WORKER_DEFAULTS.evaluate }: ServingPeerOptions,
-): Serving {
-  const { network } = link
-  const events = new EventLog(clock, data.decisionsPath, {
-    schema: { log: 'hearth-contexts', version: 1 },
-    flushEveryMs: DECISIONS_FLUSH_MS,
-    waitingMax: DECISIONS_WAITING_MAX,
-    fileBytesMax: DECISION_LOG_BYTES_MAX,
-  })
-  const decisions = new DecisionLog(clock, events)
-  const store = new ContextStore({ clock, log }, { folder: data.contextsPath, ...bounds })
-  const findHolders = (contextId: string, { signal }: { signal: AbortSignal }): Promise<string[]> =>
-    link.view.holders(contextId, signal)
-  const parts: { warm?: WarmContexts; replicator?: Replicator } = {}
-  const sharing = new ContextSharing(
-    {
-      network,
-      store,
-      findHolders,
-      clock,
-      random,
-      log,
-      decisions,
-      copies: { mayDrop: (contextId) => parts.replicator?.mayDrop(contextId) ?? NOBODY_KNOWN },
-      whyLoaded: (contextId) => whyLoaded(parts.warm, contextId),
-    },
-    { uploadRate: 'measured', ...upload },
-  )
-  const { engine: name, slots, threads, endpoint, fake } = engine
-  const warm = new WarmContexts(
-    { clock, makeHost: (options) => new EngineHost({ clock, log }, options) },
-    {
-      host: {
-        ...(name === undefined ? {} : { engine: name }),
-        provider: devices.chosen.provider,
-        deviceName: devices.chosen.name,
-        comparesWithCpu: (engine.device ?? 'auto') === 'auto',
-        slots,
-        threads,
-        endpoint,
-        fake,
-      },
-    },
-  )
-  const preparer = new ContextPreparer({
-    clock,
-    store,
-    sharing,
-    warm,
-    nameInSwarm: (contextId) => link.view.nameOf(contextId),
-  })
-  const worker = new Worker(
-    {
-      network,
-      clock,
-      log,
-      prepare: (contextId, options) => preparer.prepare(contextId, options),
-      discard: (contextId, options) => preparer.discard(contextId, options),
-    },
-    { ...WORKER_DEFAULTS, evaluate },
-  )
-  const { routing, adverts } = link
-  const tiers = new ContextTiers({ store, warm, preparer, sharing, worker, routing, log })
-  const swarm = new AdvertReplicaSwarm({ board: adverts.board, routing })
-  const replicator = new Replicator(
-    {
-      network,
-      store,
-      sharing,
-      swarm,
-      decisions,
-      clock,
-      random,
-      log,
-      own: () => tiers.own(),
-      onTakes: () => adverts.changed(),
-      onCopied: (contextId) => void preparer.takeName(contextId).catch(() => {}),
-    },
-    // The modes to be compared with keep no more than they are told to.
-    { ...replication, isTaking: evaluate === 'pervasive' && replication?.isTaking !== false },
-  )
-  const departure = new Departure({ worker, replicator, tiers, adverts, clock, log })
-  Object.assign(parts, { warm, replicator })
-  const care = new ContextCare({ store, sharing, decisions, preparer, view: link.view })
-  return {
-    data,
-    events,
-    decisions,
-    devices,
-    care,
-    store,
-    sharing,
-    warm,
-    preparer,
-    worker,
-    tiers,
-    replicator,
-    departure,
-  }
-}
-
-function whyLoaded(warm: WarmContexts | undefined, contextId: string): string | undefined {
-  const isLoaded = warm?.list().some((context) => context.contextId === contextId) === true
-  return isLoaded ? 'an engine has it loaded' : undefined
 }
 
 /** The swarm asked for, else that of the data folder, else the bootstrap peer's, else one of our own. */
@@ -467,18 +267,6 @@ async function chooseSwarm(
     }
   }
   return randomHex(SWARM_ID_BYTES)
-}
-
-function describeServing({ worker, tiers, warm, replicator, devices, preparer }: Serving): AdvertBody {
-  const slots = warm.list().reduce((sum, { facts }) => sum + (facts?.slots ?? 0), 0)
-  const fetched = preparer.fetchBytesPerSecond()
-  const body = {
-    contexts: tiers.advertised(),
-    slots,
-    ...(fetched === undefined ? {} : { fetchBytesPerSecond: Math.round(fetched) }),
-    replicas: replicator.takes,
-  }
-  return servingAdvert(body, worker.status(), devices.chosen)
 }
 
 function devicesNotUsed({ probes }: Devices): PeerStatus['devicesNotUsed'] {

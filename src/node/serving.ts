@@ -1,0 +1,237 @@
+// What makes a peer one that works for others, put together.
+import type { Clock } from '../base/clock.ts'
+import { EventLog } from '../base/event-log.ts'
+import { DECISION_LOG_BYTES_MAX } from '../base/limits.ts'
+import type { Logger } from '../base/logger.ts'
+import type { Random } from '../base/random.ts'
+import { ContextSharing } from '../context-sharing/context-sharing.ts'
+import { ContextStore } from '../context-sharing/context-store.ts'
+import { DecisionLog } from '../context-sharing/decisions.ts'
+import type { ReplicationOptions } from '../context-sharing/replication-core.ts'
+import { Replicator } from '../context-sharing/replicator.ts'
+import type { StoreBounds } from '../context-sharing/store-room.ts'
+import type { UploadRate } from '../context-sharing/upload-gate.ts'
+import type { AdvertBody } from '../dht/advert.ts'
+import type { DeviceWish } from '../inference/device-choice.ts'
+import type { Devices } from '../inference/device-probe.ts'
+import type { EndpointOptions } from '../inference/endpoint/endpoint-options.ts'
+import { EngineHost } from '../inference/engine-host.ts'
+import type { EngineName, FakeTiming } from '../inference/engine.ts'
+import { WarmContexts } from '../inference/warm-contexts.ts'
+import type { EvaluationMode } from '../tasks/worker-state-core.ts'
+import { Worker, WORKER_DEFAULTS } from '../tasks/worker.ts'
+import { ContextCare } from './context-care.ts'
+import { ContextPreparer } from './context-preparer.ts'
+import { ContextTiers } from './context-tiers.ts'
+import type { DataFolder } from './data-folder.ts'
+import { Departure } from './departure.ts'
+import { servingAdvert } from './peer-advert.ts'
+import { AdvertReplicaSwarm } from './replica-swarm.ts'
+import type { SwarmLink } from './swarm-link.ts'
+
+export interface PeerComponents {
+  clock: Clock
+  random: Random
+  log: Logger
+}
+
+export interface ServingPeerOptions {
+  data: DataFolder
+  listen: readonly string[]
+  /** Where others reach this peer, when that is not where it listens. */
+  announce?: readonly string[] | undefined
+  /** Whether weights may go over sockets of their own: docs/protocol/direct.md. Default: true. */
+  directLane?: boolean
+  bootstrap: readonly string[]
+  /** How much the store may take; what is not given stays as it was. */
+  bounds?: StoreBounds
+  /** Caps on what is sent to others. Default: 70 % of the measured uplink. */
+  upload?: { uploadRate?: UploadRate; uploadMonthBytes?: number | undefined }
+  /** The swarm to be in; by default the data folder's, the bootstrap peer's, or a new one. */
+  swarm?: string | undefined
+  /** Default 'pervasive'. The others are there to be compared with. */
+  evaluate?: EvaluationMode | undefined
+  engine: {
+    engine?: EngineName | undefined
+    slots?: number | undefined
+    threads?: number | undefined
+    /** What models run on. Default 'auto'. */
+    device?: DeviceWish | undefined
+    /** The OpenAI-compatible server of this machine, for the engine `openai`. */
+    endpoint?: EndpointOptions | undefined
+    /** Of the engine `fake`. */
+    fake?: FakeTiming | undefined
+  }
+  /** Parts of REPLICATION_DEFAULTS that are other for this peer. */
+  replication?: Partial<ReplicationOptions> | undefined
+}
+
+const NOBODY_KNOWN = { may: false, others: 0 }
+/** What waits to be written to the log of decisions: for so long, and so many lines. */
+const DECISIONS_FLUSH_MS = 1000
+const DECISIONS_WAITING_MAX = 4096
+
+/** What a serving peer has beside its link to the swarm. */
+export interface Serving {
+  devices: Devices
+  data: DataFolder
+  events: EventLog
+  decisions: DecisionLog
+  care: ContextCare
+  store: ContextStore
+  sharing: ContextSharing
+  warm: WarmContexts
+  preparer: ContextPreparer
+  worker: Worker
+  tiers: ContextTiers
+  replicator: Replicator
+  departure: Departure
+}
+
+export function createServing(
+  { clock, random, log }: PeerComponents,
+  link: SwarmLink,
+  devices: Devices,
+  { data, engine, replication, bounds, upload, evaluate = WORKER_DEFAULTS.evaluate }: ServingPeerOptions,
+): Serving {
+  const { network } = link
+  const events = new EventLog(clock, data.decisionsPath, {
+    schema: { log: 'hearth-contexts', version: 1 },
+    flushEveryMs: DECISIONS_FLUSH_MS,
+    waitingMax: DECISIONS_WAITING_MAX,
+    fileBytesMax: DECISION_LOG_BYTES_MAX,
+  })
+  const decisions = new DecisionLog(clock, events)
+  const store = new ContextStore({ clock, log }, { folder: data.contextsPath, ...bounds })
+  const findHolders = (contextId: string, { signal }: { signal: AbortSignal }): Promise<string[]> =>
+    link.view.holders(contextId, signal)
+  const parts: { warm?: WarmContexts; replicator?: Replicator } = {}
+  const sharing = new ContextSharing(
+    {
+      network,
+      store,
+      findHolders,
+      clock,
+      random,
+      log,
+      decisions,
+      copies: { mayDrop: (contextId) => parts.replicator?.mayDrop(contextId) ?? NOBODY_KNOWN },
+      whyLoaded: (contextId) => whyLoaded(parts.warm, contextId),
+    },
+    { uploadRate: 'measured', ...upload },
+  )
+  const { engine: name, slots, threads, endpoint, fake } = engine
+  const warm = new WarmContexts(
+    { clock, makeHost: (options) => new EngineHost({ clock, log }, options) },
+    {
+      host: {
+        ...(name === undefined ? {} : { engine: name }),
+        provider: devices.chosen.provider,
+        deviceName: devices.chosen.name,
+        comparesWithCpu: (engine.device ?? 'auto') === 'auto',
+        slots,
+        threads,
+        endpoint,
+        fake,
+      },
+    },
+  )
+  const preparer = new ContextPreparer({
+    clock,
+    store,
+    sharing,
+    warm,
+    nameInSwarm: (contextId) => link.view.nameOf(contextId),
+  })
+  const worker = new Worker(
+    {
+      network,
+      clock,
+      log,
+      prepare: (contextId, options) => preparer.prepare(contextId, options),
+      discard: (contextId, options) => preparer.discard(contextId, options),
+    },
+    { ...WORKER_DEFAULTS, evaluate },
+  )
+  const { routing, adverts } = link
+  const tiers = new ContextTiers({ store, warm, preparer, sharing, worker, routing, log })
+  const swarm = new AdvertReplicaSwarm({ board: adverts.board, routing })
+  const replicator = new Replicator(
+    {
+      network,
+      store,
+      sharing,
+      swarm,
+      decisions,
+      clock,
+      random,
+      log,
+      own: () => tiers.own(),
+      onTakes: () => adverts.changed(),
+      onCopied: (contextId) => void preparer.takeName(contextId).catch(() => {}),
+    },
+    // The modes to be compared with keep no more than they are told to.
+    { ...replication, isTaking: evaluate === 'pervasive' && replication?.isTaking !== false },
+  )
+  const departure = new Departure({ worker, replicator, tiers, adverts, clock, log })
+  Object.assign(parts, { warm, replicator })
+  const care = new ContextCare({ store, sharing, decisions, preparer, view: link.view })
+  return {
+    data,
+    events,
+    decisions,
+    devices,
+    care,
+    store,
+    sharing,
+    warm,
+    preparer,
+    worker,
+    tiers,
+    replicator,
+    departure,
+  }
+}
+
+function whyLoaded(warm: WarmContexts | undefined, contextId: string): string | undefined {
+  const isLoaded = warm?.list().some((context) => context.contextId === contextId) === true
+  return isLoaded ? 'an engine has it loaded' : undefined
+}
+
+/** Starts its parts in order; `closers` gets what ends them. `onChange` is called when there is something new to tell. */
+export async function startServing(
+  serving: Serving,
+  closers: AsyncDisposableStack,
+  onChange: () => void,
+): Promise<void> {
+  const { events, store, sharing, warm, worker, tiers, replicator } = serving
+  closers.defer(() => events.close())
+  await store.open()
+  closers.defer(() => store.close())
+  closers.defer(() => warm.stop())
+  await sharing.start()
+  closers.defer(() => sharing.stop())
+  await worker.start()
+  closers.defer(() => worker.stop())
+  closers.defer(warm.onEvicted(({ contextId, reason }) => worker.forget(contextId, 'unloaded', reason)))
+  await replicator.start()
+  closers.defer(() => replicator.stop())
+  tiers.start(() => {
+    replicator.changed()
+    onChange()
+  })
+  closers.defer(() => tiers.stop())
+}
+
+/** What is true of it now, for its advert. */
+export function describeServing({ worker, tiers, warm, replicator, devices, preparer }: Serving): AdvertBody {
+  const slots = warm.list().reduce((sum, { facts }) => sum + (facts?.slots ?? 0), 0)
+  const fetched = preparer.fetchBytesPerSecond()
+  const body = {
+    contexts: tiers.advertised(),
+    slots,
+    ...(fetched === undefined ? {} : { fetchBytesPerSecond: Math.round(fetched) }),
+    replicas: replicator.takes,
+  }
+  return servingAdvert(body, worker.status(), devices.chosen)
+}
