@@ -36,8 +36,9 @@ class Bench {
   run(untilMs: number): void {
     for (;;) {
       this.#queue.sort((a, b) => a.atMs - b.atMs || a.order - b.order)
-      const next = this.#queue.shift()
+      const [next] = this.#queue
       if (next === undefined || next.atMs > untilMs) break
+      this.#queue.shift()
       this.nowMs = next.atMs
       next.run()
     }
