@@ -51,6 +51,8 @@ export interface PeerView extends Candidate {
   failuresInRow: number
   retryAtMs: number
   resultCount: number
+  /** Drawn by this coordinator, in [0, 1). */
+  readonly lot: number
 }
 
 export interface CandidateBookOptions extends ReadyDefaults {
@@ -101,8 +103,8 @@ export class CandidateBook {
     return this.#linked.size
   }
 
-  learn(candidate: Candidate): void {
-    const view = this.#views.get(candidate.peer) ?? this.#add(candidate.peer)
+  learn(candidate: Candidate, random: Random): void {
+    const view = this.#views.get(candidate.peer) ?? this.#add(candidate.peer, random)
     Object.assign(view, SAYS_NOTHING, candidate)
     if (this.#linked.has(candidate.peer)) return
     if (!candidate.accepts) {
@@ -155,7 +157,8 @@ export class CandidateBook {
 
   /**
    * Whom to link now: those that are ready soonest first, of equal ones the fastest. A peer that would be
-   * ready too late to do anything before the rest of the job is done (`projectedMs`) is left alone.
+   * ready too late to do anything before the rest of the job is done (`projectedMs`) is left alone. Among
+   * those that are alike the lot decides, so that several submitters do not all choose the same.
    */
   recruits(nowMs: number, projectedMs: number): string[] {
     const room = this.#options.peersMax - this.#linked.size
@@ -174,7 +177,7 @@ export class CandidateBook {
           a.costMs - b.costMs ||
           a.view.failures - b.view.failures ||
           (b.view.tokensPerSecond ?? 0) - (a.view.tokensPerSecond ?? 0) ||
-          (a.view.peer < b.view.peer ? -1 : 1),
+          a.view.lot - b.view.lot,
       )
       .slice(0, room)
       .map(({ view }) => view.peer)
@@ -197,14 +200,15 @@ export class CandidateBook {
   }
 
   #link(peer: string, phase: 'connecting' | 'queued', nowMs: number): void {
-    const view = this.#views.get(peer) ?? this.#add(peer)
+    const view = this.#views.get(peer)
+    if (view === undefined) return
     view.phase = phase
     view.credit = 0
     view.heardAtMs = nowMs
     this.#linked.set(peer, view)
   }
 
-  #add(peer: string): PeerView {
+  #add(peer: string, random: Random): PeerView {
     const view: PeerView = {
       peer,
       tier: 'absent',
@@ -222,6 +226,7 @@ export class CandidateBook {
       failuresInRow: 0,
       retryAtMs: 0,
       resultCount: 0,
+      lot: random.next(),
     }
     this.#views.set(peer, view)
     return view

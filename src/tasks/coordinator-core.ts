@@ -26,7 +26,7 @@ export function step(
       tick(state, nowMs, effects)
       break
     case 'candidates':
-      for (const candidate of event.candidates) state.book.learn(candidate)
+      for (const candidate of event.candidates) state.book.learn(candidate, random)
       recruit(state, nowMs, effects)
       break
     case 'opened':

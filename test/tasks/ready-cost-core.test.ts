@@ -94,7 +94,7 @@ describe('a peer is made ready only if that pays back', () => {
         (facts, projectedMs, peersMax) => {
           const book = new CandidateBook({ ...COORDINATOR_DEFAULTS, peersMax })
           const candidates = facts.map((each, index) => ({ ...each, peer: String(index) })) as Candidate[]
-          for (const each of candidates) book.learn(each)
+          for (const each of candidates) book.learn(each, seededRandom(1))
           const usual = usualFacts(candidates, COORDINATOR_DEFAULTS)
           const cost = (each: Candidate): number => readyMs(each, usual)
           const isHeld = candidates.some(({ tier }) => tier !== 'absent')
