@@ -108,7 +108,7 @@ describe('tasks over real streams', () => {
   test('every request is answered once, by peers that share the work', async () => {
     const [submitter, ...peers] = await connected(3)
     const workers = await Promise.all(
-      peers.map(({ network }) => startWorker(network, () => Promise.resolve(echo()))),
+      peers.map(({ network }) => startWorker(network, () => Promise.resolve(echo(25)))),
     )
     const journal = await makeJournal()
     const coordinator = new Coordinator({
