@@ -1,3 +1,4 @@
+import type { Clock } from '../base/clock.ts'
 import { isHearthError } from '../base/errors.ts'
 import { type ContextDetail, contextDetail, setPinned } from '../context-sharing/context-detail.ts'
 import type { ContextSharing } from '../context-sharing/context-sharing.ts'
@@ -6,9 +7,14 @@ import type { DecisionLog } from '../context-sharing/decisions.ts'
 import type { FetchProgress, FetchResult } from '../context-sharing/fetch.ts'
 import type { ScrubProgress } from '../context-sharing/scrubber.ts'
 import type { ContextPreparer } from './context-preparer.ts'
+import { resolveContext } from './resolve-context.ts'
 import type { SwarmView } from './swarm-view.ts'
 
+/** How long a context's name is looked for among the peers, ms. */
+const RESOLVE_MS = 5_000
+
 export interface ContextCareComponents {
+  clock: Clock
   store: ContextStore
   sharing: ContextSharing
   decisions: DecisionLog
@@ -69,12 +75,12 @@ export class ContextCare {
   }
 
   async #resolve(nameOrId: string, signal: AbortSignal): Promise<string> {
-    const { store, view } = this.#components
+    const { clock, store, view } = this.#components
     try {
       return store.resolve(nameOrId)
     } catch (error) {
       if (!isHearthError(error, 'context-unknown')) throw error
-      return await view.resolve(nameOrId, signal)
+      return await resolveContext(clock, view, nameOrId, RESOLVE_MS, signal)
     }
   }
 }

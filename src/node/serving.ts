@@ -175,7 +175,7 @@ export function createServing(
   )
   const departure = new Departure({ worker, replicator, tiers, adverts, clock, log })
   Object.assign(parts, { warm, replicator })
-  const care = new ContextCare({ store, sharing, decisions, preparer, view: link.view })
+  const care = new ContextCare({ clock, store, sharing, decisions, preparer, view: link.view })
   return {
     data,
     events,

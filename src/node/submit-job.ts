@@ -1,7 +1,6 @@
 import { access, constants } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { sleep, type Clock } from '../base/clock.ts'
-import { withDeadline } from '../base/deadline.ts'
+import type { Clock } from '../base/clock.ts'
 import { HearthError, messageOf } from '../base/errors.ts'
 import { EventLog } from '../base/event-log.ts'
 import type { Logger } from '../base/logger.ts'
@@ -16,6 +15,7 @@ import type { DataFolder } from './data-folder.ts'
 import { loadOrCreateIdentity } from './identity.ts'
 import { hashFile, JobFolder, jobIdOf } from './job-folder.ts'
 import { Peer } from './peer.ts'
+import { resolveContext } from './resolve-context.ts'
 
 export interface SubmitComponents {
   clock: Clock
@@ -66,9 +66,8 @@ export interface JobSummary {
   wallMs: number
 }
 
-/** How long a submitter looks for a context's name among the peers, ms, and the time between two looks. */
+/** How long a submitter looks for a context's name among the peers, ms. */
 const RESOLVE_MS = 10_000
-const RESOLVE_AGAIN_MS = 250
 const CONTEXT_ID = /^b[a-z2-7]{50,}$/
 const EVENT_FLUSH_MS = 500
 const EVENTS_WAITING_MAX = 65_536
@@ -149,7 +148,13 @@ async function coordinate(
     await peer.joined(signal)
     if (journal.job.contextId === '') {
       journal.bindContext(
-        await resolveContext(clock, peer, journal.job.context, Math.min(RESOLVE_MS, giveUpMs), signal),
+        await resolveContext(
+          clock,
+          peer.swarmView,
+          journal.job.context,
+          Math.min(RESOLVE_MS, giveUpMs),
+          signal,
+        ),
       )
     }
     const coordinator = new Coordinator(
@@ -161,35 +166,6 @@ async function coordinate(
   } finally {
     await peer.stop()
     await events.close()
-  }
-}
-
-/** Asks again for a while: the adverts of a swarm just joined come in within a second or two. */
-async function resolveContext(
-  clock: Clock,
-  peer: Peer,
-  context: string,
-  ms: number,
-  signal: AbortSignal | undefined,
-): Promise<string> {
-  let lastError: unknown
-  try {
-    return await withDeadline(
-      { clock, ms, whose: `a peer that holds "${context}"`, signal },
-      async (until) => {
-        for (;;) {
-          try {
-            return await peer.swarmView.resolve(context, until)
-          } catch (error) {
-            lastError = error
-          }
-          await sleep(clock, RESOLVE_AGAIN_MS, until)
-        }
-      },
-    )
-  } catch (error) {
-    signal?.throwIfAborted()
-    throw lastError ?? error
   }
 }
 
