@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
 // Two projects: quick in-process tests run beside one another; end-to-end tests start real peer
-// processes and run one file at a time, so that two cores are enough.
+// processes, mostly waiting for one another, and run two files at a time: two cores are enough.
 const config: ReturnType<typeof defineConfig> = defineConfig({
   test: {
     projects: [
@@ -19,7 +19,7 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
           include: ['test/e2e/**/*.test.ts'],
           testTimeout: 90_000,
           hookTimeout: 60_000,
-          fileParallelism: false,
+          maxWorkers: 2,
         },
       },
     ],
