@@ -1,3 +1,4 @@
+import { systemClock } from '../src/base/system-clock.ts'
 import { OutputFolder } from './output-folder.ts'
 import type { RunResult } from './run-result.ts'
 import { loadScenario } from './scenarios/load.ts'
@@ -22,7 +23,7 @@ export function runOnce(request: RunRequest): RunResult {
   const loaded = loadScenario(request.scenario, request.settings)
   const folder = request.out === undefined ? undefined : new OutputFolder(request.out)
   const tasks = new TaskRecorder(TASKS_KEPT_MAX)
-  const beganMs = performance.now()
+  const beganMs = systemClock.nowMs()
   const world: World = new World(loaded.scenario, {
     seed: request.seed,
     tasks,
@@ -32,7 +33,7 @@ export function runOnce(request: RunRequest): RunResult {
         : (job, requests) => folder.eventsOf(job, requests, () => world.kernel.nowMs),
   })
   world.run()
-  const wallS = (performance.now() - beganMs) / 1000
+  const wallS = (systemClock.nowMs() - beganMs) / 1000
   const result = resultOf(world, loaded, request.seed, tasks, wallS)
   folder?.write(result, tasks.kept, (peer) => world.peers[peer]?.id ?? '')
   return result

@@ -1,0 +1,93 @@
+// Who gets which request: the leases that a coordinator gives out, takes back and copies.
+import type { PeerView } from './candidate-book.ts'
+import type { Coordinator, CoordinatorEffect, Lease } from './coordinator-state-core.ts'
+import { giveOut, isBetterLeft, worthCopying } from './tail-core.ts'
+import type { LeaseKey } from './task-messages.ts'
+
+/**
+ * Spends a peer's credit: pending requests first, copies of slow ones when none is pending. Leases of a
+ * fixed size are what they are, the last one smaller, and nothing is copied.
+ */
+export function feed(state: Coordinator, view: PeerView, nowMs: number, effects: CoordinatorEffect[]): void {
+  const { leaseSize } = state.options
+  // A request that some peer failed on goes to whoever can have it.
+  const mayWait = leaseSize === undefined && state.failures.size === 0
+  const leases: LeaseKey[] = []
+  const isOnlyPeer = state.book.linkedCount === 1
+  const suits = (request: number): boolean =>
+    isOnlyPeer || state.failures.get(request)?.includes(view.peer) !== true
+  while (view.credit > 0) {
+    if (mayWait && isBetterLeft(view, state.book, projectedMs(state), nowMs)) break
+    const request = state.pending.take(nowMs, suits)
+    if (request === undefined) break
+    leases.push(lease(state, request, view, nowMs))
+  }
+  if (leaseSize !== undefined) {
+    if (leases.length > 0) {
+      view.credit = 0
+      effects.push({ kind: 'lease', peer: view.peer, requests: leases.length })
+    }
+  } else if (view.credit > 0 && state.pending.size === 0) {
+    copySlow(state, view, nowMs, leases)
+  }
+  if (view.credit > 0) state.hungry.add(view.peer)
+  else state.hungry.delete(view.peer)
+  if (leases.length > 0) effects.push({ kind: 'send', peer: view.peer, leases })
+}
+
+function lease(state: Coordinator, request: number, view: PeerView, nowMs: number): LeaseKey {
+  const epoch = (state.epochs.get(request) ?? 0) + 1
+  state.epochs.set(request, epoch)
+  state.leases.set(request, {
+    request,
+    epoch,
+    peers: new Set([view.peer]),
+    isCommitting: false,
+  })
+  view.credit -= 1
+  giveOut(view, request, nowMs)
+  return { n: request, epoch }
+}
+
+/** At the tail, a second peer works on what a slow one has: the first result wins. */
+function copySlow(state: Coordinator, view: PeerView, nowMs: number, leases: LeaseKey[]): void {
+  for (const held of worthCopying(state.leases.values(), view, state.book, state.options, nowMs)) {
+    held.peers.add(view.peer)
+    view.credit -= 1
+    giveOut(view, held.request, nowMs)
+    leases.push({ n: held.request, epoch: held.epoch })
+  }
+}
+
+/** The request becomes an error line of our own. */
+export function failLease(held: Lease, code: string, message: string, effects: CoordinatorEffect[]): void {
+  held.isCommitting = true
+  effects.push({ kind: 'fail', key: { n: held.request, epoch: held.epoch }, code, message })
+}
+
+/** The request goes to whoever has credit, from `notBeforeMs` on. */
+export function giveBack(
+  state: Coordinator,
+  held: Lease,
+  notBeforeMs: number,
+  nowMs: number,
+  effects: CoordinatorEffect[],
+): void {
+  state.leases.delete(held.request)
+  state.pending.giveBack(held.request, notBeforeMs)
+  if (notBeforeMs <= nowMs) feedHungry(state, nowMs, effects)
+}
+
+/** Spends the credit of peers that had nothing to do. */
+export function feedHungry(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+  for (const peer of state.hungry) {
+    const view = state.book.get(peer)
+    if (view === undefined) state.hungry.delete(peer)
+    else feed(state, view, nowMs, effects)
+  }
+}
+
+/** How long the rest of the job lasts at the rate of now, ms; without a rate yet, for ever. */
+export function projectedMs({ unsettled, perSecond }: Coordinator): number {
+  return perSecond === 0 ? Infinity : (1_000 * unsettled) / perSecond
+}
