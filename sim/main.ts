@@ -5,6 +5,7 @@ import type { DhtCommandOptions } from './commands/dht.ts'
 import type { ReportPaperOptions } from './commands/report-paper.ts'
 import { runSimCommand } from './commands/run-command.ts'
 import type { RunOptions } from './commands/run.ts'
+import type { SweepOptions } from './commands/sweep.ts'
 import type { TraceOptions } from './commands/trace.ts'
 import type { ValidateOptions } from './commands/validate.ts'
 
@@ -52,6 +53,22 @@ program
   .action((scenario: string, options: RunOptions & { json?: boolean }) =>
     runSimCommand(options, async (output) =>
       (await import('./commands/run.ts')).runCommand(scenario, options, output),
+    ),
+  )
+
+program
+  .command('sweep <scenario>')
+  .description('run every combination of the values of some settings; a YAML file with `vary` says them, too')
+  .option('--set <key=value,value>', 'the values of a setting, as batch=10,100; may be repeated', gather, [])
+  .option('--seed <n>', 'the seed of the first run of each; the others count on from it (default: 1)')
+  .option('--reps <n>', 'how many runs of each (default: 1)')
+  .option('--jobs <n>', 'runs at once (default: one per core)')
+  .option('--out <folder>', 'where the runs and the report go (default: out/sim/sweep-SCENARIO)')
+  .option('--fresh', 'run again what the folder has already')
+  .option('--json', 'print JSON for programs')
+  .action((scenario: string, options: SweepOptions & { json?: boolean }) =>
+    runSimCommand(options, async (output) =>
+      (await import('./commands/sweep.ts')).sweepCommand(scenario, options, output),
     ),
   )
 

@@ -26,12 +26,13 @@ export class OutputFolder {
     return { add: (event) => this.#push({ t: Math.round(nowMs() * 10) / 10, ...event }) }
   }
 
-  write(result: RunResult, tasks: readonly Task[], peerName: (peer: number) => string): void {
-    writeFileSync(join(this.#path, 'run.json'), `${JSON.stringify(result, null, 2)}\n`)
+  /** run.json comes last: where it is, all is. Without `tasks` there is no tasks.csv. */
+  write(result: RunResult, tasks: readonly Task[] | undefined, peerName: (peer: number) => string): void {
     writeFileSync(join(this.#path, 'series.csv'), seriesText(result.series))
-    writeFileSync(join(this.#path, 'tasks.csv'), tasksText(result, tasks, peerName))
+    if (tasks !== undefined) writeFileSync(join(this.#path, 'tasks.csv'), tasksText(result, tasks, peerName))
     this.#flush()
     if (this.#events !== undefined) closeSync(this.#events)
+    writeFileSync(join(this.#path, 'run.json'), `${JSON.stringify(result, null, 2)}\n`)
   }
 
   #push(line: object): void {

@@ -16,6 +16,8 @@ export interface RunRequest {
   /** Where run.json, series.csv, tasks.csv and, with `events`, events.ndjson go; nowhere when undefined. */
   out?: string | undefined
   events?: boolean | undefined
+  /** Without tasks.csv, which is the largest of the files. */
+  isBrief?: boolean | undefined
 }
 
 /** Runs a scenario once. The same request gives the same result, but for `wallS`. */
@@ -35,6 +37,7 @@ export function runOnce(request: RunRequest): RunResult {
   world.run()
   const wallS = (systemClock.nowMs() - beganMs) / 1000
   const result = resultOf(world, loaded, request.seed, tasks, wallS)
-  folder?.write(result, tasks.kept, (peer) => world.peers[peer]?.id ?? '')
+  const kept = request.isBrief === true ? undefined : tasks.kept
+  folder?.write(result, kept, (peer) => world.peers[peer]?.id ?? '')
   return result
 }

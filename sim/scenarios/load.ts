@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { isMap, isSeq, LineCounter, parse, parseDocument, type Document } from 'yaml'
+import { parse } from 'yaml'
 import type { ZodError } from 'zod'
 import { HearthError } from '../../src/base/errors.ts'
 import type { ParameterValue } from '../run-result.ts'
 import { scenarioSchema, type Scenario } from './schema.ts'
+import { at, ownerOf, readSource, type Source } from './yaml-source.ts'
 
 export const SCENARIOS_FOLDER: string = import.meta.dirname
 
@@ -19,12 +20,6 @@ export interface LoadedScenario {
   parameters: Record<string, ParameterValue>
   /** sha-256 of the scenario after --set, and of the files it names. */
   hash: string
-}
-
-interface Source {
-  file: string
-  document: Document
-  lines: LineCounter
 }
 
 /**
@@ -57,15 +52,8 @@ function pathOf(nameOrPath: string): string {
 
 /** The file, and those that it extends, one after the other. */
 function readSources(file: string): Source[] {
-  const lines = new LineCounter()
-  const document = parseDocument(readFileSync(file, 'utf8'), { lineCounter: lines })
-  const [error] = document.errors
-  if (error !== undefined) {
-    const { line } = lines.linePos(error.pos[0])
-    throw new HearthError('scenario-invalid', `${file}:${line}: ${error.message.split('\n')[0]}`)
-  }
-  const source = { file, document, lines }
-  const base = document.get('extends')
+  const source = readSource(file)
+  const base = source.document.get('extends')
   if (typeof base !== 'string') return [source]
   const baseFile = join(dirname(file), `${base}.yaml`)
   if (!existsSync(baseFile)) {
@@ -142,33 +130,6 @@ function invalid(error: ZodError, sources: Source[], parameters: object): Hearth
     return `${where}: ${path.join('.')}: ${issue.message}`
   })
   return new HearthError('scenario-invalid', problems.join('\n'))
-}
-
-/** The source that says what the path names: the first one that does. */
-function ownerOf(sources: readonly Source[], path: readonly string[]): Source | undefined {
-  return sources.find(({ document }) => document.hasIn(path))
-}
-
-/** "file:line" of the deepest part of the path that is there. */
-function at(source: Source | undefined, path: readonly string[]): string {
-  if (source === undefined) return 'scenario'
-  const { document, lines, file } = source
-  for (let length = path.length; length > 0; length -= 1) {
-    const offset = offsetOf(document, path.slice(0, length))
-    if (offset !== undefined) return `${file}:${lines.linePos(offset).line}`
-  }
-  return `${file}:1`
-}
-
-function offsetOf(document: Document, path: readonly string[]): number | undefined {
-  const parent = document.getIn(path.slice(0, -1), true)
-  const last = path.at(-1) as string
-  if (isMap(parent)) {
-    const pair = parent.items.find((item) => String(item.key) === last)
-    return (pair?.key as { range?: [number] } | undefined)?.range?.[0]
-  }
-  if (!isSeq(parent)) return undefined
-  return (parent.items[Number(last)] as { range?: [number] } | undefined)?.range?.[0]
 }
 
 /** What the schema cannot say: names that must stand for something. */
