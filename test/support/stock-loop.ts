@@ -16,7 +16,12 @@ export async function continueByStockLoop(
   promptTokens: readonly number[],
   tokensMax: number,
 ): Promise<StockToken[]> {
-  const session = await InferenceSession.create(path, { intraOpNumThreads: 1, logSeverityLevel: 3 })
+  const session = await InferenceSession.create(path, {
+    intraOpNumThreads: 1,
+    logSeverityLevel: 3,
+    // Exact 8-bit products on processors without VNNI too, where onnxruntime's usual ones overflow.
+    extra: { session: { x64quantprecision: '1' } },
+  })
   const pasts = session.inputNames.filter((name) => name.startsWith('past_key_values.'))
   const isHalf = session.inputMetadata.some((input) => input.isTensor && input.type === 'float16')
   const dims = [1, keyValueHeads, 0, headSize]
