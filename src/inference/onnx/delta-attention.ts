@@ -5,7 +5,7 @@
 // gives the very bits that it gives in one piece.
 import type { Decoder } from './decoder.ts'
 import { FLOAT16, unsupported } from './decoder.ts'
-import { GraphBuilder, type OnnxGraph } from './onnx-writer.ts'
+import type { GraphBuilder, OnnxGraph } from './onnx-writer.ts'
 import type { ModelNode } from './onnx-reader.ts'
 
 const MICROSOFT = 'com.microsoft'
@@ -37,8 +37,19 @@ interface Shared {
   /** Sizes as int64 [1]. */
   rows: string
   sequence: string
-  past: string
   total: string
+  /** [rows, heads, past, size]: what one packed past is spread to. */
+  pastSizes: string
+  /** [past, 1]: what scores are split into. */
+  scoreSizes: string
+}
+
+/** What layers share whose queries have as many heads. */
+interface SharedByHeads {
+  /** [group × sequence, past + sequence]: the causal mask for each of the heads in a group. */
+  groupMask: string
+  /** [rows, sequence, heads × size]: what leaves. */
+  mixedSizes: string
 }
 
 /** The sizes of the heads, with the query heads of one key-value head. */
@@ -79,6 +90,7 @@ export class DeltaAttention {
   readonly #builder: GraphBuilder
   readonly #decoder: Decoder
   readonly #shared: Shared
+  readonly #sharedByGroup = new Map<number, SharedByHeads>()
 
   /** Adds the shared values to `builder`. */
   constructor(builder: GraphBuilder, decoder: Decoder) {
@@ -98,7 +110,8 @@ export class DeltaAttention {
     const key = this.#splitHeads(flatKey, heads)
     const value = this.#splitHeads(projections.value, heads)
     const past = [`past_key_values.${layer}.key`, `past_key_values.${layer}.value`] as const
-    const parts = { query, key, value, pastKey: past[0], pastValue: past[1] }
+    const shared = this.#sharedBy(heads)
+    const parts = { query, key, value, pastKey: past[0], pastValue: past[1], shared }
     const branches = {
       then_branch: { graph: this.#decodeBranch(layer, heads, parts) },
       else_branch: { graph: this.#prefillBranch(layer, heads, parts) },
@@ -116,6 +129,7 @@ export class DeltaAttention {
     const size = (value: string, dimension: number): string =>
       builder.node('Gather', [builder.node('Shape', [value]), builder.integers([dimension])])
     const scalar = (value: string): string => builder.node('Squeeze', [value, builder.integers([0])])
+    const join = (...sizes: string[]): string => builder.node('Concat', sizes, { attributes: { axis: 0 } })
     const rows = size(DELTA_INPUTS.tokens, 0)
     const sequence = size(DELTA_INPUTS.tokens, 1)
     const past = size('past_key_values.0.key', 2)
@@ -133,7 +147,26 @@ export class DeltaAttention {
       builder.node('Unsqueeze', [queries, builder.integers([1])]),
     ])
     const pastMask = builder.node('Unsqueeze', [mask(held), builder.integers([1, 2, 3])])
-    return { rows, sequence, past, total, pastMask, causalMask: mask(causal) }
+    const { keyValueHeads, headSize } = this.#decoder.kvShape
+    const pastSizes = join(rows, builder.integers([keyValueHeads]), past, builder.integers([headSize]))
+    const scoreSizes = join(past, builder.integers([1]))
+    return { rows, sequence, total, pastMask, causalMask: mask(causal), pastSizes, scoreSizes }
+  }
+
+  /** Made before the first layer that wants it. */
+  #sharedBy({ group, keyValueHeads, headSize }: Heads): SharedByHeads {
+    const found = this.#sharedByGroup.get(group)
+    if (found !== undefined) return found
+    const builder = this.#builder
+    const { rows, sequence, total, causalMask } = this.#shared
+    const join = (...sizes: string[]): string => builder.node('Concat', sizes, { attributes: { axis: 0 } })
+    const repeated = builder.node('Expand', [causalMask, join(builder.integers([group]), sequence, total)])
+    const shared = {
+      groupMask: builder.node('Reshape', [repeated, join(builder.integers([-1]), total)]),
+      mixedSizes: join(rows, sequence, builder.integers([keyValueHeads * group * headSize])),
+    }
+    this.#sharedByGroup.set(group, shared)
+    return shared
   }
 
   #headsOf({ attributes }: ModelNode): Heads {
@@ -194,7 +227,7 @@ export class DeltaAttention {
 
   /** Each query head is a product of its own, [rows, key-value heads, group, 1, size]: see `build`. */
   #decodeBranch(layer: number, heads: Heads, parts: Parts): OnnxGraph {
-    const builder = new GraphBuilder('decode', `hearth_decode_${layer}_`)
+    const builder = this.#builder.branch('decode', `hearth_decode_${layer}_`)
     const { keyValueHeads, group, headSize } = heads
     const alone = (value: string): string => builder.node('Unsqueeze', [value, builder.integers([2])])
     const query = builder.node('Reshape', [
@@ -212,43 +245,48 @@ export class DeltaAttention {
     })
     const scores = builder.node('Concat', [pastScores, newScores], { attributes: { axis: -1 } })
     const shares = builder.node('Softmax', [scores], { attributes: { axis: -1 } })
-    const sizes = builder.node('Concat', [this.#shared.past, builder.integers([1])], {
-      attributes: { axis: 0 },
-    })
     const [pastShares, newShares] = [`${shares}_past`, `${shares}_new`]
-    builder.namedNode('Split', [shares, sizes], [pastShares, newShares], { attributes: { axis: -1 } })
+    builder.namedNode('Split', [shares, this.#shared.scoreSizes], [pastShares, newShares], {
+      attributes: { axis: -1 },
+    })
     const mixed = builder.node('Add', [
       builder.node('MatMul', [pastShares, alone(parts.pastValue)]),
       builder.node('Mul', [newShares, alone(parts.value)]),
     ])
-    const flat = builder.integers([-1, 1, keyValueHeads * group * headSize])
-    builder.output(builder.node('Reshape', [mixed, flat]), 'float')
+    this.#leave(builder, mixed, heads, parts)
     return builder.graph
   }
 
   #prefillBranch(layer: number, heads: Heads, parts: Parts): OnnxGraph {
-    const builder = new GraphBuilder('prefill', `hearth_prefill_${layer}_`)
+    const builder = this.#builder.branch('prefill', `hearth_prefill_${layer}_`)
     const { keyValueHeads, group, headSize } = heads
-    const { rows, sequence, past, total, causalMask } = this.#shared
-    const reshape = (value: string, dims: string): string => builder.node('Reshape', [value, dims])
-    const join = (...sizes: string[]): string => builder.node('Concat', sizes, { attributes: { axis: 0 } })
-    const pastDims = join(rows, builder.integers([keyValueHeads]), past, builder.integers([headSize]))
+    const reshape = (value: string, dims: number[]): string =>
+      builder.node('Reshape', [value, builder.integers(dims)])
     const withPast = (before: string, after: string): string =>
-      builder.node('Concat', [builder.node('Expand', [before, pastDims]), after], { attributes: { axis: 2 } })
-    const split = reshape(parts.query, builder.integers([0, 0, keyValueHeads, group, headSize]))
+      builder.node('Concat', [builder.node('Expand', [before, this.#shared.pastSizes]), after], {
+        attributes: { axis: 2 },
+      })
+    const split = reshape(parts.query, [0, 0, keyValueHeads, group, headSize])
     const byHead = builder.node('Transpose', [split], { attributes: { perm: [0, 2, 3, 1, 4] } })
-    const query = reshape(byHead, builder.integers([0, keyValueHeads, -1, headSize]))
+    const query = reshape(byHead, [0, keyValueHeads, -1, headSize])
     const scores = multiplyTransposed(builder, query, withPast(parts.pastKey, parts.key))
-    const spread = reshape(scores, join(builder.integers([0, keyValueHeads, group]), sequence, total))
-    const masked = builder.node('Add', [spread, causalMask])
+    const masked = builder.node('Add', [scores, parts.shared.groupMask])
     const shares = builder.node('Softmax', [masked], { attributes: { axis: -1 } })
-    const joined = reshape(shares, join(builder.integers([0, keyValueHeads, -1]), total))
-    const mixed = builder.node('MatMul', [joined, withPast(parts.pastValue, parts.value)])
-    const unjoined = reshape(mixed, builder.integers([0, keyValueHeads, group, -1, headSize]))
+    const mixed = builder.node('MatMul', [shares, withPast(parts.pastValue, parts.value)])
+    const unjoined = reshape(mixed, [0, keyValueHeads, group, -1, headSize])
     const inOrder = builder.node('Transpose', [unjoined], { attributes: { perm: [0, 3, 1, 2, 4] } })
-    const flat = builder.integers([0, 0, keyValueHeads * group * headSize])
-    builder.output(reshape(inOrder, flat), 'float')
+    this.#leave(builder, inOrder, heads, parts)
     return builder.graph
+  }
+
+  /**
+   * What a branch gives, with its whole shape: onnxruntime looks for memory to use again by shapes, through a
+   * list that only grows where they are not known.
+   */
+  #leave(builder: GraphBuilder, mixed: string, heads: Heads, { shared }: Parts): void {
+    const elements = heads.keyValueHeads * heads.group * heads.headSize
+    const flat = builder.node('Reshape', [mixed, shared.mixedSizes])
+    builder.output(flat, 'float', ['rows', 'sequence', elements])
   }
 }
 
@@ -262,6 +300,7 @@ interface Parts {
   /** [rows or 1, heads, past, size] */
   pastKey: string
   pastValue: string
+  shared: SharedByHeads
 }
 
 /** left · rightᵀ */

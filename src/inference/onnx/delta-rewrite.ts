@@ -34,7 +34,7 @@ const INT8_MIDDLE = 128
 const INT8_LEVELS = 127
 
 /** Which form it is: results of two forms are not bit-equal. */
-export const DELTA_FORM = 2
+export const DELTA_FORM = 3
 
 export const LOGITS_OUTPUT = 'hearth_logits'
 /** The likeliest token of each row: all that leaves when nobody wants the logits. */

@@ -268,11 +268,20 @@ interface NodeOptions {
 export class GraphBuilder {
   readonly graph: OnnxGraph
   readonly #prefix: string
+  /** Of a branch: what it is in. */
+  readonly #outer: GraphBuilder | undefined
+  readonly #constants = new Map<string, string>()
 
   /** `prefix` begins every name that is not given: for graphs that share names with others. */
-  constructor(name: string, prefix = '') {
+  constructor(name: string, prefix = '', outer?: GraphBuilder) {
     this.#prefix = prefix
+    this.#outer = outer
     this.graph = { name, inputs: [], outputs: [], initializers: [], nodes: [] }
+  }
+
+  /** A branch of If in this graph. Its constants are this graph's, so that branches share them. */
+  branch(name: string, prefix: string): GraphBuilder {
+    return new GraphBuilder(name, prefix, this)
   }
 
   input(name: string, type: ElementType, dims: readonly (number | string)[]): string {
@@ -320,20 +329,27 @@ export class GraphBuilder {
   integers(value: number | readonly number[]): string {
     const items = typeof value === 'number' ? [value] : value
     const dims = typeof value === 'number' ? [] : [items.length]
-    return this.#constant('int64', dims, BigInt64Array.from(items.map(BigInt)))
+    return this.#constant('int64', dims, items, () => BigInt64Array.from(items.map(BigInt)))
   }
 
   /** A scalar constant. */
   float(value: number): string {
-    return this.#constant('float', [], Float32Array.of(value))
+    return this.#constant('float', [], [value], () => Float32Array.of(value))
   }
 
-  #constant(type: ElementType, dims: readonly number[], elements: ArrayBufferView): string {
-    return this.tensor(
-      `${this.#prefix}constant_${this.graph.initializers.length}`,
-      type,
-      dims,
-      () => elements,
-    )
+  /** One tensor for all that are equal: each costs a runtime more than its few bytes. */
+  #constant(
+    type: ElementType,
+    dims: readonly number[],
+    items: readonly number[],
+    read: () => ArrayBufferView,
+  ): string {
+    if (this.#outer !== undefined) return this.#outer.#constant(type, dims, items, read)
+    const key = `${type}[${dims.join()}] ${items.join()}`
+    const found = this.#prefix === '' ? undefined : this.#constants.get(key)
+    if (found !== undefined) return found
+    const name = `${this.#prefix}constant_${this.graph.initializers.length}`
+    this.#constants.set(key, name)
+    return this.tensor(name, type, dims, read)
   }
 }

@@ -62,7 +62,7 @@ export class PlainAttentionRewrite {
     const pastTokens = this.#pastTokens(keys.past)
     this.#edit.intercept(original, new Set(this.#takers.get(original)), () => {
       const branches = {
-        then_branch: { graph: decodeBranch({ layer, found, keys, values, pastTokens }) },
+        then_branch: { graph: decodeBranch(this.#edit.builder, { layer, found, keys, values, pastTokens }) },
         else_branch: { graph: prefillBranch(layer, nodes, original) },
       }
       this.#edit.builder.namedNode('If', [DELTA_INPUTS.isDecode], [name], { attributes: branches })
@@ -139,8 +139,11 @@ interface DecodeParts {
   pastTokens: string
 }
 
-function decodeBranch({ layer, found, keys, values, pastTokens }: DecodeParts): OnnxGraph {
-  const builder = new GraphBuilder('decode', `hearth_decode_${layer}_`)
+function decodeBranch(
+  outer: GraphBuilder,
+  { layer, found, keys, values, pastTokens }: DecodeParts,
+): OnnxGraph {
+  const builder = outer.branch('decode', `hearth_decode_${layer}_`)
   const { scores, between, softmax, axes } = found
   const spread = (value: string): string =>
     axes === undefined ? value : builder.node('Unsqueeze', [value, axes])
