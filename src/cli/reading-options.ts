@@ -2,15 +2,75 @@ import type { Command } from 'commander'
 import { HearthError } from '../base/errors.ts'
 import { formatOf, JOB_URLS, type JobFileOptions, type JobFormat, type JobUrl } from '../tasks/job-file.ts'
 
+/** A setting of sampling that a whole job may have: its name in a request's body, and what it may be. */
+interface SamplingOption {
+  flag: string
+  field: string
+  isWhole: boolean
+  least: number
+  help: string
+}
+
+type SamplingName = 'maxTokens' | 'temperature' | 'topP' | 'topK' | 'minP' | 'repetitionPenalty' | 'seed'
+
+/** By the name that the command line's reader gives each. */
+const SAMPLING_OPTIONS: Readonly<Record<SamplingName, SamplingOption>> = {
+  maxTokens: {
+    flag: '--max-tokens <n>',
+    field: 'max_tokens',
+    isWhole: true,
+    least: 1,
+    help: 'for every request that does not say otherwise; the same goes for those below',
+  },
+  temperature: {
+    flag: '--temperature <t>',
+    field: 'temperature',
+    isWhole: false,
+    least: 0,
+    help: '0 is greedy',
+  },
+  topP: {
+    flag: '--top-p <p>',
+    field: 'top_p',
+    isWhole: false,
+    least: 0,
+    help: 'sample from the likeliest tokens that make up this share',
+  },
+  topK: {
+    flag: '--top-k <n>',
+    field: 'top_k',
+    isWhole: true,
+    least: 0,
+    help: 'sample from the n likeliest tokens; 0 is no bound',
+  },
+  minP: {
+    flag: '--min-p <p>',
+    field: 'min_p',
+    isWhole: false,
+    least: 0,
+    help: 'leave out tokens less likely than this share of the likeliest',
+  },
+  repetitionPenalty: {
+    flag: '--repetition-penalty <r>',
+    field: 'repetition_penalty',
+    isWhole: false,
+    least: 0,
+    help: 'over 1 makes tokens that were there already less likely',
+  },
+  seed: {
+    flag: '--seed <n>',
+    field: 'seed',
+    isWhole: true,
+    least: 0,
+    help: 'sample the same way each time',
+  },
+}
+
 /** How `submit` reads its file, as given on the command line. */
-export interface ReadingOptions {
+export interface ReadingOptions extends Partial<Record<SamplingName, string>> {
   format?: string
   template?: string
   endpoint?: string
-  maxTokens?: string
-  temperature?: string
-  topP?: string
-  seed?: string
   stop: string[]
 }
 
@@ -19,18 +79,12 @@ const FORMATS: readonly JobFormat[] = ['batch', 'text', 'jsonl', 'csv']
 /** Adds the options that say how a job file is read. */
 export function addReadingOptions(command: Command): Command {
   const gather = (value: string, values: string[]): string[] => [...values, value]
-  return command
+  command
     .option('--format <format>', `${FORMATS.join(', ')} (default: by the file’s name, and --template)`)
     .option('--template <text>', 'a prompt with {field} in it, filled from JSONL or CSV records')
     .option('--endpoint <url>', `where prompts that are not batch lines go: ${JOB_URLS.join(', ')}`)
-    .option(
-      '--max-tokens <n>',
-      'for every request that does not say otherwise; the same goes for those below',
-    )
-    .option('--temperature <t>', '0 is greedy')
-    .option('--top-p <p>', 'sample from the likeliest tokens that make up this share')
-    .option('--seed <n>', 'sample the same way each time')
-    .option('--stop <text>', 'end an answer at this text; may be repeated', gather, [])
+  for (const { flag, help } of Object.values(SAMPLING_OPTIONS)) command.option(flag, help)
+  return command.option('--stop <text>', 'end an answer at this text; may be repeated', gather, [])
 }
 
 /** The options checked. Throws `usage`, saying which one and what it takes. */
@@ -52,26 +106,21 @@ export function readingOf(file: string, options: ReadingOptions): JobFileOptions
   }
 }
 
-function defaultsOf({ maxTokens, temperature, topP, seed, stop }: ReadingOptions): Record<string, unknown> {
+function defaultsOf(options: ReadingOptions): Record<string, unknown> {
   const defaults: Record<string, unknown> = {}
-  if (maxTokens !== undefined)
-    defaults['max_tokens'] = numberOf('--max-tokens', maxTokens, { isWhole: true, least: 1 })
-  if (temperature !== undefined)
-    defaults['temperature'] = numberOf('--temperature', temperature, { isWhole: false, least: 0 })
-  if (topP !== undefined) defaults['top_p'] = numberOf('--top-p', topP, { isWhole: false, least: 0 })
-  if (seed !== undefined) defaults['seed'] = numberOf('--seed', seed, { isWhole: true, least: 0 })
-  if (stop.length > 0) defaults['stop'] = stop
+  for (const [name, option] of Object.entries(SAMPLING_OPTIONS)) {
+    const text = options[name as SamplingName]
+    if (text !== undefined) defaults[option.field] = numberOf(option, text)
+  }
+  if (options.stop.length > 0) defaults['stop'] = options.stop
   return defaults
 }
 
-function numberOf(
-  name: string,
-  text: string,
-  { isWhole, least }: { isWhole: boolean; least: number },
-): number {
+function numberOf({ flag, isWhole, least }: SamplingOption, text: string): number {
   const value = Number(text)
   if (text.trim() !== '' && Number.isFinite(value) && value >= least && (!isWhole || Number.isInteger(value)))
     return value
+  const [name] = flag.split(' ')
   throw new HearthError(
     'usage',
     `${name} takes a ${isWhole ? 'whole ' : ''}number from ${least}, not "${text}"`,
