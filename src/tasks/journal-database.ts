@@ -110,6 +110,12 @@ export function asHearthError(error: unknown, path: string): unknown {
       `no room left to write ${path}: free some space and run the same command again`,
       { cause: error },
     )
+  if (primary === 10)
+    return new HearthError(
+      'disk-full',
+      `${path} cannot be written (${error.message}): is a quota used up, or the disk failing? What is committed is safe; run the same command again when it can be written`,
+      { cause: error },
+    )
   if (primary === 11 || primary === 26)
     return new HearthError('data-corrupt', `${path} is damaged: ${error.message}`, { cause: error })
   return error

@@ -134,31 +134,61 @@ describe('a journal', () => {
   })
 
   test('what it committed survives SIGKILL at any moment: nothing acknowledged is lost', async () => {
-    const script = join(folder, 'writer.ts')
-    const source = new URL('../../src/tasks/', import.meta.url)
-    await writeFile(
-      script,
-      `import { Journal } from '${new URL('journal.ts', source).href}'
-       async function* lines() { for (let n = 0; n < 2000; n += 1) yield { line: n + 1, customId: 'c' + n, url: '/v1/completions', body: '{}' } }
-       const journal = await Journal.create(${JSON.stringify(join(folder, 'killed.sqlite'))}, ${JSON.stringify(record)}, lines())
-       for (let n = 0; n < 2000; n += 10) {
-         const group = Array.from({ length: 10 }, (_, i) => ({ n: n + i, epoch: 1 }))
-         journal.commit(group, group.map((key) => ({ peer: 'p', result: { ...key, outcome: 'ok', statusCode: 200, body: '{}', promptTokens: 1, completionTokens: 1 } })), 1)
-         process.stdout.write(n + 10 + '\\n')
-         if (n === 600) process.kill(process.pid, 'SIGKILL')
-       }`,
-    )
-    const killed = await promisify(execFile)(process.execPath, [script]).catch(
-      (error: { stdout: string; signal: string }) => error,
-    )
-    const acknowledged = Number(killed.stdout.trim().split('\n').at(-1))
-    const journal = Journal.open(join(folder, 'killed.sqlite'))!
+    const script = await writerScript('if (n === 600) process.kill(process.pid, "SIGKILL")')
+    const acknowledged = await acknowledgedBy('exec "$0" "$1"', script)
     expect(acknowledged).toBeGreaterThanOrEqual(600)
-    expect(journal.counts().committed).toBeGreaterThanOrEqual(acknowledged)
+    const journal = Journal.open(join(folder, 'written.sqlite'))!
     expect(journal.counts().committed).toBe(610)
     journal.close()
   })
+
+  test('where nothing more can be written it says so, keeps what it acknowledged, and goes on later', async () => {
+    const script = await writerScript('')
+    const acknowledged = await acknowledgedBy('ulimit -f 1000; exec "$0" "$1"', script)
+    expect(acknowledged).toBeGreaterThan(0)
+    expect(acknowledged).toBeLessThan(2000)
+    const journal = Journal.open(join(folder, 'written.sqlite'))!
+    expect(journal.counts().committed).toBe(acknowledged)
+    expect(journal.commit([{ n: acknowledged, epoch: 2 }], [entry(acknowledged, 2)], 5)).toEqual([
+      'committed',
+    ])
+    journal.close()
+  })
 })
+
+/** A program that makes a journal of 2,000 requests, commits them by tens and prints how many it has. */
+async function writerScript(afterEach: string): Promise<string> {
+  const script = join(folder, 'writer.ts')
+  const source = new URL('../../src/tasks/journal.ts', import.meta.url).href
+  await writeFile(
+    script,
+    `import { Journal } from '${source}'
+     async function* lines() { for (let n = 0; n < 2000; n += 1) yield { line: n + 1, customId: 'c' + n, url: '/v1/completions', body: '{}' } }
+     const journal = await Journal.create(${JSON.stringify(join(folder, 'written.sqlite'))}, ${JSON.stringify(record)}, lines())
+     const body = JSON.stringify({ text: 'x'.repeat(100) })
+     try {
+       for (let n = 0; n < 2000; n += 10) {
+         const group = Array.from({ length: 10 }, (_, i) => ({ n: n + i, epoch: 1 }))
+         journal.commit(group, group.map((key) => ({ peer: 'p', result: { ...key, outcome: 'ok', statusCode: 200, body, promptTokens: 1, completionTokens: 1 } })), 1)
+         process.stdout.write(n + 10 + '\\n')
+         ${afterEach}
+       }
+     } catch (error) {
+       process.exitCode = error.code === 'disk-full' ? 9 : 1
+     }`,
+  )
+  return script
+}
+
+/** How many it says it committed, when it was killed or found no more room. */
+async function acknowledgedBy(shell: string, script: string): Promise<number> {
+  const ended = await promisify(execFile)('sh', ['-c', shell, process.execPath, script]).catch(
+    (error: { stdout: string; signal: string; code: number }) => error,
+  )
+  if (!('signal' in ended) || (ended.signal !== 'SIGKILL' && ended.code !== 9))
+    throw new Error('it ended otherwise')
+  return Number(ended.stdout.trim().split('\n').at(-1))
+}
 
 describe('a job file', () => {
   test('is refused before anything runs, with every bad line and its number', async () => {
