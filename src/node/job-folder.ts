@@ -5,6 +5,9 @@ import { HearthError, messageOf } from '../base/errors.ts'
 import { Journal } from '../tasks/journal.ts'
 import type { DataFolder } from './data-folder.ts'
 
+/** How much of a job file is read at a time. */
+const READ_BYTES = 1 << 20
+
 /** What makes two submissions the same job. */
 export interface JobIdentity {
   inputPath: string
@@ -81,7 +84,7 @@ export function jobIdOf(inputSha256: string, { context, outputPath, reading }: J
 export async function hashFile(path: string): Promise<string> {
   const hash = createHash('sha256')
   try {
-    for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) hash.update(chunk)
+    for await (const chunk of createReadStream(path, { highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>) hash.update(chunk)
   } catch (cause) {
     throw new HearthError('input-invalid', `cannot read ${path}: ${messageOf(cause)}`, { cause })
   }

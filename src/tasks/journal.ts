@@ -216,21 +216,24 @@ export class Journal {
     return requests > 1 && prefix.length >= PREFIX_UNITS_MIN ? prefix : undefined
   }
 
-  /** The requests without a result, as ranges in the file's order. */
+  /** The requests without a result, as ranges in the file's order: what lies between those that have one. */
   unsettledRanges(): RequestRange[] {
-    const ranges: RequestRange[] = []
-    const rows = this.#db
+    const begins = this.#settledNextTo(1)
+    const ends = this.#settledNextTo(-1)
+    const from = [0, ...ends.map((n) => n + 1)]
+    const to = [...begins, this.#counts.requests]
+    return from.map((n, index) => ({ from: n, to: to[index]! })).filter((range) => range.from < range.to)
+  }
+
+  /** The settled requests whose neighbour so many places before is not: the ends of what is settled in a row. */
+  #settledNextTo(before: 1 | -1): number[] {
+    return this.#db
       .prepare(
-        'SELECT request.n AS n FROM request LEFT JOIN result ON result.n = request.n WHERE result.n IS NULL ORDER BY request.n',
+        `SELECT n FROM result AS here WHERE NOT EXISTS
+         (SELECT 1 FROM result WHERE n = here.n - ?) ORDER BY n`,
       )
-      .iterate()
-    for (const row of rows) {
-      const n = Number(row['n'])
-      const last = ranges.at(-1)
-      if (last?.to === n) last.to = n + 1
-      else ranges.push({ from: n, to: n + 1 })
-    }
-    return ranges
+      .all(before)
+      .map(({ n }) => Number(n))
   }
 
   /** The epochs of requests that were leased and have no result. */
