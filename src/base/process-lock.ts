@@ -1,7 +1,7 @@
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { HearthError } from './errors.ts'
+import { HearthError, isHearthError } from './errors.ts'
 
 /** SQLite's code for "another process has the lock". */
 const SQLITE_BUSY = 5
@@ -23,4 +23,16 @@ export function lockForThisProcess(path: string, message: string): () => void {
     throw isBusy ? new HearthError('data-in-use', message, { data: { path }, cause }) : cause
   }
   return () => db.close()
+}
+
+/** Whether some process has the lock file at `path` now. */
+export function isLocked(path: string): boolean {
+  if (!existsSync(path)) return false
+  try {
+    lockForThisProcess(path, 'it is locked')()
+    return false
+  } catch (error) {
+    if (isHearthError(error, 'data-in-use')) return true
+    throw error
+  }
 }

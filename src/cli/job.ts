@@ -4,9 +4,9 @@ import { askPeer } from '../api/control-client.ts'
 import { sleep } from '../base/clock.ts'
 import { HearthError, isHearthError } from '../base/errors.ts'
 import type { RunningJob } from '../node/detached-jobs.ts'
-import { findJob, listJobs, readJournal, JobFolder } from '../node/job-folder.ts'
+import { findJob, listJobs, readJournal, JobFolder, whyStopped } from '../node/job-folder.ts'
 import type { DataFolder } from '../node/data-folder.ts'
-import type { JobRecord, JobState } from '../tasks/journal-database.ts'
+import { isJobRunning, type JobRecord, type JobState } from '../tasks/journal-database.ts'
 import { Journal, type JournalCounts } from '../tasks/journal.ts'
 import { outputLine, writeOutputFile } from '../tasks/output-file.ts'
 import type { CommandContext } from './command-context.ts'
@@ -18,7 +18,7 @@ import { columns, paint } from './terminal.ts'
 /** A job as `job ls` and `job show` tell it. */
 interface JobView {
   job: JobRecord
-  /** running: here, by the peer. stopped: not settled, and not run by the peer. */
+  /** running: by the peer of this machine, or by a submit command. stopped: not settled, and run by nobody. */
   state: 'running' | 'stopped' | 'done' | 'cancelled'
   counts: JournalCounts
   running: RunningJob | undefined
@@ -50,9 +50,16 @@ export async function jobShowCommand(id: string, context: CommandContext): Promi
   const errors = journal.commonErrors(COMMON_ERRORS)
   const peers = journal.resultsByPeer()
   journal.close()
+  const stopped = view.state === 'stopped' ? await whyStopped(folder) : undefined
   if (terminal.isJson) {
     terminal.print(
-      JSON.stringify({ ...jobEvent(view), errors, resultsByPeer: peers, events: folder.eventsPath }),
+      JSON.stringify({
+        ...jobEvent(view),
+        stopped: stopped ?? null,
+        errors,
+        resultsByPeer: peers,
+        events: folder.eventsPath,
+      }),
     )
     return EXIT.ok
   }
@@ -64,7 +71,10 @@ export async function jobShowCommand(id: string, context: CommandContext): Promi
   terminal.print(`done      ${counts.committed} of ${counts.requests}, ${counts.failed} failed`)
   if (running?.waiting !== undefined)
     terminal.print(`waiting   ${running.waiting.words} (${running.waiting.code})`)
-  if (state === 'stopped') terminal.print('stopped   run the same "hearth submit" command to go on')
+  if (state === 'stopped') {
+    if (stopped !== undefined) terminal.print(`stopped   ${stopped.words} (${stopped.code})`)
+    terminal.print('to go on  run the same "hearth submit" command again')
+  }
   for (const { peer, results } of peers)
     terminal.print(`  ${peer === '' ? 'given up' : peer}  ${results} results`)
   for (const { code, message, lines, exampleLine } of errors) {
@@ -189,7 +199,8 @@ function viewOf(folder: JobFolder, running: Map<string, RunningJob>): JobView | 
   if (journal === undefined) return undefined
   const counts = journal.counts()
   const here = running.get(folder.jobId)
-  const view = { job: journal.job, state: stateOf(journal.state, counts, here), counts, running: here }
+  const isRunning = here !== undefined || isJobRunning(folder.journalPath)
+  const view = { job: journal.job, state: stateOf(journal.state, counts, isRunning), counts, running: here }
   journal.close()
   return view
 }
@@ -197,11 +208,11 @@ function viewOf(folder: JobFolder, running: Map<string, RunningJob>): JobView | 
 function stateOf(
   state: JobState,
   { committed, requests }: JournalCounts,
-  running: RunningJob | undefined,
+  isRunning: boolean,
 ): JobView['state'] {
   if (state === 'cancelled') return 'cancelled'
   if (committed === requests) return 'done'
-  return running === undefined ? 'stopped' : 'running'
+  return isRunning ? 'running' : 'stopped'
 }
 
 function jobEvent({ job, state, counts, running }: JobView): object {

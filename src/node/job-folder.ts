@@ -1,12 +1,16 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HearthError, messageOf } from '../base/errors.ts'
+import type { Refusal } from '../tasks/candidate-book.ts'
 import { Journal } from '../tasks/journal.ts'
 import type { DataFolder } from './data-folder.ts'
 
 /** How much of a job file is read at a time. */
 const READ_BYTES = 1 << 20
+/** The last event of a log is looked for in so many bytes at its end. */
+const EVENT_BYTES_MAX = 8_192
 
 /** What makes two submissions the same job. */
 export interface JobIdentity {
@@ -72,6 +76,33 @@ export function readJournal(folder: JobFolder): Journal {
   )
 }
 
+/** Why the job's last run ended before its time, as its event log says; undefined when that says nothing of it. */
+export async function whyStopped(folder: JobFolder): Promise<Refusal | undefined> {
+  try {
+    const text = await lastBytes(folder.eventsPath, EVENT_BYTES_MAX)
+    const last = text.trimEnd().split('\n').at(-1) ?? ''
+    const { kind, code, message } = JSON.parse(last) as { kind?: string; code?: string; message?: string }
+    return kind === 'stopped' ? { code: String(code), words: String(message) } : undefined
+  } catch {
+    // There is no log, or its last line was torn by a kill.
+    return undefined
+  }
+}
+
+async function lastBytes(path: string, bytesMax: number): Promise<string> {
+  const file = await open(path)
+  try {
+    const { size } = await file.stat()
+    const { buffer, bytesRead } = await file.read({
+      buffer: Buffer.alloc(bytesMax),
+      position: Math.max(0, size - bytesMax),
+    })
+    return buffer.toString('utf8', 0, bytesRead)
+  } finally {
+    await file.close()
+  }
+}
+
 /** The same input, context, output and way of reading are the same job: so a second run finds the first's journal. */
 export function jobIdOf(inputSha256: string, { context, outputPath, reading }: JobIdentity): string {
   return createHash('sha256')
@@ -84,7 +115,8 @@ export function jobIdOf(inputSha256: string, { context, outputPath, reading }: J
 export async function hashFile(path: string): Promise<string> {
   const hash = createHash('sha256')
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>) hash.update(chunk)
+    for await (const chunk of createReadStream(path, { highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>)
+      hash.update(chunk)
   } catch (cause) {
     throw new HearthError('input-invalid', `cannot read ${path}: ${messageOf(cause)}`, { cause })
   }

@@ -1,7 +1,7 @@
 import { access, constants } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
-import { HearthError, messageOf } from '../base/errors.ts'
+import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
 import { EventLog } from '../base/event-log.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Random } from '../base/random.ts'
@@ -163,6 +163,13 @@ async function coordinate(
     )
     onRunning({ progress: () => coordinator.progress(), counts: () => journal.counts() })
     await coordinator.run(signal)
+  } catch (error) {
+    events.add({
+      kind: 'stopped',
+      code: isHearthError(error) ? error.code : 'internal',
+      message: messageOf(error),
+    })
+    throw error
   } finally {
     await peer.stop()
     await events.close()

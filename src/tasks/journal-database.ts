@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { HearthError } from '../base/errors.ts'
-import { lockForThisProcess } from '../base/process-lock.ts'
+import { isLocked, lockForThisProcess } from '../base/process-lock.ts'
 
 /** The layout of the journal's tables; a journal of another version is refused. docs/protocol/journal.md. */
 const JOURNAL_VERSION = 2
@@ -56,7 +56,16 @@ export function createTables(db: DatabaseSync, job: JobRecord): void {
 
 /** One process runs a job at a time; the lock goes with the process, however it ends. */
 export function lockJob(path: string): () => void {
-  return lockForThisProcess(`${path}.lock`, `this job is already running in another process (${path})`)
+  return lockForThisProcess(lockPath(path), `this job is already running in another process (${path})`)
+}
+
+/** Whether a process runs the job of this journal now. */
+export function isJobRunning(path: string): boolean {
+  return isLocked(lockPath(path))
+}
+
+function lockPath(path: string): string {
+  return `${path}.lock`
 }
 
 /** Throws `data-corrupt` or `disk-full`. */

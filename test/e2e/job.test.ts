@@ -77,8 +77,11 @@ describe('a job on real peers', () => {
     const only = await swarm.up('a')
     const submit = swarm.submit(await swarm.claims(REQUESTS), swarm.path('out.jsonl'), '--wait', '2')
     await progressOf(submit, 1)
+    expect(await onlyJob()).toMatchObject({ state: 'running', stopped: null })
     only.process.kill('SIGKILL')
     expect(await submit.event('error', 60_000)).toMatchObject({ code: 'unschedulable' })
+    await submit.exited
+    expect(await onlyJob()).toMatchObject({ state: 'stopped', stopped: { code: 'unschedulable' } })
   })
 
   test('a bad request becomes one error line; the rest is answered, and the exit status says so', async () => {
@@ -105,6 +108,17 @@ describe('a job on real peers', () => {
     expect((await peer.status()).contexts[0]?.tier).toBe('warm')
   })
 })
+
+/** The submitter's one job, as another terminal is told of it. */
+async function onlyJob(): Promise<Record<string, unknown>> {
+  const data = ['--data', swarm.path('submitter')]
+  const list = swarm.hearth('job', 'ls', ...data)
+  await list.exited
+  const [job] = list.events[0] as unknown as { jobId: string }[]
+  const show = swarm.hearth('job', 'show', job!.jobId, ...data)
+  await show.exited
+  return show.events[0]!
+}
 
 function committedLines(path: string): Map<number, string> {
   const journal = Journal.open(path)!
