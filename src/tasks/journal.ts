@@ -218,11 +218,14 @@ export class Journal {
 
   /** The requests without a result, as ranges in the file's order: what lies between those that have one. */
   unsettledRanges(): RequestRange[] {
-    const begins = this.#settledNextTo(1)
+    const ranges: RequestRange[] = []
     const ends = this.#settledNextTo(-1)
-    const from = [0, ...ends.map((n) => n + 1)]
-    const to = [...begins, this.#counts.requests]
-    return from.map((n, index) => ({ from: n, to: to[index]! })).filter((range) => range.from < range.to)
+    let from = 0
+    for (const [index, to] of [...this.#settledNextTo(1), this.#counts.requests].entries()) {
+      if (from < to) ranges.push({ from, to })
+      from = (ends[index] ?? to) + 1
+    }
+    return ranges
   }
 
   /** The settled requests whose neighbour so many places before is not: the ends of what is settled in a row. */

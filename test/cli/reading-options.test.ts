@@ -11,8 +11,15 @@ function given(...parameters: string[]): ReadingOptions {
 describe('sampling options of a job', () => {
   test('become the settings that a line has when it does not say otherwise, under the names of its body', () => {
     const options = given(
-      ...['--max-tokens', '8', '--temperature', '0.7', '--top-p', '0.9', '--top-k', '40', '--min-p', '0.05'],
-      ...['--repetition-penalty', '1.1', '--seed', '7', '--stop', 'END', '--stop', '###'],
+      '--max-tokens=8',
+      '--temperature=0.7',
+      '--top-p=0.9',
+      '--top-k=40',
+      '--min-p=0.05',
+      '--repetition-penalty=1.1',
+      '--seed=7',
+      '--stop=END',
+      '--stop=###',
     )
     expect(readingOf('batch.jsonl', options).defaults).toEqual({
       max_tokens: 8,
