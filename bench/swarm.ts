@@ -9,6 +9,7 @@ import type { Bench, BenchOptions } from './bench.ts'
 import { metricOf, type Metric, type Wanted } from './harness.ts'
 import { aria2Seconds, hasAria2 } from './transfer/aria2.ts'
 import { Namespaces } from './transfer/namespaces.ts'
+import { runOrigin } from './transfer/origin-run.ts'
 import { type Places, thisMachine } from './transfer/places.ts'
 import { runSwarm, type SwarmOutcome, type SwarmRunOptions } from './transfer/swarm-run.ts'
 
@@ -18,6 +19,9 @@ const SLOW_BYTES_PER_SECOND = 64 * 1024
 const FETCHERS = 4
 /** Sources of one fetcher where some of them misbehave. */
 const SOURCES = 4
+/** Peers that add the same model of a hub, and how long the hub takes to send it. */
+const SEEKERS = 10
+const HUB_SECONDS = 10
 
 /** Figures by name, gathered over the runs. */
 class Figures {
@@ -72,6 +76,7 @@ class Swarms {
       ['capped', () => this.#inNamespaces(1 + FETCHERS, (places) => this.#capped(places))],
       ['killed', () => this.#inNamespaces(1 + FETCHERS, (places) => this.#seedKilled(places))],
       ['faults', () => this.#inNamespaces(SOURCES + 1, (places) => this.#faults(places))],
+      ['origin', () => this.#origin()],
       ['liar', () => this.#inNamespaces(1 + FETCHERS, (places) => this.#liar(places))],
     ]
     for (const [name, part] of parts) {
@@ -83,6 +88,29 @@ class Swarms {
 
   get #file(): string {
     return join(this.#model, 'onnx/model.onnx_data')
+  }
+
+  /** Peers that join and add the same model of a hub at once. */
+  async #origin(): Promise<void> {
+    const folder = join(this.#folder, `run-${(this.#runs += 1)}`)
+    const paths = ['config.json', 'onnx/model.onnx', 'onnx/model.onnx_data', 'tokenizer.json']
+    const bytesPerSecond = this.#bytes / HUB_SECONDS
+    const options = {
+      folder,
+      model: this.#model,
+      paths,
+      peers: this.#options.quick ? 3 : SEEKERS,
+      bytesPerSecond,
+    }
+    const { originShare, seconds, contextIds } = await runOrigin(options)
+    this.#options.note(
+      `${options.peers} peers add it at once: ${originShare.toFixed(3)} F from the origin, ${new Set(contextIds).size} context, ${seconds.toFixed(1)} s`,
+    )
+    rmSync(folder, { recursive: true, force: true })
+    this.#figures.add(
+      lower('bytes read from the origin, 10 peers joining together', 'F', 1.1, 1),
+      originShare,
+    )
   }
 
   async #inNamespaces(count: number, work: (places: Namespaces) => Promise<void>): Promise<void> {

@@ -8,6 +8,7 @@ import type { ContextCare } from '../node/context-care.ts'
 const TELL_EVERY_MS = 200
 
 const pinBody = z.strictObject({ isPinned: z.boolean() })
+const nameBody = z.strictObject({ name: z.string().min(1).max(128) })
 const removeBody = z.strictObject({ force: z.boolean() })
 
 /** Work that says how far it is, until it ends or whoever asked goes away. */
@@ -24,6 +25,10 @@ export function contextRoutes(care: () => ContextCare, nowMs: () => number): Hon
   app.post('/:name/pin', async (c) => {
     const { isPinned } = pinBody.parse(await c.req.json())
     return c.json(await care().pin(named(c), isPinned))
+  })
+  app.post('/:name/name', async (c) => {
+    const { name } = nameBody.parse(await c.req.json())
+    return c.json(await care().name(named(c), name))
   })
   app.post('/:name/remove', async (c) => {
     const { force } = removeBody.parse(await c.req.json())

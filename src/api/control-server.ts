@@ -10,6 +10,7 @@ import type { ControlAccess } from '../node/data-folder.ts'
 import type { DetachedJobs } from '../node/detached-jobs.ts'
 import type { Peer } from '../node/peer.ts'
 import { contextRoutes } from './context-routes.ts'
+import { originRoutes } from './origin-routes.ts'
 import { JOB_URLS, type JobFileOptions } from '../tasks/job-file.ts'
 
 export interface ControlServerComponents {
@@ -88,6 +89,10 @@ export class ControlServer {
     app.route(
       '/v0/contexts',
       contextRoutes(() => peer.contextCare, nowMs),
+    )
+    app.route(
+      '/v0/origins',
+      originRoutes(() => peer.origins),
     )
     app.post('/v0/serving', async (c) => {
       const { accepts } = pauseBody.parse(await c.req.json())

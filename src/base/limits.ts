@@ -132,6 +132,9 @@ export const REPLICATION_HOLDERS_MAX = 64
 /** Offers of a spare copy that one peer may make in a minute. */
 export const REPLICA_OFFERS_PER_MINUTE_MAX = 16
 
+/** Models that one peer may want from their origins at once. */
+export const ORIGINS_WANTED_MAX = 16
+
 /** One small file of a context (tokenizer.json is the largest), bytes. */
 export const CONTEXT_JSON_BYTES_MAX: number = 64 * MIB
 /** Nodes and weights of an ONNX graph, and bytes of its nodes, which are not the weights. */

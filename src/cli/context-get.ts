@@ -12,11 +12,7 @@ import { columns, formatBytes, shortPeer } from './terminal.ts'
 /** `hearth context get`: fetches a context now, and says from whom. Ctrl-C keeps what is verified. */
 export async function contextGetCommand(name: string, context: CommandContext): Promise<number> {
   const { terminal, data, signal } = context
-  const report = every(context, (progress: FetchProgress) => {
-    if (terminal.isJson) terminal.event({ ...progress, event: 'progress' })
-    else if (terminal.isInteractive) terminal.redraw(fetchBlock(progress))
-    else terminal.note(fetchLine(progress))
-  })
+  const report = fetchReport(context)
   const access = requireControl(data.control())
   const path = `${pathOf(name)}/get`
   const result = await followPeer<{ progress: FetchProgress; result: FetchResult }>(
@@ -33,6 +29,16 @@ export async function contextGetCommand(name: string, context: CommandContext): 
   const reused = result.bytesReused === 0 ? '' : `, ${formatBytes(result.bytesReused)} were here`
   terminal.note(`${formatBytes(fetched)} from ${result.sources.length} peers${reused}`)
   return EXIT.ok
+}
+
+/** Tells how far a fetch is, and from whom, as often as it is worth looking at. */
+export function fetchReport(context: CommandContext): (progress: FetchProgress) => void {
+  const { terminal } = context
+  return every(context, (progress: FetchProgress) => {
+    if (terminal.isJson) terminal.event({ ...progress, event: 'progress' })
+    else if (terminal.isInteractive) terminal.redraw(fetchBlock(progress))
+    else terminal.note(fetchLine(progress))
+  })
 }
 
 /** `hearth context scrub`: reads stored chunks again. Status 8 when some were damaged. */

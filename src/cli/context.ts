@@ -5,8 +5,8 @@ import type { ContextEntry, ImportResult } from '../context-sharing/context-stor
 import { isHubName } from '../context-sharing/hub/hub-repo.ts'
 import type { ContextStatus } from '../node/peer-status.ts'
 import type { CommandContext, CommonOptions } from './command-context.ts'
-import { downloadFromHub } from './download.ts'
 import { EXIT } from './exit-codes.ts'
+import { HubAdd, type HubAdded } from './hub-add.ts'
 import { inPeerOrStore } from './peer-or-store.ts'
 import { contextLines } from './status.ts'
 import { formatBytes } from './terminal.ts'
@@ -14,11 +14,12 @@ import { formatBytes } from './terminal.ts'
 export interface ContextAddOptions extends CommonOptions {
   name?: string
   dtype?: string
+  alone?: boolean
 }
 
 /**
- * `hearth context add DIR` and `hearth context add hf:OWNER/NAME`: imports a model folder, or what was
- * downloaded of a hub, in the running peer or straight into the store.
+ * `hearth context add DIR` and `hearth context add hf:OWNER/NAME`: imports a model folder, or gets a model
+ * of a hub, in the running peer or straight into the store.
  */
 export async function contextAddCommand(
   source: string,
@@ -27,34 +28,32 @@ export async function contextAddCommand(
 ): Promise<number> {
   const { signal } = context
   if (options.name !== undefined) requireName(options.name)
-  const model = isHubName(source) ? await downloadFromHub(source, options.dtype, context) : undefined
-  const path = resolve(model?.folder ?? source)
-  const result = await inPeerOrStore(
-    context,
-    (access) => askPeer<ImportResult>(access, '/v0/contexts', { folder: path, ...choice(options) }, signal),
-    (store) => store.import(path, { ...choice(options), signal }),
-  )
-  printAdded({ ...result, leftOut: model?.leftOut ?? result.leftOut }, model?.commit, options, context)
+  const importFolder = (folder: string): Promise<ImportResult> =>
+    inPeerOrStore(
+      context,
+      (access) => askPeer<ImportResult>(access, '/v0/contexts', { folder, ...choice(options) }, signal),
+      (store) => store.import(folder, { ...choice(options), signal }),
+    )
+  const result: ImportResult & Partial<HubAdded> = isHubName(source)
+    ? await new HubAdd(source, options, context, importFolder).run()
+    : await importFolder(resolve(source))
+  printAdded(result, options, context)
   return EXIT.ok
 }
 
 function printAdded(
-  result: ImportResult,
-  commit: string | undefined,
+  result: ImportResult & Partial<HubAdded>,
   { name }: ContextAddOptions,
   { terminal }: CommandContext,
 ): void {
-  terminal.event({
-    event: 'context-added',
-    ...result,
-    name: name ?? null,
-    ...(commit === undefined ? {} : { commit }),
-  })
+  terminal.event({ event: 'context-added', ...result, name: name ?? null })
   if (terminal.isJson) return
+  const { commit, from } = result
   terminal.print(result.contextId)
   const named = name === undefined ? '' : `, named "${name}"`
   const origin = commit === undefined ? '' : `, commit ${commit.slice(0, 12)}`
-  terminal.note(`${result.files} files, ${formatBytes(result.bytes)}${origin}${named}`)
+  const source = from === 'peers' ? ', from peers, as the hub lists them' : ''
+  terminal.note(`${result.files} files, ${formatBytes(result.bytes)}${origin}${source}${named}`)
   if (result.leftOut.length > 0) terminal.note(`left out: ${result.leftOut.join(', ')}`)
 }
 

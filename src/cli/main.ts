@@ -134,6 +134,7 @@ const contexts = program.command('context').description('models on this machine'
 command(contexts, 'add <source>', 'import a model: a folder, or hf:OWNER/NAME[@REVISION]; prints its CID')
   .option('--name <name>', 'what to call it')
   .option('--dtype <dtype>', 'which of several models in it: fp32, fp16, q8, q4 … (default: fp32)')
+  .option('--alone', 'download it whatever other peers of the swarm have, or are downloading')
   .action((source: string, options: ContextAddOptions) =>
     runCommand(options, async (context) =>
       (await import('./context.ts')).contextAddCommand(source, options, context),

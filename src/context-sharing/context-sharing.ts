@@ -9,6 +9,7 @@ import { type Copies, NO_COPIES } from './copies.ts'
 import type { DecisionSink } from './decisions.ts'
 import { Downloader } from './downloader.ts'
 import type { FetchOptions, FetchResult, FindHolders } from './fetch.ts'
+import type { Manifest } from './manifest.ts'
 import { type ScrubProgress, Scrubber } from './scrubber.ts'
 import { UploadGate, type UploadRate } from './upload-gate.ts'
 import { UploadMonth } from './upload-month.ts'
@@ -45,6 +46,9 @@ export const CONTEXT_SHARING_OPTIONS: Readonly<Required<ContextSharingOptions>> 
   uploadRate: 'unlimited',
   uploadMonthBytes: undefined,
 })
+
+/** How long a manifest alone is looked for, ms. */
+const MANIFEST_MS_MAX = 10_000
 
 interface Running {
   downloader: Downloader
@@ -158,6 +162,12 @@ export class ContextSharing {
    */
   async fetch(contextId: string, options: FetchOptions = {}): Promise<FetchResult> {
     return await this.#require(contextId).downloader.fetch(contextId, options)
+  }
+
+  /** What a context is, from here or from whoever holds it. Throws `context-unavailable` or `context-invalid`. */
+  async manifest(contextId: string, options: { signal: AbortSignal }): Promise<Manifest> {
+    const limits = { ...options, unavailableAfterMs: MANIFEST_MS_MAX }
+    return await this.#require(contextId).downloader.manifest(contextId, limits)
   }
 
   #newGate(): UploadGate {

@@ -10,7 +10,8 @@ import type { DecisionSink } from './decisions.ts'
 import { DownloadRun } from './download-run.ts'
 import type { FetchOptions, FetchProgress, FetchResult, FindHolders } from './fetch.ts'
 import type { HeldContext } from './held-context.ts'
-import { findManifest } from './manifest-search.ts'
+import { type Manifest, decodeManifest } from './manifest.ts'
+import { type FoundManifest, findManifest } from './manifest-search.ts'
 import type { FetchPriority } from './messages.ts'
 
 const PROGRESS_EVERY_MS = 250
@@ -75,6 +76,15 @@ export class Downloader {
       fetch.waiters -= 1
       if (fetch.waiters === 0) fetch.controller.abort(new HearthError('stream-closed', 'nobody waits for it'))
     }
+  }
+
+  /** The manifest of a context, from here or from whoever holds it. Throws as `findManifest` does. */
+  async manifest(
+    contextId: string,
+    options: { unavailableAfterMs: number; signal: AbortSignal },
+  ): Promise<Manifest> {
+    const known = this.#components.store.held(contextId)?.manifest
+    return known ?? decodeManifest((await this.#findManifest(contextId, options)).bytes, contextId)
   }
 
   /** The fetch of a context under way, for what fetchers of it tell us. */
@@ -160,15 +170,20 @@ export class Downloader {
     const known = store.held(contextId)?.manifestBytes
     const found =
       known === undefined
-        ? await findManifest({ ...this.#components, isBanned: this.#isBanned, ban: this.#ban }, contextId, {
-            unavailableAfterMs: this.#options.unavailableAfterMs,
-            signal,
-          })
+        ? await this.#findManifest(contextId, { ...this.#options, signal })
         : { bytes: known, peers: [] }
     const bytesBefore = store.held(contextId)?.heldBytes ?? 0
     const context = await store.begin(contextId, found.bytes, signal)
     this.#noteFoundLocally(context, bytesBefore)
     return { context, peers: found.peers }
+  }
+
+  async #findManifest(
+    contextId: string,
+    options: { unavailableAfterMs: number; signal: AbortSignal },
+  ): Promise<FoundManifest> {
+    const components = { ...this.#components, isBanned: this.#isBanned, ban: this.#ban }
+    return await findManifest(components, contextId, options)
   }
 
   #newRun(context: HeldContext, peers: string[], fetch: Fetch): DownloadRun {

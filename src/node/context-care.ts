@@ -57,6 +57,14 @@ export class ContextCare {
     return contextDetail(store, contextId, decisions.of(contextId))
   }
 
+  /** Gives a context that is here a name. Throws `context-unknown`, or `context-invalid` for no name. */
+  async name(nameOrId: string, name: string): Promise<ContextDetail> {
+    const { store, decisions } = this.#components
+    const contextId = store.resolve(nameOrId)
+    await store.setName(name, contextId)
+    return contextDetail(store, contextId, decisions.of(contextId))
+  }
+
   async remove(nameOrId: string, options: { force: boolean }): Promise<string> {
     const { store, sharing } = this.#components
     const contextId = store.resolve(nameOrId)

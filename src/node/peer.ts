@@ -4,6 +4,7 @@ import type { EventSink } from '../base/event-log.ts'
 import type { Network } from '../base/network.ts'
 import { randomHex } from '../base/system-random.ts'
 import type { ImportOptions, ImportResult } from '../context-sharing/context-store.ts'
+import type { Origins } from '../context-sharing/origins.ts'
 import type { AdvertBody } from '../dht/advert.ts'
 import { detectDevices, type Devices } from '../inference/device-probe.ts'
 import { ChurnLog } from './churn-log.ts'
@@ -197,6 +198,11 @@ export class Peer {
   /** What the owner does with the contexts that are here. */
   get contextCare(): ContextCare {
     return this.#require().care
+  }
+
+  /** What the swarm says about models that are about to be downloaded here. */
+  get origins(): Pick<Origins, 'want' | 'release'> {
+    return this.#require().origins
   }
 
   status(): PeerStatus {

@@ -7,6 +7,7 @@ import type { Random } from '../base/random.ts'
 import { ContextSharing } from '../context-sharing/context-sharing.ts'
 import { ContextStore } from '../context-sharing/context-store.ts'
 import { DecisionLog } from '../context-sharing/decisions.ts'
+import { Origins } from '../context-sharing/origins.ts'
 import type { ReplicationOptions } from '../context-sharing/replication-core.ts'
 import { Replicator } from '../context-sharing/replicator.ts'
 import type { StoreBounds } from '../context-sharing/store-room.ts'
@@ -22,6 +23,7 @@ import type { EvaluationMode } from '../tasks/worker-state-core.ts'
 import { Worker, WORKER_DEFAULTS } from '../tasks/worker.ts'
 import { ContextCare } from './context-care.ts'
 import { ContextPreparer } from './context-preparer.ts'
+import { OriginSeekers } from './origin-seekers.ts'
 import { ContextTiers } from './context-tiers.ts'
 import type { DataFolder } from './data-folder.ts'
 import { Departure } from './departure.ts'
@@ -85,6 +87,7 @@ export interface Serving {
   worker: Worker
   tiers: ContextTiers
   replicator: Replicator
+  origins: Origins
   departure: Departure
 }
 
@@ -173,6 +176,14 @@ export function createServing(
     // The modes to be compared with keep no more than they are told to.
     { ...replication, isTaking: evaluate === 'pervasive' && replication?.isTaking !== false },
   )
+  const origins = new Origins({
+    network,
+    store,
+    swarm: new OriginSeekers({ members: link.members, join: link.join, routing, clock, log }, link.doorCount),
+    manifestOf: (contextId, signal) => sharing.manifest(contextId, { signal }),
+    clock,
+    log,
+  })
   const departure = new Departure({ worker, replicator, tiers, adverts, clock, log })
   Object.assign(parts, { warm, replicator })
   const care = new ContextCare({ clock, store, sharing, decisions, preparer, view: link.view })
@@ -189,6 +200,7 @@ export function createServing(
     worker,
     tiers,
     replicator,
+    origins,
     departure,
   }
 }
@@ -204,7 +216,7 @@ export async function startServing(
   closers: AsyncDisposableStack,
   onChange: () => void,
 ): Promise<void> {
-  const { events, store, sharing, warm, worker, tiers, replicator } = serving
+  const { events, store, sharing, warm, worker, tiers, replicator, origins } = serving
   closers.defer(() => events.close())
   await store.open()
   closers.defer(() => store.close())
@@ -216,6 +228,8 @@ export async function startServing(
   closers.defer(warm.onEvicted(({ contextId, reason }) => worker.forget(contextId, 'unloaded', reason)))
   await replicator.start()
   closers.defer(() => replicator.stop())
+  await origins.start()
+  closers.defer(() => origins.stop())
   tiers.start(() => {
     replicator.changed()
     onChange()

@@ -52,6 +52,7 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   REPLICATION_CONTEXTS_MAX: 'context-sharing/replication-core.test.ts',
   REPLICATION_HOLDERS_MAX: 'context-sharing/replication-core.test.ts',
   REPLICA_OFFERS_PER_MINUTE_MAX: 'context-sharing/replicator.test.ts',
+  ORIGINS_WANTED_MAX: 'context-sharing/origins.test.ts',
   FILE_SEGMENTS_MAX: 'context-sharing/limits.test.ts',
   CONTEXT_PATH_BYTES_MAX: 'context-sharing/limits.test.ts',
   CONTEXT_NAME_BYTES_MAX: 'context-sharing/limits.test.ts',

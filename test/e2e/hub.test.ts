@@ -32,11 +32,16 @@ afterEach(async () => {
 })
 
 function add(...parameters: string[]): HearthProcess {
-  const base = ['context', 'add', 'hf:hearth/facts', '--data', swarm.path('a')]
+  return addAt('a', ...parameters)
+}
+
+/** On a machine of its own: each peer has a cache to itself. */
+function addAt(name: string, ...parameters: string[]): HearthProcess {
+  const base = ['context', 'add', 'hf:hearth/facts', '--data', swarm.path(name)]
   const child = new HearthProcess([...base, ...parameters], {
     ...process.env,
     HF_ENDPOINT: hub.url,
-    HF_HOME: swarm.path('huggingface'),
+    HF_HOME: swarm.path(`huggingface-${name}`),
   })
   adding.push(child)
   return child
@@ -80,4 +85,36 @@ describe('hearth context add hf:…', () => {
     })
     expect(await refused.exited).toBe(6)
   })
+})
+
+describe('several peers that add the same model of a hub at once', () => {
+  const modelBytes = (): number => PATHS.reduce((bytes, path) => bytes + hub.bytesOf(path).byteLength, 0)
+
+  async function addEverywhere(names: readonly string[]): Promise<HearthProcess[]> {
+    hub.options.bytesPerSecond = modelBytes() / 2
+    for (const name of names) await swarm.up(name)
+    return names.map((name) => addAt(name, '--name', 'facts'))
+  }
+
+  test('download it once, and pass it on among themselves', async () => {
+    const children = await addEverywhere(['a', 'b', 'c'])
+    const added = await Promise.all(children.map((child) => child.event('context-added', 60_000)))
+    expect(new Set(added.map(({ contextId }) => contextId)).size).toBe(1)
+    expect(added.map(({ from }) => String(from)).sort()).toEqual(['hub', 'peers', 'peers'])
+    expect(hub.bytesSent / modelBytes()).toBeLessThanOrEqual(1.1)
+  })
+
+  test('go on when the one that downloads is stopped: another takes over', async () => {
+    const children = await addEverywhere(['a', 'b'])
+    const begun = await Promise.any(children.map((child) => untilDownloading(child, 100_000)))
+    const [other] = children.filter((child) => child !== begun)
+    begun.kill('SIGINT')
+    expect(await begun.exited).toBe(130)
+    expect(await other!.event('context-added', 60_000)).toMatchObject({ from: 'hub' })
+  })
+
+  async function untilDownloading(child: HearthProcess, atLeast: number): Promise<HearthProcess> {
+    await child.event('download', 60_000, ({ bytes }) => Number(bytes) >= atLeast)
+    return child
+  }
 })

@@ -20,6 +20,8 @@ export interface HubServerOptions {
   pageFiles?: number
   /** Whether parts of files are sent. Default true. */
   hasRanges?: boolean
+  /** How fast each file is sent. Default: as fast as it goes. */
+  bytesPerSecond?: number
 }
 
 interface Fault {
@@ -30,16 +32,20 @@ interface Fault {
 
 /** Files over this are large: their hash is a sha256, and they come from the store. */
 const LARGE_BYTES = 100
+const SLICE_EVERY_MS = 20
 
 export const HUB_COMMIT: string = 'c'.repeat(40)
 
 /** A local server that speaks as much of Hugging Face's hub as a download needs. */
 export class HubServer {
   readonly calls: HubCall[] = []
+  /** Bytes of files that it has sent, also to those that went away. */
+  bytesSent = 0
   readonly options: HubServerOptions
   /** What is sent in the place of a file, whatever the list says of it. */
   readonly replaced: Map<string, Buffer> = new Map()
   readonly #faults: Fault[] = []
+  readonly #hashes = new WeakMap<Buffer, string>()
   /** Its address, as HF_ENDPOINT wants it. */
   url = ''
   #storeUrl = ''
@@ -76,14 +82,21 @@ export class HubServer {
   }
 
   bytesOf(path: string): Buffer {
-    return Buffer.from(this.options.files[path] ?? '')
+    const file = this.options.files[path] ?? ''
+    return typeof file === 'string' ? Buffer.from(file) : file
   }
 
   /** As the hub names it: sha256, or git's hash of a blob. */
   hashOf(path: string): string {
     const bytes = this.bytesOf(path)
-    if (isLarge(bytes)) return createHash('sha256').update(bytes).digest('hex')
+    if (isLarge(bytes)) return this.#sha256Of(bytes)
     return createHash('sha1').update(`blob ${bytes.byteLength}\0`).update(bytes).digest('hex')
+  }
+
+  #sha256Of(bytes: Buffer): string {
+    const known = this.#hashes.get(bytes) ?? createHash('sha256').update(bytes).digest('hex')
+    this.#hashes.set(bytes, known)
+    return known
   }
 
   #answer(where: HubCall['where'], request: IncomingMessage, response: ServerResponse): void {
@@ -162,14 +175,29 @@ export class HubServer {
     const from = Number(/^bytes=(\d+)-/.exec(range ?? '')?.[1] ?? 0)
     if (range === undefined || this.options.hasRanges === false) {
       response.writeHead(200, { 'content-length': bytes.byteLength, etag: `"${this.hashOf(path)}"` })
-      return void response.end(bytes)
+      return this.#send(response, bytes)
     }
     response.writeHead(206, {
       'content-length': bytes.byteLength - from,
       'content-range': `bytes ${from}-${bytes.byteLength - 1}/${bytes.byteLength}`,
       etag: `"${this.hashOf(path)}"`,
     })
-    return void response.end(bytes.subarray(from))
+    this.#send(response, bytes.subarray(from))
+  }
+
+  #send(response: ServerResponse, bytes: Buffer): void {
+    const { bytesPerSecond } = this.options
+    const slice =
+      bytesPerSecond === undefined ? bytes.byteLength : Math.ceil((bytesPerSecond * SLICE_EVERY_MS) / 1_000)
+    const sendFrom = (from: number): void => {
+      if (response.destroyed) return
+      const part = bytes.subarray(from, from + slice)
+      this.bytesSent += part.byteLength
+      if (from + part.byteLength >= bytes.byteLength) return void response.end(part)
+      response.write(part)
+      setTimeout(sendFrom, SLICE_EVERY_MS, from + part.byteLength)
+    }
+    sendFrom(0)
   }
 }
 

@@ -138,7 +138,7 @@ async function append(filling: Filling, bytes: Uint8Array, path: string): Promis
 }
 
 /** Large files are named by their sha256, small ones by git's hash of a blob. */
-function hashOf({ hash, size }: HubFile): Hash {
+export function hashOf({ hash, size }: HubFile): Hash {
   return hash.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
 }
 

@@ -4,6 +4,9 @@ import { HearthError } from '../../base/errors.ts'
 import { requireRoom } from '../disk.ts'
 import { selectFiles, type Selection } from '../file-selection.ts'
 import { pathsFault } from '../manifest-path.ts'
+import type { FileClass } from '../manifest.ts'
+import { originIdOf } from '../origin-id.ts'
+import { filesFault } from './hub-check.ts'
 import { downloadBlob, heldBytesOf } from './hub-blob.ts'
 import { HubCache } from './hub-cache.ts'
 import { HubClient, type HubFile } from './hub-client.ts'
@@ -39,38 +42,130 @@ export interface DownloadedModel {
   leftOut?: string[]
 }
 
+const SHA256_HEX_CHARACTERS = 64
 const FREE_BYTES_MIN = 256 * 1024 * 1024
 
 /**
  * Downloads the files that a context needs. What is in the cache is not asked for again, and a download
- * that was broken off goes on where it was. Throws `download-failed`, `context-invalid` or
- * `model-unsupported` when the repository holds no model that could run, `data-in-use`, `disk-full`,
- * or the signal's reason.
+ * that was broken off goes on where it was. Throws what `HubDownload` throws.
  */
 export async function downloadModel(
-  { clock }: { clock: Clock },
+  components: { clock: Clock },
   repo: HubRepo,
   options: DownloadOptions,
 ): Promise<DownloadedModel> {
-  const { environment, signal } = options
+  const { environment } = options
+  if (environment.isOffline) return await modelInCache(repo, environment)
+  return await (await HubDownload.plan(components, repo, options)).run(options)
+}
+
+/** What the cache has of a model, nothing asked of the hub. Throws `download-failed` when that is nothing. */
+export async function modelInCache(repo: HubRepo, environment: HubEnvironment): Promise<DownloadedModel> {
   const cache = new HubCache(environment.cachePath, repo)
-  if (environment.isOffline) {
-    const commit = await cache.commitOffline(repo.revision)
-    return { folder: cache.snapshotPath(commit), commit }
+  const commit = await cache.commitOffline(repo.revision)
+  return { folder: cache.snapshotPath(commit), commit }
+}
+
+interface HubDownloadComponents {
+  clock: Clock
+  client: HubClient
+  cache: HubCache
+}
+
+/** A model of a hub of which the files are known, and may be downloaded or not. */
+export class HubDownload {
+  readonly #components: HubDownloadComponents
+  readonly #repo: HubRepo
+  readonly #selection: Selection
+  readonly commit: string
+  /** Files of the context. */
+  readonly files: readonly HubFile[]
+
+  private constructor(
+    components: HubDownloadComponents,
+    repo: HubRepo,
+    { commit, files, selection }: { commit: string; files: HubFile[]; selection: Selection },
+  ) {
+    this.#components = components
+    this.#repo = repo
+    this.#selection = selection
+    this.commit = commit
+    this.files = files
   }
-  const unlock = await cache.lock()
-  try {
+
+  /**
+   * Asks the hub which files a context needs. Throws `download-failed`, `deadline-passed`, or
+   * `context-invalid` or `model-unsupported` when the repository holds no model that could run.
+   */
+  static async plan(
+    { clock }: { clock: Clock },
+    repo: HubRepo,
+    { environment, dtype, onWait, signal }: Omit<DownloadOptions, 'onProgress'>,
+  ): Promise<HubDownload> {
+    const cache = new HubCache(environment.cachePath, repo)
     const client = new HubClient({ clock }, environment, repo)
-    const patience = new Patience(clock, options.onWait, signal)
+    const patience = new Patience(clock, onWait, signal)
     const commit = await patience.attempt(() => client.commit(signal))
-    const files = await patience.attempt(() => client.files(commit, signal))
-    const selection = select(files, repo, options.dtype)
-    await downloadFiles({ clock, client, cache, commit, options }, files, selection)
-    await place(cache, commit, files, selection)
-    await cache.setCommit(repo.revision, commit)
-    return { folder: cache.snapshotPath(commit), commit, leftOut: selection.leftOut }
-  } finally {
-    unlock()
+    const listed = await patience.attempt(() => client.files(commit, signal))
+    const selection = select(listed, repo, dtype)
+    const files = wantedOf(listed, selection)
+    return new HubDownload({ clock, client, cache }, repo, { commit, files, selection })
+  }
+
+  /**
+   * What is wrong with a folder that came from peers under the originId; undefined when it is the same as a
+   * download. Weights are not read: their hashes are part of the originId, and were verified as they came.
+   */
+  async faultOf(folder: string): Promise<string | undefined> {
+    const others = this.files.filter(({ path }) => this.#classes.get(path) !== 'weights')
+    return await filesFault(folder, others)
+  }
+
+  /** What it is called before there is a contextId; undefined when the hub does not list the hash of some weights. */
+  get originId(): string | undefined {
+    const classes = this.#classes
+    const listed = this.files.map(({ path, size, hash }) => ({
+      path,
+      size,
+      class: classes.get(path) ?? 'other',
+      sha256: hash.length === SHA256_HEX_CHARACTERS ? new Uint8Array(Buffer.from(hash, 'hex')) : undefined,
+    }))
+    return originIdOf(this.#selection.runtime, listed)
+  }
+
+  get #classes(): ReadonlyMap<string, FileClass> {
+    return new Map(this.#selection.files.map((file) => [file.path, file.class]))
+  }
+
+  get bytesTotal(): number {
+    return sum(this.files.map(({ size }) => size))
+  }
+
+  /** Files of the repository that do not belong to the context. */
+  get leftOut(): string[] {
+    return this.#selection.leftOut
+  }
+
+  /** Bytes that the cache has. */
+  async bytesHeld(): Promise<number> {
+    return sum(await heldOf(this.#components.cache, this.files))
+  }
+
+  /**
+   * Downloads what the cache has not. Throws `download-failed`, `deadline-passed`, `data-in-use`,
+   * `disk-full`, or the signal's reason; what arrived stays for the next time.
+   */
+  async run(options: DownloadOptions): Promise<DownloadedModel> {
+    const { cache } = this.#components
+    const unlock = await cache.lock()
+    try {
+      await downloadFiles({ ...this.#components, commit: this.commit, options }, this.files)
+      await place(cache, this.commit, this.files, this.#selection.runtime.entry)
+      await cache.setCommit(this.#repo.revision, this.commit)
+      return { folder: cache.snapshotPath(this.commit), commit: this.commit, leftOut: this.leftOut }
+    } finally {
+      unlock()
+    }
   }
 }
 
@@ -99,15 +194,10 @@ interface DownloadWork {
   options: DownloadOptions
 }
 
-async function downloadFiles(
-  work: DownloadWork,
-  files: readonly HubFile[],
-  selection: Selection,
-): Promise<void> {
+async function downloadFiles(work: DownloadWork, wanted: readonly HubFile[]): Promise<void> {
   const { clock, client, cache, commit, options } = work
   const { onProgress, onWait, signal } = options
-  const wanted = wantedOf(files, selection)
-  const held = await Promise.all(wanted.map((file) => heldBytesOf(cache.blobPath(file.hash), file)))
+  const held = await heldOf(cache, wanted)
   const bytesTotal = sum(wanted.map(({ size }) => size))
   await requireRoom(cache.path, bytesTotal - sum(held), FREE_BYTES_MIN)
   for (const [index, file] of wanted.entries()) {
@@ -121,15 +211,18 @@ async function downloadFiles(
   }
 }
 
+async function heldOf(cache: HubCache, files: readonly HubFile[]): Promise<number[]> {
+  return await Promise.all(files.map((file) => heldBytesOf(cache.blobPath(file.hash), file)))
+}
+
 /** The entry comes last: a snapshot that a killed process left half made has no model in it. */
 async function place(
   cache: HubCache,
   commit: string,
   files: readonly HubFile[],
-  selection: Selection,
+  entry: string,
 ): Promise<void> {
-  const { entry } = selection.runtime
-  const [last, others] = partition(wantedOf(files, selection), ({ path }) => path === entry)
+  const [last, others] = partition(files, ({ path }) => path === entry)
   for (const { path, hash } of [...others, ...last]) await cache.place(commit, path, hash)
 }
 

@@ -1,43 +1,10 @@
 import { every, type Clock } from '../base/clock.ts'
-import {
-  downloadModel,
-  type DownloadProgress,
-  type DownloadedModel,
-} from '../context-sharing/hub/hub-download.ts'
-import { parseHubName, readHubEnvironment } from '../context-sharing/hub/hub-repo.ts'
-import type { CommandContext } from './command-context.ts'
+import type { DownloadProgress } from '../context-sharing/hub/hub-download.ts'
 import { progressBar, reportEveryMs } from './progress.ts'
-import { formatBytes, formatDuration, paint, type Terminal } from './terminal.ts'
-
-/** Downloads a model that "hf:OWNER/NAME" names into Hugging Face's cache, telling how far it is. */
-export async function downloadFromHub(
-  text: string,
-  dtype: string | undefined,
-  { clock, terminal, signal }: CommandContext,
-): Promise<DownloadedModel> {
-  const repo = parseHubName(text)
-  const environment = readHubEnvironment(process.env)
-  const printer = new DownloadPrinter(clock, terminal, repo.name)
-  try {
-    const model = await downloadModel({ clock }, repo, {
-      environment,
-      dtype,
-      onProgress: (progress) => printer.follow(progress),
-      onWait: (reason, ms) => printer.wait(reason, ms),
-      signal,
-    })
-    printer.stop()
-    return model
-  } catch (error) {
-    printer.stop()
-    if (signal.aborted)
-      terminal.note(`interrupted; what arrived is kept, and the same command goes on from there`)
-    throw error
-  }
-}
+import { formatBytes, formatDuration, paint, shortPeer, type Terminal } from './terminal.ts'
 
 /** A bar on a terminal, a line now and then in a pipe, events with --json. */
-class DownloadPrinter {
+export class DownloadPrinter {
   readonly #clock: Clock
   readonly #terminal: Terminal
   readonly #model: string
@@ -47,6 +14,8 @@ class DownloadPrinter {
   /** Bytes that were here before this run. */
   #bytesBefore = 0
   #waiting: string | undefined
+  #peerWaitedFor: string | undefined
+  #toldMs = -Infinity
 
   constructor(clock: Clock, terminal: Terminal, model: string) {
     this.#clock = clock
@@ -60,10 +29,27 @@ class DownloadPrinter {
     this.#progress = progress
   }
 
+  /** The hub fails in a way that may pass. Said at once: the first answer may be waited for half a minute. */
   wait(reason: string, ms: number): void {
     this.#waiting = `${reason}; again in ${formatDuration(ms)}`
     this.#terminal.event({ event: 'download-waiting', model: this.#model, reason, ms })
     if (!this.#terminal.isInteractive) this.#terminal.note(`waiting: ${this.#waiting}`)
+    else if (this.#cancel === undefined) this.#terminal.redraw([paint('yellow', `waiting: ${this.#waiting}`)])
+  }
+
+  /** Another peer downloads it, or begins before this one. Called about once a second. */
+  waitForPeer(peer: string | undefined, done: string): void {
+    const words =
+      peer === undefined
+        ? `other peers want ${this.#model} too, and one of them begins first`
+        : `peer ${shortPeer(peer)} gets ${this.#model} from the hub (${done}); then this one gets it from peers`
+    this.#terminal.event({ event: 'origin-waiting', model: this.#model, peer: peer ?? null, done })
+    if (this.#terminal.isInteractive) return this.#terminal.redraw([paint('yellow', `waiting: ${words}`)])
+    const nowMs = this.#clock.nowMs()
+    if (this.#peerWaitedFor === peer && nowMs - this.#toldMs < reportEveryMs(this.#terminal)) return
+    this.#peerWaitedFor = peer
+    this.#toldMs = nowMs
+    this.#terminal.note(`waiting: ${words}`)
   }
 
   /** Says once more how far it came. */
@@ -71,6 +57,7 @@ class DownloadPrinter {
     this.#cancel?.()
     if (this.#cancel !== undefined) this.#print()
     this.#cancel = undefined
+    this.#progress = undefined
     this.#terminal.redraw([])
   }
 

@@ -1,0 +1,33 @@
+import { Hono } from 'hono'
+import { z } from 'zod'
+import { originIdSchema } from '../context-sharing/origin-id.ts'
+import { type OriginPhase, originPhaseSchema } from '../context-sharing/origin-messages.ts'
+import type { Origins } from '../context-sharing/origins.ts'
+
+/** What `POST /v0/origins/:originId` is asked. */
+export interface OriginWish {
+  phase: OriginPhase
+  /** Contexts that turned out not to be the model. */
+  refused: readonly string[]
+}
+
+const REFUSED_MAX = 64
+
+const wishBody: z.ZodType<OriginWish> = z.strictObject({
+  phase: originPhaseSchema,
+  refused: z.array(z.string().max(128)).max(REFUSED_MAX),
+})
+
+/** For a command that is about to download a model, below `/v0/origins`: whether to, or who does. */
+export function originRoutes(origins: () => Pick<Origins, 'want' | 'release'>): Hono {
+  const app = new Hono()
+  app.post('/:originId', async (c) => {
+    const { phase, refused } = wishBody.parse(await c.req.json())
+    return c.json(await origins().want(originIdSchema.parse(c.req.param('originId')), phase, refused))
+  })
+  app.post('/:originId/release', (c) => {
+    origins().release(c.req.param('originId'))
+    return c.json({})
+  })
+  return app
+}

@@ -1,0 +1,16 @@
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hashOf } from './hub-blob.ts'
+import type { HubFile } from './hub-client.ts'
+
+/** What is wrong with files that are said to be these of a hub; undefined when nothing is. They are read whole. */
+export async function filesFault(folder: string, files: readonly HubFile[]): Promise<string | undefined> {
+  for (const file of files) {
+    const stats = await stat(join(folder, file.path)).catch(() => undefined)
+    if (stats?.size !== file.size) return `${file.path} has not the size that the hub lists`
+    const bytes = await readFile(join(folder, file.path))
+    if (hashOf(file).update(bytes).digest('hex') !== file.hash)
+      return `${file.path} has not the hash that the hub lists`
+  }
+  return undefined
+}
