@@ -1,10 +1,16 @@
 /** How a rate of work is measured. */
 export interface WorkRateOptions {
-  /** What was measured this long ago counts a third (1/e), ms of work. */
+  /** What was measured this long ago counts a third (1/e), ms of work; longer where runs take long. */
   memoryMs: number
   /** Less work than this says nothing, ms. */
   workMsMin: number
 }
+
+/**
+ * The memory is at least as long as it takes to do so many runs: else a rate that is asked for just after a run
+ * that took longer than the memory would be that of the memory, and too high.
+ */
+const RUNS_REMEMBERED_MIN = 8
 
 export const WORK_RATE_DEFAULTS: WorkRateOptions = { memoryMs: 60_000, workMsMin: 1_000 }
 
@@ -13,8 +19,9 @@ export class WorkRate {
   readonly #options: WorkRateOptions
   #running = 0
   #atMs = 0
-  /** Both fade as time goes by in which there is work. */
+  /** All fade as time goes by in which there is work. */
   #done = 0
+  #runs = 0
   #workMs = 0
 
   constructor(options: WorkRateOptions = WORK_RATE_DEFAULTS) {
@@ -30,7 +37,9 @@ export class WorkRate {
   end(done: number, nowMs: number, runs = 1): void {
     this.#advance(nowMs)
     this.#running = Math.max(0, this.#running - runs)
+    if (done === 0) return
     this.#done += done
+    this.#runs += runs
   }
 
   /** All runs together; undefined while there was too little work to tell. */
@@ -44,9 +53,17 @@ export class WorkRate {
     const elapsedMs = Math.max(0, nowMs - this.#atMs)
     this.#atMs = nowMs
     if (this.#running === 0 || elapsedMs === 0) return
-    const { memoryMs } = this.#options
+    if (this.#runs === 0) {
+      this.#workMs += elapsedMs
+      return
+    }
+    const memoryMs = Math.max(
+      this.#options.memoryMs,
+      (RUNS_REMEMBERED_MIN * (this.#workMs + elapsedMs)) / this.#runs,
+    )
     const kept = Math.exp(-elapsedMs / memoryMs)
     this.#done *= kept
+    this.#runs *= kept
     this.#workMs = this.#workMs * kept + memoryMs * (1 - kept)
   }
 }

@@ -37,3 +37,27 @@ test('it follows a machine that has become slower', () => {
   expect(rate).toBeGreaterThan(10)
   expect(rate).toBeLessThan(20)
 })
+
+test('runs that take longer than its memory are not taken for faster ones', () => {
+  const meter = new WorkRate({ memoryMs: 30_000, workMsMin: 1 })
+  let nowMs = 0
+  for (let run = 0; run < 20; run += 1) {
+    meter.begin(nowMs)
+    nowMs += 600_000
+    meter.end(1, nowMs)
+    expect(meter.perSecond(nowMs)).toBeCloseTo(1 / 600, 3)
+  }
+})
+
+test('of one that has stopped less and less is expected', () => {
+  const meter = new WorkRate({ memoryMs: 30_000, workMsMin: 1 })
+  for (let run = 0; run < 1_000; run += 1) {
+    meter.begin(run * 100)
+    meter.end(1, run * 100 + 100)
+  }
+  meter.begin(100_000)
+  const rates = [0, 60_000, 600_000].map((waitedMs) => meter.perSecond(100_000 + waitedMs) ?? 0)
+  expect(rates[0]).toBeCloseTo(10, 1)
+  expect(rates[1]).toBeLessThan(2)
+  expect(rates[2]).toBeLessThan(0.2)
+})
