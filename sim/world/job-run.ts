@@ -8,10 +8,12 @@ import {
   type CoordinatorEvent,
   type CoordinatorOptions,
 } from '../../src/tasks/coordinator-state-core.ts'
+import { nextTickMs } from '../../src/tasks/pace-core.ts'
 import type { Candidate } from '../../src/tasks/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/task-messages.ts'
 import type { EventSink } from '../../src/base/event-log.ts'
 import type { Random } from '../../src/base/random.ts'
+import type { EventHandle } from '../kernel/kernel.ts'
 import type { Scenario } from '../scenarios/schema.ts'
 import type { RunFacts } from './run-facts.ts'
 import { TAG } from './tags.ts'
@@ -64,6 +66,8 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
   #isCommitting = false
   #isFinding = false
   #nextSession = 1
+  #tick: EventHandle = 0
+  #tickAtUs = Number.POSITIVE_INFINITY
   submittedUs = 0
   endedUs: number | undefined
   hasFinished = false
@@ -92,7 +96,6 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
   start(): void {
     this.submittedUs = this.#world.kernel.nowUs
     this.dispatch({ kind: 'start' })
-    this.#tickLater()
   }
 
   get isOver(): boolean {
@@ -121,6 +124,7 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
     const effects = step(this.#state, event, this.#world.kernel.nowMs, this.#random)
     this.#events?.add(event, effects)
     for (const effect of effects) this.#perform(effect, event)
+    this.#tickWhenDue()
   }
 
   #perform(effect: CoordinatorEffect, event: Arrived): void {
@@ -238,11 +242,25 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
     this.dispatch({ kind: 'committed', peer, key })
   }
 
-  #tickLater(): void {
-    this.#world.kernel.after(this.#shell.tickMs * 1000, TAG.job + this.tag, () => {
-      if (this.isOver) return
-      this.dispatch({ kind: 'tick' })
-      this.#tickLater()
+  /** Ticks come at multiples of `tickMs`, as those of the shell; those that are not due are left out, as there. */
+  #tickWhenDue(): void {
+    if (this.isOver) return
+    const { kernel } = this.#world
+    const dueMs = nextTickMs(this.#state)
+    if (dueMs === Number.POSITIVE_INFINITY) return
+    const tickUs = this.#shell.tickMs * 1000
+    const ticks = Math.max(
+      Math.floor((kernel.nowUs - this.submittedUs) / tickUs) + 1,
+      Math.ceil((dueMs * 1000 - this.submittedUs) / tickUs),
+    )
+    const atUs = this.submittedUs + ticks * tickUs
+    if (atUs >= this.#tickAtUs) return
+    kernel.cancel(this.#tick)
+    this.#tickAtUs = atUs
+    this.#tick = kernel.at(atUs, TAG.job + this.tag, () => {
+      this.#tickAtUs = Number.POSITIVE_INFINITY
+      if (kernel.nowMs >= nextTickMs(this.#state)) this.dispatch({ kind: 'tick' })
+      else this.#tickWhenDue()
     })
   }
 

@@ -1,13 +1,7 @@
+import { CANDIDATES_KNOWN_MAX } from '../base/limits.ts'
 import type { Random } from '../base/random.ts'
 import { WorkRate } from '../base/work-rate.ts'
-import {
-  median,
-  paysBack,
-  readyMs,
-  usualFacts,
-  type ReadyDefaults,
-  type ReadyFacts,
-} from './ready-cost-core.ts'
+import { paysBack, readyMs, usualFacts, type ReadyDefaults, type ReadyFacts } from './ready-cost-core.ts'
 import type { Phase } from './task-messages.ts'
 
 /** A peer that might run the job, as its advert says. */
@@ -74,19 +68,27 @@ const SAYS_NOTHING: Omit<Candidate, 'peer' | 'tier' | 'accepts'> = {
 /** The peers that a coordinator knows: whom it uses, whom it could use, and why not the rest. Pure data. */
 export class CandidateBook {
   #options: CandidateBookOptions
-  #views = new Map<string, PeerView>()
+  /** Peers without a link, in the order in which they came to be without one: of too many the first is forgotten. */
+  #known = new Map<string, PeerView>()
+  /** Peers with a link, or with one being made. */
   #linked = new Map<string, PeerView>()
+  /** Of these, how many are beyond connecting. */
+  #reached = 0
+  /** What is usual among all of them; undefined when that must be worked out again. */
+  #usual: UsualFacts | undefined
+  /** No peer that waits to be tried again may be before this. */
+  #retryAtMs = Infinity
 
   constructor(options: CandidateBookOptions) {
     this.#options = options
   }
 
   get(peer: string): PeerView | undefined {
-    return this.#views.get(peer)
+    return this.#linked.get(peer) ?? this.#known.get(peer)
   }
 
-  all(): Iterable<PeerView> {
-    return this.#views.values()
+  all(): PeerView[] {
+    return [...this.#linked.values(), ...this.#known.values()]
   }
 
   /** Peers with a link, or with one being made. */
@@ -103,8 +105,24 @@ export class CandidateBook {
     return this.#linked.size
   }
 
+  /** Whether a link could be made to one more. */
+  get hasRoom(): boolean {
+    return this.#linked.size < this.#options.peersMax
+  }
+
+  /** Whether some peer is ready, or on its way to be. */
+  get isReached(): boolean {
+    return this.#reached > 0
+  }
+
+  /** The first that waits may be tried again then, or a little later; infinite when none waits. */
+  get retryAtMs(): number {
+    return this.#retryAtMs
+  }
+
   learn(candidate: Candidate, random: Random): void {
-    const view = this.#views.get(candidate.peer) ?? this.#add(candidate.peer, random)
+    const view = this.get(candidate.peer) ?? this.#add(candidate.peer, random)
+    if (this.#usual !== undefined && !saysTheSame(view, candidate)) this.#usual = undefined
     Object.assign(view, SAYS_NOTHING, candidate)
     if (this.#linked.has(candidate.peer)) return
     if (!candidate.accepts) {
@@ -130,6 +148,7 @@ export class CandidateBook {
   advance(peer: string, phase: Phase, detail: string | undefined): void {
     const view = this.#linked.get(peer)
     if (view === undefined) return
+    if (view.phase === 'connecting') this.#reached += 1
     view.phase = phase
     view.detail = detail
     if (phase === 'ready') view.refusal = undefined
@@ -141,9 +160,11 @@ export class CandidateBook {
 
   /** Unlinks a peer, not to be tried again before a wait that doubles with each failure. */
   refuse(peer: string, refusal: Refusal, nowMs: number, random: Random): void {
-    const view = this.#views.get(peer)
+    const view = this.get(peer)
     if (view === undefined) return
-    this.#linked.delete(peer)
+    if (this.#linked.delete(peer) && view.phase !== 'connecting') this.#reached -= 1
+    this.#known.delete(peer)
+    this.#keep(view)
     view.phase = 'known'
     view.detail = undefined
     view.credit = 0
@@ -153,40 +174,37 @@ export class CandidateBook {
     const { retryMs, retryMsMax } = this.#options
     const fullMs = Math.min(retryMsMax, retryMs * 2 ** Math.min(view.failures - 1, 30))
     view.retryAtMs = nowMs + fullMs * (0.5 + random.next() / 2)
+    this.#retryAtMs = Math.min(this.#retryAtMs, view.retryAtMs)
   }
 
   /**
    * Whom to link now: those that are ready soonest first, of equal ones the fastest. A peer that would be
-   * ready too late to do anything before the rest of the job is done (`projectedMs`) is left alone. Among
-   * those that are alike the lot decides, so that several submitters do not all choose the same.
+   * ready too late to answer one request (`requestMs`) before the rest of the job is done (`projectedMs`) is
+   * left alone. Among those that are alike the lot decides, so that several submitters do not all choose
+   * the same.
    */
-  recruits(nowMs: number, projectedMs: number): string[] {
+  recruits(nowMs: number, projectedMs: number, requestMs: number): string[] {
     const room = this.#options.peersMax - this.#linked.size
-    if (room <= 0 || this.#linked.size === this.#views.size) return []
-    const views = [...this.#views.values()]
-    const mayFetch = views.some((view) => view.tier !== 'absent')
-    const usual = usualFacts(views, this.#options)
-    const requestMs = median(views.flatMap(({ tookMs }) => (tookMs > 0 ? [tookMs] : []))) ?? 0
-    return views
-      .filter((view) => view.phase === 'known' && view.accepts && nowMs >= view.retryAtMs)
-      .filter((view) => mayFetch || view.tier !== 'absent')
-      .map((view) => ({ view, costMs: readyMs(view, usual) }))
-      .filter(({ costMs }) => paysBack(costMs, requestMs, projectedMs))
-      .sort(
-        (a, b) =>
-          a.costMs - b.costMs ||
-          a.view.failures - b.view.failures ||
-          (b.view.tokensPerSecond ?? 0) - (a.view.tokensPerSecond ?? 0) ||
-          a.view.lot - b.view.lot,
-      )
-      .slice(0, room)
-      .map(({ view }) => view.peer)
+    if (room <= 0 || this.#known.size === 0) return []
+    const { usual, mayFetch } = (this.#usual ??= usualOf(this.all(), this.#options))
+    this.#retryAtMs = Infinity
+    const recruits: Recruit[] = []
+    for (const view of this.#known.values()) {
+      if (!view.accepts || (!mayFetch && view.tier === 'absent')) continue
+      if (nowMs < view.retryAtMs) {
+        this.#retryAtMs = Math.min(this.#retryAtMs, view.retryAtMs)
+        continue
+      }
+      const costMs = readyMs(view, usual)
+      if (paysBack(costMs, requestMs, projectedMs)) recruits.push({ view, costMs })
+    }
+    return firstOf(recruits, room).map(({ view }) => view.peer)
   }
 
   /** Why nothing can run; undefined while a peer is ready, or on its way to be. */
   explain(): Refusal | undefined {
-    for (const view of this.#linked.values()) if (view.phase !== 'connecting') return undefined
-    const views = [...this.#views.values()]
+    if (this.isReached) return undefined
+    const views = this.all()
     if (views.length === 0) return { code: 'no-peers', words: 'no other peer of the swarm was found' }
     const holders = views.filter((view) => view.tier !== 'absent')
     if (holders.length === 0)
@@ -200,12 +218,24 @@ export class CandidateBook {
   }
 
   #link(peer: string, phase: 'connecting' | 'queued', nowMs: number): void {
-    const view = this.#views.get(peer)
+    const view = this.get(peer)
     if (view === undefined) return
+    const wasReached = view.phase !== 'known' && view.phase !== 'connecting'
+    this.#reached += Number(phase !== 'connecting') - Number(wasReached)
     view.phase = phase
     view.credit = 0
     view.heardAtMs = nowMs
+    this.#known.delete(peer)
     this.#linked.set(peer, view)
+  }
+
+  /** Keeps a peer without a link, instead of the one that was kept longest where there are too many. */
+  #keep(view: PeerView): void {
+    this.#known.set(view.peer, view)
+    if (this.#known.size <= CANDIDATES_KNOWN_MAX) return
+    const [oldest] = this.#known.keys()
+    this.#known.delete(oldest as string)
+    this.#usual = undefined
   }
 
   #add(peer: string, random: Random): PeerView {
@@ -228,9 +258,50 @@ export class CandidateBook {
       resultCount: 0,
       lot: random.next(),
     }
-    this.#views.set(peer, view)
+    this.#usual = undefined
+    this.#keep(view)
     return view
   }
+}
+
+interface UsualFacts {
+  usual: ReadyDefaults
+  /** Whether anybody has something of the context, so that others can fetch it. */
+  mayFetch: boolean
+}
+
+function usualOf(views: readonly PeerView[], defaults: ReadyDefaults): UsualFacts {
+  return { usual: usualFacts(views, defaults), mayFetch: views.some(({ tier }) => tier !== 'absent') }
+}
+
+/** Whether nothing has changed of what others are compared with. */
+function saysTheSame(view: PeerView, candidate: Candidate): boolean {
+  return (
+    view.tier === candidate.tier &&
+    view.bytes === candidate.bytes &&
+    view.loadMs === candidate.loadMs &&
+    view.fetchBytesPerSecond === candidate.fetchBytesPerSecond
+  )
+}
+
+interface Recruit {
+  view: PeerView
+  costMs: number
+}
+
+function byPreference(a: Recruit, b: Recruit): number {
+  return (
+    a.costMs - b.costMs ||
+    a.view.failures - b.view.failures ||
+    (b.view.tokensPerSecond ?? 0) - (a.view.tokensPerSecond ?? 0) ||
+    a.view.lot - b.view.lot
+  )
+}
+
+/** One is mostly wanted, after one was lost: that needs no sorting. */
+function firstOf(recruits: Recruit[], count: number): Recruit[] {
+  if (count > 1 || recruits.length === 0) return recruits.sort(byPreference).slice(0, count)
+  return [recruits.reduce((best, other) => (byPreference(other, best) < 0 ? other : best))]
 }
 
 function countBy(words: string[]): Map<string, number> {

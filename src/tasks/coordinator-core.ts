@@ -7,8 +7,9 @@ import type {
   CoordinatorOptions,
   Lease,
 } from './coordinator-state-core.ts'
-import { failLease, feed, feedHungry, giveBack, projectedMs } from './leases-core.ts'
-import { takeBack, totalRate } from './tail-core.ts'
+import { failLease, feed, feedHungry, giveBack } from './leases-core.ts'
+import { feedDueMs, projectedMs, recruitDueMs } from './pace-core.ts'
+import { takeBack } from './tail-core.ts'
 import type { LeaseKey, Outcome } from './task-messages.ts'
 
 /** One event in, what to do about it out. The only function that changes a coordinator. */
@@ -20,10 +21,12 @@ export function step(
 ): CoordinatorEffect[] {
   if (state.isFinished) return []
   const effects: CoordinatorEffect[] = []
+  if (state.book.isReached) state.runnableAtMs = nowMs
   switch (event.kind) {
     case 'start':
       state.startedAtMs = nowMs
       state.runnableAtMs = nowMs
+      state.silentAtMs = nowMs + state.options.silenceMs
       tick(state, nowMs, effects)
       break
     case 'candidates':
@@ -94,7 +97,6 @@ function onStatus(
     return
   }
   state.book.advance(peer, phase, detail)
-  if (phase === 'ready') state.runnableAtMs = nowMs
 }
 
 function onCredit(
@@ -108,7 +110,6 @@ function onCredit(
   if (view === undefined || view.phase === 'known') return
   state.book.hear(peer, nowMs)
   view.credit = Math.min(view.credit + requests, state.options.outstandingMax - view.outstanding.size)
-  state.runnableAtMs = nowMs
   feed(state, view, nowMs, effects)
 }
 
@@ -300,43 +301,55 @@ function releasePeer(
 }
 
 function onTick(state: Coordinator, nowMs: number, random: Random, effects: CoordinatorEffect[]): void {
+  if (nowMs >= state.silentAtMs) loseSilent(state, nowMs, random, effects)
+  tick(state, nowMs, effects)
+}
+
+/** Whoever was not heard for too long is lost; who is left cannot be before `silentAtMs`. */
+function loseSilent(state: Coordinator, nowMs: number, random: Random, effects: CoordinatorEffect[]): void {
+  const { silenceMs } = state.options
+  // A peer that is linked from now on is heard now.
+  let heardAtMs = nowMs
   for (const view of state.book.openPeers()) {
-    if (nowMs - view.heardAtMs < state.options.silenceMs) continue
-    const reason = `nothing was heard for ${state.options.silenceMs} ms`
+    if (nowMs - view.heardAtMs < silenceMs) {
+      heardAtMs = Math.min(heardAtMs, view.heardAtMs)
+      continue
+    }
+    const reason = `nothing was heard for ${silenceMs} ms`
     effects.push({ kind: 'close', peer: view.peer, reason })
     releasePeer(state, view.peer, nowMs, effects)
     state.book.lose(view.peer, reason, nowMs, random)
   }
-  tick(state, nowMs, effects)
+  state.silentAtMs = heardAtMs + silenceMs
 }
 
 function tick(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
-  if (nowMs >= state.findAtMs) {
+  if (nowMs >= recruitDueMs(state)) recruit(state, nowMs, effects)
+  if (nowMs >= state.findAtMs && state.book.hasRoom) {
     state.findAtMs = nowMs + state.options.findEveryMs
     effects.push({ kind: 'find' })
   }
-  state.perSecond = totalRate(state.book, nowMs)
-  recruit(state, nowMs, effects)
-  feedHungry(state, nowMs, effects)
+  if (nowMs >= feedDueMs(state)) feedHungry(state, nowMs, effects)
   giveUpIfStuck(state, nowMs, effects)
 }
 
 /** Opens links to the best peers known: warm, then stored, then those that could fetch, if it pays back. */
 function recruit(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
-  for (const peer of state.book.recruits(nowMs, projectedMs(state))) {
+  if (!state.book.hasRoom) return
+  const leftMs = projectedMs(state, nowMs)
+  state.recruitAtMs = state.pace.perSecond === 0 ? Infinity : state.pace.measureAtMs
+  for (const peer of state.book.recruits(nowMs, leftMs, state.pace.requestMs)) {
     state.book.connect(peer, nowMs)
     effects.push({ kind: 'open', peer })
   }
 }
 
 function giveUpIfStuck(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+  if (state.book.isReached || nowMs - state.runnableAtMs < state.options.giveUpMs) return
   const reason = state.book.explain()
-  if (reason === undefined) {
-    state.runnableAtMs = nowMs
-  } else if (nowMs - state.runnableAtMs >= state.options.giveUpMs) {
-    state.isFinished = true
-    effects.push({ kind: 'give-up', reason })
-  }
+  if (reason === undefined) return
+  state.isFinished = true
+  effects.push({ kind: 'give-up', reason })
 }
 
 /** `retryMs` doubled for each failure, up to `retryMsMax`, each shortened by up to half at random. */

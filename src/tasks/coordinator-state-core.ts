@@ -117,11 +117,27 @@ export interface Coordinator {
   startedAtMs: number
   findAtMs: number
   runnableAtMs: number
-  /** Results per second of all peers together, as it was at the last tick; 0 while nothing is known. */
-  perSecond: number
+  pace: Pace
+  /** When it is next asked who else should be used. */
+  recruitAtMs: number
+  /** When peers with nothing to do were last thought of, and when copies for them, or better peers, are next. */
+  fedAtMs: number
+  lookAtMs: number
+  /** Before this no peer has been silent for too long. */
+  silentAtMs: number
   /** Results that arrived for a lease no longer held: under an old epoch, or after another peer's. */
   staleCount: number
   isFinished: boolean
+}
+
+/** How fast a job goes, as it was measured last. */
+export interface Pace {
+  /** Results per second of all peers together; 0 while nothing is known. */
+  perSecond: number
+  /** What a request takes from being sent to its result, the median over the peers; 0 while nothing is known. */
+  requestMs: number
+  /** When it is measured again. */
+  measureAtMs: number
 }
 
 /** Requests not settled yet, as ranges, and the epochs of those that an earlier run had leased. */
@@ -147,7 +163,11 @@ export function createCoordinator(start: CoordinatorStart, options: CoordinatorO
     startedAtMs: 0,
     findAtMs: 0,
     runnableAtMs: 0,
-    perSecond: 0,
+    pace: { perSecond: 0, requestMs: 0, measureAtMs: 0 },
+    recruitAtMs: 0,
+    fedAtMs: 0,
+    lookAtMs: 0,
+    silentAtMs: 0,
     staleCount: 0,
     isFinished: false,
   }

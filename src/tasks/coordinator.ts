@@ -18,6 +18,7 @@ import { CoordinatorEvents } from './coordinator-events.ts'
 import { GroupCommit, type GroupCommitOptions } from './group-commit.ts'
 import type { CommitEntry, Journal } from './journal.ts'
 import { progressOf, type JobProgress } from './job-progress.ts'
+import { nextTickMs } from './pace-core.ts'
 import { TaskLink } from './task-link.ts'
 import type { LeaseKey, TaskResult, WorkerMessage } from './task-messages.ts'
 
@@ -110,7 +111,9 @@ export class Coordinator {
     const unwatch = candidates.watch(journal.job.contextId, (candidate) =>
       this.#dispatch({ kind: 'candidates', candidates: [candidate] }),
     )
-    const cancelTick = every(clock, this.#options.tickMs, () => this.#dispatch({ kind: 'tick' }))
+    const cancelTick = every(clock, this.#options.tickMs, () => {
+      if (clock.nowMs() >= nextTickMs(this.#state)) this.#dispatch({ kind: 'tick' })
+    })
     try {
       this.#dispatch({ kind: 'start' })
       await this.#outcome.promise

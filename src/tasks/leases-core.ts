@@ -1,14 +1,21 @@
 // Who gets which request: the leases that a coordinator gives out, takes back and copies.
 import type { PeerView } from './candidate-book.ts'
 import type { Coordinator, CoordinatorEffect, Lease } from './coordinator-state-core.ts'
-import { giveOut, isBetterLeft, worthCopying } from './tail-core.ts'
+import { lookEveryMs, projectedMs } from './pace-core.ts'
+import { giveOut, isBetterLeft, slowLeases, worthCopying, type SlowLease } from './tail-core.ts'
 import type { LeaseKey } from './task-messages.ts'
 
 /**
  * Spends a peer's credit: pending requests first, copies of slow ones when none is pending. Leases of a
  * fixed size are what they are, the last one smaller, and nothing is copied.
  */
-export function feed(state: Coordinator, view: PeerView, nowMs: number, effects: CoordinatorEffect[]): void {
+export function feed(
+  state: Coordinator,
+  view: PeerView,
+  nowMs: number,
+  effects: CoordinatorEffect[],
+  slow?: SlowLease[],
+): void {
   const { leaseSize } = state.options
   // A request that some peer failed on goes to whoever can have it.
   const mayWait = leaseSize === undefined && state.failures.size === 0
@@ -16,8 +23,8 @@ export function feed(state: Coordinator, view: PeerView, nowMs: number, effects:
   const isOnlyPeer = state.book.linkedCount === 1
   const suits = (request: number): boolean =>
     isOnlyPeer || state.failures.get(request)?.includes(view.peer) !== true
-  while (view.credit > 0) {
-    if (mayWait && isBetterLeft(view, state.book, projectedMs(state), nowMs)) break
+  while (view.credit > 0 && state.pending.size > 0) {
+    if (mayWait && isBetterLeft(view, state.book, projectedMs(state, nowMs), nowMs)) break
     const request = state.pending.take(nowMs, suits)
     if (request === undefined) break
     leases.push(lease(state, request, view, nowMs))
@@ -28,7 +35,7 @@ export function feed(state: Coordinator, view: PeerView, nowMs: number, effects:
       effects.push({ kind: 'lease', peer: view.peer, requests: leases.length })
     }
   } else if (view.credit > 0 && state.pending.size === 0) {
-    copySlow(state, view, nowMs, leases)
+    copySlow(state, view, slow ?? slowLeases(state, nowMs), nowMs, leases)
   }
   if (view.credit > 0) state.hungry.add(view.peer)
   else state.hungry.delete(view.peer)
@@ -50,8 +57,14 @@ function lease(state: Coordinator, request: number, view: PeerView, nowMs: numbe
 }
 
 /** At the tail, a second peer works on what a slow one has: the first result wins. */
-function copySlow(state: Coordinator, view: PeerView, nowMs: number, leases: LeaseKey[]): void {
-  for (const held of worthCopying(state.leases.values(), view, state.book, state.options, nowMs)) {
+function copySlow(
+  state: Coordinator,
+  view: PeerView,
+  slow: SlowLease[],
+  nowMs: number,
+  leases: LeaseKey[],
+): void {
+  for (const held of worthCopying(slow, view, state.options, nowMs)) {
     held.peers.add(view.peer)
     view.credit -= 1
     giveOut(view, held.request, nowMs)
@@ -78,16 +91,20 @@ export function giveBack(
   if (notBeforeMs <= nowMs) feedHungry(state, nowMs, effects)
 }
 
-/** Spends the credit of peers that had nothing to do. */
+/** Spends the credit of peers that had nothing to do; copies for them are thought of every now and then only. */
 export function feedHungry(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+  if (state.hungry.size === 0) return
+  const mayCopy = nowMs >= state.lookAtMs && state.options.leaseSize === undefined
+  if (nowMs >= state.lookAtMs) state.lookAtMs = nowMs + lookEveryMs(state)
+  state.fedAtMs = nowMs
+  let slow: SlowLease[] | undefined
   for (const peer of state.hungry) {
+    if (state.pending.size === 0) {
+      slow ??= mayCopy ? slowLeases(state, nowMs) : []
+      if (slow.length === 0) return
+    }
     const view = state.book.get(peer)
     if (view === undefined) state.hungry.delete(peer)
-    else feed(state, view, nowMs, effects)
+    else feed(state, view, nowMs, effects, slow)
   }
-}
-
-/** How long the rest of the job lasts at the rate of now, ms; without a rate yet, for ever. */
-export function projectedMs({ unsettled, perSecond }: Coordinator): number {
-  return perSecond === 0 ? Infinity : (1_000 * unsettled) / perSecond
 }

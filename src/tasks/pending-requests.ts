@@ -32,6 +32,11 @@ export class PendingRequests {
     return this.#size
   }
 
+  /** When the first of those that came back may go out; that time may be past. Infinite when there is none. */
+  get retryAtMs(): number {
+    return this.#retries[0]?.notBeforeMs ?? Infinity
+  }
+
   /**
    * The next request that may go out now; undefined when there is none. Of those that came back, only
    * one that `suits` is taken: a peer that failed on a request should not get it again.

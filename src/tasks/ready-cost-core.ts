@@ -21,12 +21,18 @@ export interface ReadyDefaults {
 
 /** What to take for what a peer does not say: the median of those that do, else the defaults. */
 export function usualFacts(peers: Iterable<ReadyFacts>, defaults: ReadyDefaults): ReadyDefaults {
-  const all = [...peers]
+  const loads: number[] = []
+  const rates: number[] = []
+  const sizes: number[] = []
+  for (const { loadMs, fetchBytesPerSecond, bytes } of peers) {
+    if (loadMs !== undefined) loads.push(loadMs)
+    if (fetchBytesPerSecond !== undefined) rates.push(fetchBytesPerSecond)
+    if (bytes !== undefined) sizes.push(bytes)
+  }
   return {
-    loadMs: median(all.map(({ loadMs }) => loadMs)) ?? defaults.loadMs,
-    fetchBytesPerSecond:
-      median(all.map(({ fetchBytesPerSecond }) => fetchBytesPerSecond)) ?? defaults.fetchBytesPerSecond,
-    bytes: median(all.map(({ bytes }) => bytes)) ?? defaults.bytes,
+    loadMs: median(loads) ?? defaults.loadMs,
+    fetchBytesPerSecond: median(rates) ?? defaults.fetchBytesPerSecond,
+    bytes: median(sizes) ?? defaults.bytes,
   }
 }
 
@@ -48,8 +54,8 @@ export function paysBack(costMs: number, requestMs: number, projectedMs: number)
   return costMs === 0 || costMs + requestMs < projectedMs
 }
 
-/** The middle one of those that are there. */
-export function median(values: readonly (number | undefined)[]): number | undefined {
-  const sorted = values.filter((value) => value !== undefined).sort((a, b) => a - b)
-  return sorted[Math.floor((sorted.length - 1) / 2)]
+/** The middle one, of two the lower; undefined when there is none. */
+export function median(values: number[]): number | undefined {
+  values.sort((a, b) => a - b)
+  return values[Math.floor((values.length - 1) / 2)]
 }

@@ -1,5 +1,5 @@
 import type { CandidateBook, PeerView } from './candidate-book.ts'
-import type { CoordinatorOptions, Lease } from './coordinator-state-core.ts'
+import type { Coordinator, CoordinatorOptions, Lease } from './coordinator-state-core.ts'
 
 /** Leases that are looked at for a copy, the oldest first. */
 const LOOK_AT_MAX = 256
@@ -55,25 +55,45 @@ export function isBetterLeft(
   return false
 }
 
-/** What an idle peer should have a copy of, what gains most first; as many as it has credit for. */
+/** A request that is out, of which another copy may be made, and how long its holders will still take. */
+export interface SlowLease {
+  lease: Lease
+  leftMs: number
+}
+
+/** What is out and may be copied, the slowest first. */
+export function slowLeases({ leases, book, options }: Coordinator, nowMs: number): SlowLease[] {
+  const slow: SlowLease[] = []
+  let looked = 0
+  for (const lease of leases.values()) {
+    if ((looked += 1) > LOOK_AT_MAX) break
+    if (lease.isCommitting || lease.peers.size >= options.copiesMax) continue
+    const left = leftMs(lease, book, options.copyAfterMs, nowMs)
+    if (left >= options.copyGainMs) slow.push({ lease, leftMs: left })
+  }
+  return slow.sort((a, b) => b.leftMs - a.leftMs || a.lease.request - b.lease.request)
+}
+
+/** Takes out of `slow` what an idle peer should have a copy of, what gains most first; as many as it has credit for. */
 export function worthCopying(
-  leases: Iterable<Lease>,
+  slow: SlowLease[],
   view: PeerView,
-  book: CandidateBook,
-  options: Pick<CoordinatorOptions, 'copiesMax' | 'copyGainMs' | 'copyAfterMs'>,
+  { copyGainMs }: Pick<CoordinatorOptions, 'copyGainMs'>,
   nowMs: number,
 ): Lease[] {
-  const found: { lease: Lease; gainMs: number }[] = []
-  const ownMs = answerMs(view, nowMs) ?? 0
-  let looked = 0
-  for (const lease of leases) {
-    if ((looked += 1) > LOOK_AT_MAX) break
-    if (lease.isCommitting || lease.peers.size >= options.copiesMax || lease.peers.has(view.peer)) continue
-    const gainMs = leftMs(lease, book, options.copyAfterMs, nowMs) - ownMs
-    if (gainMs >= options.copyGainMs) found.push({ lease, gainMs })
+  const leastMs = (answerMs(view, nowMs) ?? 0) + copyGainMs
+  const worth: Lease[] = []
+  if (leastMs === Infinity) return worth
+  for (let at = 0; at < slow.length && worth.length < view.credit;) {
+    const { lease, leftMs: left } = slow[at] as SlowLease
+    if (left < leastMs) break
+    if (lease.peers.has(view.peer)) at += 1
+    else {
+      slow.splice(at, 1)
+      worth.push(lease)
+    }
   }
-  found.sort((a, b) => b.gainMs - a.gainMs || a.lease.request - b.lease.request)
-  return found.slice(0, view.credit).map(({ lease }) => lease)
+  return worth
 }
 
 /**

@@ -58,6 +58,7 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   CONTEXT_NAME_BYTES_MAX: 'context-sharing/limits.test.ts',
   IMPORT_ENTRIES_MAX: 'context-sharing/hub-download.test.ts',
   CONTEXT_NAMES_MAX: 'context-sharing/limits.test.ts',
+  CANDIDATES_KNOWN_MAX: 'tasks/candidate-book.test.ts',
   SOURCE_WINDOW_BYTES_MAX: 'context-sharing/limits.test.ts',
   FETCHES_MAX: 'context-sharing/transfer.test.ts',
   FETCH_CLAIMS_MAX: 'context-sharing/limits.test.ts',

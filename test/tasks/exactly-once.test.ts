@@ -17,6 +17,7 @@ const worlds: fc.Arbitrary<WorldOptions> = fc.record({
   duplicateShare: fc.constantFrom(0, 0.3),
   lateShare: fc.constantFrom(0, 0.02, 0.2),
   leapsPerSecond: fc.constantFrom(0, 0.1),
+  ticksAlways: fc.boolean(),
 })
 
 describe('exactly once, whatever the order of events', () => {
@@ -33,6 +34,7 @@ describe('exactly once, whatever the order of events', () => {
           world.run(HOUR_MS)
           expect(world.finished).toBe(true)
           expect(world.doubleCommits).toBe(0)
+          expect(world.needlessEffects).toEqual([])
           expect([...world.results.keys()].sort((a, b) => a - b)).toEqual([...Array(options.requests).keys()])
           for (const [n, { key }] of world.results) expect(world.epochs.get(n)).toBe(key.epoch)
           expect(world.stuckMs).toBeLessThanOrEqual(3 * COORDINATOR_DEFAULTS.silenceMs)

@@ -102,7 +102,7 @@ describe('a peer is made ready only if that pays back', () => {
             (each) =>
               each.accepts && paysBack(cost(each), 0, projectedMs) && (isHeld || each.tier !== 'absent'),
           )
-          const taken = book.recruits(0, projectedMs).map((peer) => candidates[Number(peer)]!)
+          const taken = book.recruits(0, projectedMs, 0).map((peer) => candidates[Number(peer)]!)
           expect(taken).toHaveLength(Math.min(peersMax, worthIt.length))
           expect(taken.every((each) => worthIt.includes(each))).toBe(true)
           for (const each of taken) {

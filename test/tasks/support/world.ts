@@ -8,6 +8,7 @@ import {
   type CoordinatorEvent,
   type CoordinatorOptions,
 } from '../../../src/tasks/coordinator-state-core.ts'
+import { nextTickMs } from '../../../src/tasks/pace-core.ts'
 import type { LeaseKey, TaskResult } from '../../../src/tasks/task-messages.ts'
 import { stepWorker } from '../../../src/tasks/worker-core.ts'
 import {
@@ -41,6 +42,8 @@ export interface WorldOptions {
   bad?: ReadonlySet<number>
   coordinator?: Partial<CoordinatorOptions>
   evaluate?: EvaluationMode
+  /** Ticks every 100 ms, and not only when one is due. Default false. */
+  ticksAlways?: boolean
 }
 
 interface Peer {
@@ -62,6 +65,8 @@ export class World {
   readonly results: Map<number, { key: LeaseKey; outcome: string; peer: string }> = new Map()
   readonly commitsTried: LeaseKey[] = []
   doubleCommits = 0
+  /** What came of ticks that were not due. */
+  readonly needlessEffects: CoordinatorEffect[] = []
   executions = 0
   prepares = 0
   discards = 0
@@ -86,7 +91,7 @@ export class World {
     this.random = seededRandom(options.seed)
     for (let index = 0; index < options.peers; index += 1) this.#peers.push(this.#makePeer(index))
     this.#startSubmitter()
-    this.#every(100, () => this.#toCoordinator({ kind: 'tick' }))
+    this.#every(100, () => this.#tick())
     this.#every(250, () => this.#misfortune())
     this.#every(100, () => this.#lookForStuck())
     this.#every(1000, () => {
@@ -140,6 +145,14 @@ export class World {
     const options = { ...COORDINATOR_DEFAULTS, ...this.options.coordinator }
     this.#coordinator = createCoordinator({ ranges, epochs }, options)
     this.#toCoordinator({ kind: 'start' })
+  }
+
+  /** As a submitter's shell does: a tick that is not due is left out. With `ticksAlways` it must do nothing. */
+  #tick(): void {
+    const nowMs = this.nowMs + this.#leapMs
+    if (nowMs >= nextTickMs(this.#coordinator)) return this.#toCoordinator({ kind: 'tick' })
+    if (this.options.ticksAlways !== true || this.finished) return
+    this.needlessEffects.push(...step(this.#coordinator, { kind: 'tick' }, nowMs, this.random))
   }
 
   #toCoordinator(event: CoordinatorEvent, incarnation = this.#incarnation): void {
