@@ -1,21 +1,17 @@
 import { every, type Cancel, type Clock } from '../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
-import { FRAME_BYTES_MAX, REQUESTS_PER_FRAME_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { MessageStream } from '../base/message-stream.ts'
 import type { Network } from '../base/network.ts'
-import { Outbox } from './outbox.ts'
 import {
-  frames,
   submitterMessageSchema,
   TASK_PROTOCOL,
-  type LeaseKey,
-  type SentRequest,
   type SubmitterMessage,
   type TaskRequest,
   type TaskResult,
 } from './task-messages.ts'
 import { stepWorker } from './worker-core.ts'
+import { WorkerSession } from './worker-session.ts'
 import {
   createWorker,
   WORKER_CORE_DEFAULTS,
@@ -81,22 +77,12 @@ export interface WorkerStatus {
   lastFailure: { contextId: string; reason: string; detail: string } | undefined
 }
 
-interface Session {
-  stream: MessageStream
-  outbox: Outbox
-  results: TaskResult[]
-  /** Not told yet. */
-  credit: number
-  /** What bodies begin with that come without it. */
-  prefix: string | undefined
-}
-
 /** Serves task streams: the shell of worker-core. */
 export class Worker {
   #components: WorkerComponents
   #options: WorkerShellOptions
   #state: WorkerState
-  #sessions = new Map<string, Session>()
+  #sessions = new Map<string, WorkerSession>()
   #contexts = new Map<string, WarmContext>()
   #preparing = new Map<string, Promise<void>>()
   #runs = new Map<string, AbortController>()
@@ -184,9 +170,9 @@ export class Worker {
     if (first?.type !== 'open')
       throw new HearthError('message-invalid', `peer ${stream.peer} did not begin with open`)
     const session = `session-${this.#nextSession++}`
-    const outbox = new Outbox(stream, { deadlineMs: silenceMs, signal }, (error) => stream.abort(error))
-    this.#sessions.set(session, { stream, outbox, results: [], credit: 0, prefix: first.prefix })
-    const cancelAlive = every(clock, aliveEveryMs, () => outbox.push(() => ({ type: 'alive' })))
+    const link = new WorkerSession(stream, first.prefix, { deadlineMs: silenceMs, signal })
+    this.#sessions.set(session, link)
+    const cancelAlive = every(clock, aliveEveryMs, () => link.sayAlive())
     log.info({ peer: stream.peer, job: first.job, contextId: first.contextId }, 'task session opened')
     try {
       const { job, contextId, leaseSize } = first
@@ -194,7 +180,7 @@ export class Worker {
       for (;;) {
         const message = await stream.receive(submitterMessageSchema, { deadlineMs: silenceMs, signal })
         if (message === undefined) break
-        this.#onMessage(session, message)
+        this.#onMessage(session, link, message)
       }
     } catch (error) {
       log.info({ peer: stream.peer, job: first.job, reason: messageOf(error) }, 'task session broke')
@@ -206,13 +192,13 @@ export class Worker {
     }
   }
 
-  #onMessage(session: string, message: SubmitterMessage): void {
+  #onMessage(session: string, link: WorkerSession, message: SubmitterMessage): void {
     switch (message.type) {
       case 'open':
         throw new HearthError('message-invalid', 'a task stream is opened once')
       case 'requests':
         if (message.lease !== undefined) this.#dispatch({ kind: 'lease', session, requests: message.lease })
-        this.#dispatch({ kind: 'requests', session, requests: this.#whole(session, message.requests) })
+        this.#dispatch({ kind: 'requests', session, requests: link.whole(message.requests) })
         break
       case 'acknowledge':
         this.#dispatch({ kind: 'acknowledged', session, keys: message.results })
@@ -233,16 +219,16 @@ export class Worker {
   #perform(effect: WorkerEffect): void {
     switch (effect.kind) {
       case 'status':
-        this.#sendStatus(effect)
+        this.#sessions.get(effect.session)?.sendStatus(effect)
         break
       case 'credit':
-        this.#giveCredit(effect.session, effect.requests)
+        this.#sessions.get(effect.session)?.giveCredit(effect.requests)
         break
       case 'deliver':
-        this.#deliver(effect.session, effect.results)
+        this.#sessions.get(effect.session)?.deliver(effect.results)
         break
       case 'return':
-        this.#return(effect.session, effect.keys)
+        this.#sessions.get(effect.session)?.giveBack(effect.keys)
         break
       case 'end':
         void this.#end(effect.session, effect.reason)
@@ -266,77 +252,14 @@ export class Worker {
   async #flush(): Promise<void> {
     const over = Promise.withResolvers<void>()
     const cancel = this.#components.clock.schedule(FLUSH_MS_MAX, over.resolve)
-    const flushed = [...this.#sessions.values()].map((session) => session.outbox.flushed())
+    const flushed = [...this.#sessions.values()].map((session) => session.flushed())
     await Promise.race([Promise.all(flushed), over.promise])
     cancel()
   }
 
-  #return(sessionId: string, keys: readonly LeaseKey[]): void {
-    const { outbox } = this.#sessions.get(sessionId) ?? {}
-    for (let from = 0; from === 0 || from < keys.length; from += REQUESTS_PER_FRAME_MAX) {
-      const requests = keys.slice(from, from + REQUESTS_PER_FRAME_MAX)
-      outbox?.push(() => ({ type: 'returned', requests }))
-    }
-  }
-
-  #sendStatus({ session, phase, reason, detail }: Extract<WorkerEffect, { kind: 'status' }>): void {
-    this.#sessions.get(session)?.outbox.push(() => ({
-      type: 'status',
-      phase,
-      ...(reason === undefined ? {} : { reason: reason.slice(0, 64) }),
-      ...(detail === undefined ? {} : { detail: detail.slice(0, 1024) }),
-    }))
-  }
-
-  /** Sends results at once; those that come while a frame is being sent travel together in the next. */
-  #deliver(sessionId: string, results: readonly TaskResult[]): void {
-    const session = this.#sessions.get(sessionId)
-    if (session === undefined) return
-    const wasEmpty = session.results.length === 0
-    session.results.push(...results)
-    if (wasEmpty) this.#pushResults(session)
-  }
-
-  #pushResults(session: Session): void {
-    session.outbox.push(() => {
-      const [first] = frames(session.results, FRAME_BYTES_MAX - 1024)
-      if (first === undefined) return undefined
-      session.results.splice(0, first.length)
-      if (session.results.length > 0) this.#pushResults(session)
-      const { credit } = session
-      session.credit = 0
-      return { type: 'results', results: first, ...(credit === 0 ? {} : { credit }) }
-    })
-  }
-
-  /** Credit goes with results that are about to be sent, else on its own. */
-  #giveCredit(sessionId: string, requests: number): void {
-    const session = this.#sessions.get(sessionId)
-    if (session === undefined) return
-    session.credit += requests
-    if (session.results.length > 0) return
-    session.outbox.push(() => {
-      const { credit } = session
-      session.credit = 0
-      return credit === 0 ? undefined : { type: 'credit', requests: credit }
-    })
-  }
-
-  #whole(sessionId: string, requests: readonly SentRequest[]): TaskRequest[] {
-    const prefix = this.#sessions.get(sessionId)?.prefix
-    return requests.map(({ prefixed, ...request }) => {
-      if (prefixed === undefined) return request
-      if (prefix === undefined)
-        throw new HearthError('message-invalid', 'a request lacks the prefix it begins with')
-      return { ...request, body: prefix + request.body }
-    })
-  }
-
-  async #end(sessionId: string, reason: string): Promise<void> {
-    const session = this.#sessions.get(sessionId)
-    await session?.outbox.flushed()
+  async #end(session: string, reason: string): Promise<void> {
     try {
-      if (session?.stream.isClosed === false) await session.stream.close({ deadlineMs: 1_000 })
+      await this.#sessions.get(session)?.end()
     } catch (error) {
       this.#components.log.debug(
         { reason, error: messageOf(error) },
