@@ -26,12 +26,19 @@ export interface KvPlace {
   count: number
 }
 
+/**
+ * How much more is reserved than is needed: growing into it touches no page that holds nothing, where a new
+ * array's pages are all made by the system first, which takes as long as some steps. Reserved memory that was
+ * never written takes none.
+ */
+const ROOM = 2
+
 export class KvStore {
   readonly shape: KvShape
   readonly slots: number
   #capacity = 0
   #version = 0
-  /** One array for each layer and part: [slots, heads, capacity, headSize]. */
+  /** One array for each layer and part: [slots, heads, capacity, headSize], and room to grow. */
   #arrays: Float32Array[]
 
   constructor(shape: KvShape, slots: number) {
@@ -60,13 +67,14 @@ export class KvStore {
     if (capacity === this.#capacity) return
     this.#version += 1
     const { keyValueHeads, headSize } = this.shape
+    const heads = this.slots * keyValueHeads
     const [before, after] = [this.#capacity * headSize, capacity * headSize]
-    const kept = Math.min(before, after)
+    const room = this.#arrays[0]?.length ?? 0
+    // Less memory than a quarter of what there is goes back to the machine.
+    const isKept = heads * after <= room && heads * after * ROOM * 2 > room
     this.#arrays = this.#arrays.map((old) => {
-      const array = new Float32Array(this.slots * keyValueHeads * after)
-      for (let head = 0; head < slotsUsed * keyValueHeads; head += 1) {
-        array.set(old.subarray(head * before, head * before + kept), head * after)
-      }
+      const array = isKept ? old : new Float32Array(heads * after * ROOM)
+      moveHeads(old, array, slotsUsed * keyValueHeads, before, after)
       return array
     })
     this.#capacity = capacity
@@ -139,6 +147,17 @@ export class KvStore {
   #array(layer: number, part: KvPart): Float32Array {
     return this.#arrays[layer * KV_PARTS.length + KV_PARTS.indexOf(part)] as Float32Array
   }
+}
+
+/** Moves what fits of each head's elements from places of size `before` to such of size `after`. */
+function moveHeads(from: Float32Array, to: Float32Array, heads: number, before: number, after: number): void {
+  const kept = Math.min(before, after)
+  const move = (head: number): void => {
+    to.set(from.subarray(head * before, head * before + kept), head * after)
+  }
+  // Within one array, no head may land on one that has not moved yet.
+  if (after > before) for (let head = heads - 1; head >= 0; head -= 1) move(head)
+  else for (let head = 0; head < heads; head += 1) move(head)
 }
 
 /**

@@ -217,10 +217,16 @@ export class SlotScheduler {
     return { kind: 'decode', rows, span: (rows.at(-1)?.slot ?? 0) + 1, capacity: this.#fitCapacity() }
   }
 
-  /** Enough for the longest; less again only when a quarter would do, because changing it copies the store. */
+  /**
+   * Enough for the longest and its next token, so that what a prompt fills to the brim is not copied right
+   * after; less again only when a quarter would do, because changing it copies the store.
+   */
   #fitCapacity(): number {
     let longest = 0
-    for (const slot of this.#slotOf.values()) longest = Math.max(longest, this.#slots[slot]?.stored ?? 0)
+    for (const slot of this.#slotOf.values()) {
+      const { stored = 0, lengthMax = 0 } = this.#slots[slot] ?? {}
+      longest = Math.max(longest, Math.min(lengthMax, stored + 1))
+    }
     const needed = capacityFor(longest)
     if (needed > this.#capacity || needed * 4 <= this.#capacity) this.#capacity = needed
     return this.#capacity
