@@ -61,7 +61,8 @@ export interface OnnxModel {
   outputs: readonly ModelValue[]
 }
 
-const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('utf8')
+const text = ({ buffer, byteOffset, byteLength }: Uint8Array): string =>
+  Buffer.from(buffer, byteOffset, byteLength).toString('utf8')
 
 /** Throws `model-unsupported` when it is malformed or has what we do not read (local functions). */
 export function readModel(source: ByteSource): OnnxModel {
@@ -123,7 +124,7 @@ function readNode(source: ByteSource, { start, end }: Field): ModelNode {
     }
   }
   const { 3: name = '', 4: operator = '', 7: domain = '' } = names
-  const encoded = source.slice(start, end).slice()
+  const encoded = source.slice(start, end)
   const plainDomain = domain === 'ai.onnx' ? '' : domain
   return { name, operator, domain: plainDomain, inputs, outputs, attributes, hasSubgraph, encoded }
 }

@@ -13,53 +13,112 @@ const WIRE_FIXED32 = 5
 /** Bytes, or bytes that are made when they are written. */
 export type Part = Uint8Array | LazyBytes
 
-/** Unsigned LEB128; a negative number as its 64-bit two's complement, as protobuf writes int64. */
-function encodeVarint(value: number): Uint8Array {
+/** Bytes of the number as unsigned LEB128; a negative one as its 64-bit two's complement, as protobuf writes int64. */
+function varintLength(value: number): number {
   if (!Number.isSafeInteger(value)) throw new RangeError(`not a whole number: ${value}`)
-  let rest = BigInt.asUintN(64, BigInt(value))
-  const bytes: number[] = []
-  for (; rest > 127n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128)
-  bytes.push(Number(rest))
-  return Uint8Array.from(bytes)
+  if (value < 0) return 10
+  let length = 1
+  for (let rest = value; rest >= 128; rest /= 128) length += 1
+  return length
 }
+
+function writeVarint(bytes: Uint8Array, at: number, value: number): void {
+  if (value < 0) return writeLongVarint(bytes, at, BigInt.asUintN(64, BigInt(value)))
+  let rest = value
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes[at++] = (rest % 128) | 128
+  bytes[at] = rest
+}
+
+function writeLongVarint(bytes: Uint8Array, at: number, value: bigint): void {
+  let rest = value
+  for (; rest > 127n; rest >>= 7n) bytes[at++] = Number(rest & 127n) | 128
+  bytes[at] = Number(rest)
+}
+
+/** Longer parts are not copied. */
+const COPIED_BYTES_MAX = 1_024
+const CHUNK_BYTES_MIN = 64
+const EMPTY = Buffer.alloc(0)
 
 /** One protobuf message. The numbers are the field numbers of onnx.proto. */
 export class Message {
-  readonly parts: Part[] = []
   byteLength = 0
+  readonly #parts: Part[] = []
+  /** What is short is written here, and becomes a part when something long follows. */
+  #chunk: Buffer = EMPTY
+  #chunkLength = 0
+
+  /** All that was written, in order. */
+  get parts(): readonly Part[] {
+    this.#endChunk()
+    return this.#parts
+  }
 
   integer(field: number, value: number): this {
-    return this.#tag(field, WIRE_VARINT).#push(encodeVarint(value))
+    return this.#varint(field * 8 + WIRE_VARINT).#varint(value)
   }
 
   float(field: number, value: number): this {
-    const bytes = new Uint8Array(4)
-    new DataView(bytes.buffer).setFloat32(0, value, true)
-    return this.#tag(field, WIRE_FIXED32).#push(bytes)
+    this.#varint(field * 8 + WIRE_FIXED32)
+    const at = this.#reserve(4)
+    this.#chunk.writeFloatLE(value, at)
+    return this
   }
 
   text(field: number, value: string): this {
-    return this.bytes(field, Buffer.from(value, 'utf8'))
+    const length = Buffer.byteLength(value)
+    this.#varint(field * 8 + WIRE_LENGTH).#varint(length)
+    const at = this.#reserve(length)
+    this.#chunk.write(value, at)
+    return this
   }
 
   bytes(field: number, value: Part): this {
-    return this.#tag(field, WIRE_LENGTH).#push(encodeVarint(value.byteLength)).#push(value)
+    return this.#varint(field * 8 + WIRE_LENGTH).#varint(value.byteLength).#push(value)
   }
 
   message(field: number, value: Message): this {
-    this.#tag(field, WIRE_LENGTH).#push(encodeVarint(value.byteLength))
+    this.#varint(field * 8 + WIRE_LENGTH).#varint(value.byteLength)
     for (const part of value.parts) this.#push(part)
     return this
   }
 
-  #tag(field: number, wire: number): this {
-    return this.#push(encodeVarint(field * 8 + wire))
+  #varint(value: number): this {
+    const at = this.#reserve(varintLength(value))
+    writeVarint(this.#chunk, at, value)
+    return this
   }
 
   #push(part: Part): this {
-    this.parts.push(part)
+    if (part instanceof Uint8Array && part.byteLength <= COPIED_BYTES_MAX) {
+      const at = this.#reserve(part.byteLength)
+      this.#chunk.set(part, at)
+      return this
+    }
+    this.#endChunk()
+    this.#parts.push(part)
     this.byteLength += part.byteLength
     return this
+  }
+
+  /** Room for so many bytes more; returns where. */
+  #reserve(length: number): number {
+    const at = this.#chunkLength
+    if (at + length > this.#chunk.byteLength) {
+      const grown = Buffer.allocUnsafe(Math.max(CHUNK_BYTES_MIN, 2 * (at + length)))
+      grown.set(this.#chunk.subarray(0, at))
+      this.#chunk = grown
+    }
+    this.#chunkLength += length
+    this.byteLength += length
+    return at
+  }
+
+  #endChunk(): void {
+    if (this.#chunkLength === 0) return
+    this.#parts.push(this.#chunk.subarray(0, this.#chunkLength))
+    this.#chunk = EMPTY
+    this.#chunkLength = 0
   }
 }
 

@@ -19,8 +19,11 @@ export interface Field {
   end: number
 }
 
-/** What one slice of a header reads: a tag and a length, each a varint. */
+/** What a header has at most: a tag and a length, each a varint. */
 const HEADER_BYTES_MAX = 20
+
+/** What is looked at in one piece: many fields are shorter than making a view of them takes. */
+const PIECE_BYTES = 4_096
 
 export function malformed(why: string): HearthError {
   return new HearthError('model-unsupported', `the ONNX file is malformed: ${why}`)
@@ -28,24 +31,34 @@ export function malformed(why: string): HearthError {
 
 /** The fields of the message in [start, end). Throws `model-unsupported` where it is no message. */
 export function* readFields(source: ByteSource, start: number, end: number): Generator<Field> {
-  let at = start
-  while (at < end) {
-    const header = source.slice(at, Math.min(end, at + HEADER_BYTES_MAX))
-    const [tag, tagLength] = readVarint(header, 0)
-    const wire = tag & 7
-    const number = Math.floor(tag / 8)
-    if (wire === 0) {
-      const [integer, length] = readVarint(header, tagLength)
-      at += tagLength + length
-      yield { number, integer, start: at, end: at }
-      continue
+  let piece: Uint8Array = new Uint8Array(0)
+  let pieceStart = start
+  for (let at = start; at < end;) {
+    if (Math.min(end, at + HEADER_BYTES_MAX) > pieceStart + piece.byteLength) {
+      piece = source.slice(at, Math.min(end, at + PIECE_BYTES))
+      pieceStart = at
     }
-    const [payload, lengthLength] = wire === 2 ? readVarint(header, tagLength) : [fixedLength(wire), 0]
-    const from = at + tagLength + lengthLength
-    at = from + payload
-    if (payload < 0 || at > end) throw malformed('a field is longer than what holds it')
-    yield { number, integer: 0, start: from, end: at }
+    const field = readField(piece, at - pieceStart, at)
+    at = field.end
+    if (at > end) throw malformed('a field is longer than what holds it')
+    yield field
   }
+}
+
+/** The field whose header is at `index` of `piece`, and at `at` of the source. */
+function readField(piece: Uint8Array, index: number, at: number): Field {
+  const [tag, tagLength] = readVarint(piece, index)
+  const wire = tag & 7
+  const number = Math.floor(tag / 8)
+  if (wire === 0) {
+    const [integer, length] = readVarint(piece, index + tagLength)
+    const end = at + tagLength + length
+    return { number, integer, start: end, end }
+  }
+  const [payload, lengthLength] = wire === 2 ? readVarint(piece, index + tagLength) : [fixedLength(wire), 0]
+  if (payload < 0) throw malformed('a field is longer than what holds it')
+  const start = at + tagLength + lengthLength
+  return { number, integer: 0, start, end: start + payload }
 }
 
 function fixedLength(wire: number): number {
