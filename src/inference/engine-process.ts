@@ -11,8 +11,9 @@ import { Watchdog, type WatchdogLimits } from './watchdog-core.ts'
 
 const CHILD_ENTRY = new URL('./engine-host-main.ts', import.meta.url)
 
-/** What native libraries need of our environment. Tokens and other secrets stay with us. */
+/** What Node and native libraries need of our environment. Tokens and other secrets stay with us. */
 const ENVIRONMENT_NAMES = [
+  'NODE_COMPILE_CACHE',
   'PATH',
   'HOME',
   'LANG',
