@@ -3,7 +3,7 @@
  * Times in seconds of virtual time since the run began, bytes in bytes, work in inferences.
  */
 
-export const RUN_RESULT_VERSION = 1
+export const RUN_RESULT_VERSION = 2
 
 export type ParameterValue = string | number | boolean
 
@@ -35,6 +35,9 @@ export interface RunResult {
   /** How long requests ran where they ran to their end, load included where it is paid per request. */
   tasks: TaskTimes
   bytes: ByteCount
+  /** Copies that peers made for the sake of copies. */
+  copiesMade: number
+  /** Those that a peer held at some time. */
   contexts: ContextResult[]
   series: Series
   checks: CheckVerdict[]
@@ -110,12 +113,14 @@ export interface ByteCount {
   fromPeers: number
   /** Received and of no use: their peer went before its context was whole, or a chunk came twice. */
   wasted: number
+  /** Received for copies that no job had asked for. */
+  forCopies: number
 }
 
 export interface ContextResult {
   contextId: string
   bytes: number
-  /** Share of the time in which at least one peer that is up held it whole. */
+  /** Since a peer first held it whole: the share of time in which at least one that was up did. */
   availability: number
   meanReplicas: number
 }

@@ -55,7 +55,7 @@ function readSources(file: string): Source[] {
   const source = readSource(file)
   const base = source.document.get('extends')
   if (typeof base !== 'string') return [source]
-  const baseFile = join(dirname(file), `${base}.yaml`)
+  const baseFile = resolve(dirname(file), `${base}.yaml`)
   if (!existsSync(baseFile)) {
     throw new HearthError(
       'scenario-invalid',

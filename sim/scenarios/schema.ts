@@ -41,6 +41,8 @@ export interface PeerGroup {
   /** They leave for good one by one, the lowest number first. */
   leave?: { fromS: number; everyS: number; noticeS: number } | undefined
   churn?: Churn | undefined
+  /** What contexts may fill of each one's disk; default: as much as there are. */
+  diskGB?: number | undefined
   /** This share of them runs everything so many times slower. */
   stragglers?: { share: number; factor: number } | undefined
 }
@@ -54,6 +56,8 @@ export interface ContextKind {
   /** Making what was fetched usable, once per fetch: unpacking an environment. */
   unpackS: number
   memoryGB: number
+  /** Each is put on so many of the peers that are up at the start, beside those of groups that hold all. */
+  copies: number
 }
 
 export interface JobKind {
@@ -126,6 +130,9 @@ export interface Scenario {
   coordinator: Record<string, number>
   worker: Record<string, number>
   residency: Record<string, number>
+  replication: Record<string, number>
+  /** Copies of each context that peers keep; 0: none but those that jobs need. */
+  replicas: number
   /** Churn and faults stop here; by `boundS` later all work must be done. */
   quiet?: { fromS: number; boundS: number } | undefined
 }
@@ -164,6 +171,7 @@ const group = z.strictObject({
     .strictObject({ fromS: seconds, everyS: z.number().positive(), noticeS: seconds.default(0) })
     .optional(),
   churn: churnSchema.optional(),
+  diskGB: z.number().positive().optional(),
   stragglers: z.strictObject({ share, factor: z.number().min(1) }).optional(),
 })
 
@@ -173,6 +181,7 @@ const context = z.strictObject({
   chunkMB: z.number().positive().default(1.048576),
   unpackS: seconds.default(0),
   memoryGB: z.number().positive().default(4),
+  copies: count.default(0),
 })
 
 const job = z.strictObject({
@@ -242,5 +251,7 @@ export const scenarioSchema: z.ZodType<Scenario> = z.strictObject({
   coordinator: numbers.default({}),
   worker: numbers.default({}),
   residency: numbers.default({}),
+  replication: numbers.default({}),
+  replicas: z.int().min(0).max(16).default(0),
   quiet: z.strictObject({ fromS: seconds, boundS: z.number().positive() }).optional(),
 })

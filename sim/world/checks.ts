@@ -43,6 +43,12 @@ export class Checks {
     this.break('tiers truthful', `${peer.id} says that it holds context ${context}, and does not`)
   }
 
+  /** A peer takes something on its disk. */
+  onStore(peer: string, { usedBytes, quotaBytes }: { usedBytes: number; quotaBytes: number }): void {
+    if (usedBytes <= quotaBytes) return
+    this.break('quotas', `${peer} has ${usedBytes} bytes on a disk for ${quotaBytes}`)
+  }
+
   verdict(check: string, whenTrue: string): CheckVerdict {
     const details = this.#broken.get(check)
     if (details === undefined) return { check, holds: true, detail: whenTrue }

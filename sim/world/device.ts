@@ -7,6 +7,7 @@ export interface PeerDevice {
   model: string
   slots: number
   memoryBytes: number
+  diskBytes: number
   /** Of one inference in one of the slots, all slots being in use. */
   inferenceS: number
   loadS: number
@@ -41,6 +42,7 @@ export function deviceOf(
     model,
     slots,
     memoryBytes: memoryGB * 1e9,
+    diskBytes: (group.diskGB ?? Number.POSITIVE_INFINITY) * 1e9,
     inferenceS: inferenceS * slots * factor,
     loadS: loadS * (straggles ? factor : 1),
     unpackS: scenario.contexts.unpackS * device.unpackFactor,

@@ -8,7 +8,7 @@ import { TAG } from './tags.ts'
 export type Tier = 'stored' | 'warm'
 
 /** A list from which any entry is taken, and some are drawn, in a time that does not depend on its length. */
-class Listed {
+export class Listed {
   readonly peers: number[] = []
   readonly #places = new Map<number, number>()
 

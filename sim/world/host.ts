@@ -36,6 +36,15 @@ export class Host implements HostView {
     return this.shelves.get(context)
   }
 
+  /** Whether those that fetch a context here have all of it together. */
+  isElsewhere(context: number): boolean {
+    const shelves = this.uploads.fetchers(context).flatMap((host) => host.shelf(context) ?? [])
+    const chunks = this.shelf(context)?.chunks
+    if (chunks === undefined || shelves.length === 0) return false
+    for (const chunk of chunks) if (!shelves.some((shelf) => shelf.chunks.has(chunk))) return false
+    return true
+  }
+
   /** Whether something of the context is here, or will be. */
   mayServe(context: number): boolean {
     return this.isReachable && (this.fetches.has(context) || (this.shelf(context)?.chunks.count ?? 0) > 0)

@@ -1,4 +1,5 @@
 import { FETCHES_MAX } from '../../src/base/limits.ts'
+import { Disk } from './disk.ts'
 import { Fetch } from './fetch.ts'
 import type { Fetcher, HostView } from './host-view.ts'
 import { Shelf } from './shelf.ts'
@@ -6,28 +7,55 @@ import type { Timers } from './timers.ts'
 import type { PeerView, Swarm } from './swarm.ts'
 
 type OnStocked = (problem: string | undefined) => void
+type OnPulled = (outcome: 'stored' | 'failed' | 'cancelled', hasGrown: boolean) => void
 
 interface Wish {
   context: number
   onStocked: OnStocked[]
+  /** A spare copy is wanted, too, or alone: then nothing here waits for it. */
+  onPulled: OnPulled | undefined
   isFetching: boolean
+  fetch: Fetch | undefined
+  /** Chunks that were here when it began. */
+  chunksBefore: number
+}
+
+/** What the larder has to know of its peer beside what all see. */
+export interface LarderOwner extends PeerView {
+  /** Whether the context is loaded, and how many others are known to have a copy if it may go. */
+  isWarm(context: number): boolean
+  mayDrop(context: number): { may: boolean; others: number }
+  /** What is here of a context has changed. */
+  onHolding(context: number): void
 }
 
 /** The disk of one peer: contexts come to it from others, and it says what it has. */
 export class Larder {
   readonly #world: Swarm
-  readonly #peer: PeerView
+  readonly #peer: LarderOwner
   readonly #timers: Timers
   readonly #wishes = new Map<number, Wish>()
+  readonly disk: Disk
   #fetchesBegun = 0
   #received = 0
   #wasted = 0
   fetches = 0
+  /** Bytes that came for spare copies alone. */
+  spareBytes = 0
 
-  constructor(world: Swarm, peer: PeerView, timers: Timers) {
+  constructor(world: Swarm, peer: LarderOwner, timers: Timers, quotaBytes: number) {
     this.#world = world
     this.#peer = peer
     this.#timers = timers
+    this.disk = new Disk({
+      host: peer.host,
+      quotaBytes,
+      contextBytes: world.contextBytes,
+      nameOf: (context) => world.contextId(context),
+      whyInUse: (context) => this.#whyInUse(context),
+      othersOf: (context) => peer.mayDrop(context).others,
+      discard: (context) => this.discard(context),
+    })
   }
 
   /** Bytes that came to it, those under way included. */
@@ -47,26 +75,79 @@ export class Larder {
   /** Has the context on disk, ready for use; `onStocked` gets why not, if so. */
   stock(context: number, onStocked: OnStocked): void {
     const shelf = this.#peer.host.shelf(context)
+    this.disk.use(context, this.#world.kernel.nowMs)
     if (shelf?.isWhole === true && shelf.isUnpacked) return onStocked(undefined)
-    const wish = this.#wishes.get(context)
-    if (wish !== undefined) return void wish.onStocked.push(onStocked)
-    this.#wishes.set(context, { context, onStocked: [onStocked], isFetching: false })
+    const wish = this.#wishes.get(context) ?? this.#wish(context)
+    wish.onStocked.push(onStocked)
+    // A spare copy that was on its way is waited for from now on.
+    if (wish.isFetching && wish.onStocked.length === 1)
+      this.#peer.meter.begin('transfer', this.#world.kernel.nowUs)
     this.#fetchNext()
+  }
+
+  /** Fetches a spare copy. */
+  pull(context: number, onPulled: OnPulled): void {
+    const wish = this.#wishes.get(context) ?? this.#wish(context)
+    wish.onPulled = onPulled
+    this.#fetchNext()
+  }
+
+  /** The spare copy is not wanted any more; whoever else wants the context gets it all the same. */
+  cancelPull(context: number): void {
+    const wish = this.#wishes.get(context)
+    if (wish?.onPulled === undefined) return
+    if (wish.onStocked.length === 0) {
+      this.#wishes.delete(context)
+      wish.fetch?.abort()
+      if (wish.fetch !== undefined) this.#end(wish.fetch, true)
+    }
+    this.#tellPulled(wish, 'cancelled')
+    this.#fetchNext()
+  }
+
+  /** A chunk was asked for only to see whether it is there. */
+  countAudit(from: HostView, bytes: number): void {
+    this.#world.countBytes(from, bytes)
+    from.uploads.bytesSent += bytes
+    this.#count(bytes)
+    this.spareBytes += bytes
   }
 
   /** Takes a context off the disk. */
   discard(context: number): void {
-    const { directory, tree } = this.#world
+    const { directory, tree, ledger } = this.#world
     const { host, number } = this.#peer
+    if (host.shelf(context)?.isWhole === true) ledger.lose(context)
     host.shelves.delete(context)
     directory.unhold(number, context, 'stored')
     tree.removeSource(host, context)
+    this.#peer.onHolding(context)
+  }
+
+  /** A context is put on the disk from outside. False where there is no room, or it is there already. */
+  import(context: number): boolean {
+    const { host } = this.#peer
+    if (host.shelf(context)?.isWhole === true || !this.disk.hasRoom) return false
+    host.shelves.set(context, new Shelf(this.#world.chunkBytes(context).length, true))
+    this.#gain(context)
+    this.#publish(context)
+    return true
+  }
+
+  /** The copies here count, or do not: the peer came up, or does not answer any more. */
+  count(isUp: boolean): void {
+    const { ledger } = this.#world
+    for (const [context, { isWhole }] of this.#peer.host.shelves) {
+      if (isWhole && isUp) ledger.gain(context)
+      if (isWhole && !isUp) ledger.lose(context)
+    }
   }
 
   /** Tells the swarm what is here. */
   publish(): void {
     for (const [context, shelf] of this.#peer.host.shelves) {
-      if (shelf.isWhole && shelf.isUnpacked) this.#publish(context)
+      if (shelf.isWhole && (shelf.isUnpacked || this.#world.scenario.policy === 'hearth'))
+        this.#publish(context)
     }
     this.#world.announce(this.#peer)
   }
@@ -88,17 +169,34 @@ export class Larder {
   pause(): void {
     const { host, meter } = this.#peer
     for (const fetch of host.fetches.values()) {
-      fetch.abort()
-      this.#end(fetch)
-      meter.end('transfer', this.#world.kernel.nowUs)
       const wish = this.#wishes.get(fetch.context)
-      if (wish !== undefined) wish.isFetching = false
+      const isSpare = wish?.onStocked.length === 0
+      fetch.abort()
+      this.#end(fetch, isSpare)
+      if (!isSpare) meter.end('transfer', this.#world.kernel.nowUs)
+      if (wish === undefined) continue
+      wish.isFetching = false
+      wish.fetch = undefined
     }
     for (const { fetch } of host.uploads.closeAll()) fetch.lose(host)
   }
 
   resume(): void {
     this.#fetchNext()
+  }
+
+  #wish(context: number): Wish {
+    const chunksBefore = this.#peer.host.shelf(context)?.chunks.count ?? 0
+    const wish: Wish = {
+      context,
+      onStocked: [],
+      onPulled: undefined,
+      isFetching: false,
+      fetch: undefined,
+      chunksBefore,
+    }
+    this.#wishes.set(context, wish)
+    return wish
   }
 
   #fetchNext(): void {
@@ -116,9 +214,12 @@ export class Larder {
     const { context } = wish
     const { kernel, scenario, contextBytes } = this.#world
     const { host, meter } = this.#peer
-    if (host.shelf(context)?.isWhole === true) return this.#unpack(wish)
+    const shelf = host.shelf(context)
+    if (shelf?.isWhole === true) return this.#unpack(wish)
+    if (shelf === undefined && !this.disk.makeRoom(kernel.nowMs))
+      return this.#settle(wish, 'there is no room for it on the disk')
     this.fetches += 1
-    meter.begin('transfer', kernel.nowUs)
+    if (wish.onStocked.length > 0) meter.begin('transfer', kernel.nowUs)
     if (scenario.policy === 'hearth') return this.#fetchChunks(wish)
     const onDone = (): void => {
       this.#count(contextBytes)
@@ -138,17 +239,23 @@ export class Larder {
     const { context } = wish
     const random = this.#world.streams.of(host.id, 'fetch', this.#fetchesBegun++)
     const fetch: Fetch = new Fetch(this.#world, host, context, random, (problem) => {
-      this.#end(fetch)
+      wish.fetch = undefined
+      this.#end(fetch, wish.onStocked.length === 0)
       if (problem === undefined) return this.#onWhole(wish)
-      this.#peer.meter.end('transfer', this.#world.kernel.nowUs)
+      if (wish.onStocked.length > 0) this.#peer.meter.end('transfer', this.#world.kernel.nowUs)
       this.#settle(wish, problem)
     })
+    wish.fetch = fetch
     fetch.start()
+    this.#world.checks.onStore(this.#peer.id, this.disk)
+    this.#peer.onHolding(context)
   }
 
-  #end(fetch: Fetcher): void {
+  /** `isSpare`: nothing but replication wanted it. */
+  #end(fetch: Fetcher, isSpare: boolean): void {
     this.#count(fetch.bytesReceived)
     this.#wasted += fetch.wastedBytes
+    if (isSpare) this.spareBytes += fetch.bytesReceived
   }
 
   #count(bytes: number): void {
@@ -163,13 +270,20 @@ export class Larder {
   }
 
   #onWhole(wish: Wish): void {
-    this.#peer.meter.end('transfer', this.#world.kernel.nowUs)
-    this.#unpack(wish)
+    this.#gain(wish.context)
+    if (wish.onStocked.length > 0) {
+      this.#peer.meter.end('transfer', this.#world.kernel.nowUs)
+      return this.#unpack(wish)
+    }
+    this.#publish(wish.context)
+    this.#world.announce(this.#peer)
+    this.#settle(wish, undefined)
   }
 
   #unpack(wish: Wish): void {
     const { kernel } = this.#world
     const { meter, host, device } = this.#peer
+    if (wish.onStocked.length === 0) return this.#settle(wish, undefined)
     meter.begin('load', kernel.nowUs)
     this.#timers.after(device.unpackS * 1e6, () => {
       meter.end('load', kernel.nowUs)
@@ -179,6 +293,11 @@ export class Larder {
       this.#world.announce(this.#peer)
       this.#settle(wish, undefined)
     })
+  }
+
+  #gain(context: number): void {
+    if (this.#peer.state === 'up') this.#world.ledger.gain(context)
+    this.#peer.onHolding(context)
   }
 
   #publish(context: number): void {
@@ -195,7 +314,24 @@ export class Larder {
 
   #settle(wish: Wish, problem: string | undefined): void {
     this.#wishes.delete(wish.context)
+    this.#tellPulled(wish, problem === undefined ? 'stored' : 'failed')
     for (const onStocked of wish.onStocked) onStocked(problem)
+    this.#peer.onHolding(wish.context)
     this.#fetchNext()
+  }
+
+  #tellPulled(wish: Wish, outcome: Parameters<OnPulled>[0]): void {
+    const { onPulled, chunksBefore, context } = wish
+    wish.onPulled = undefined
+    onPulled?.(outcome, (this.#peer.host.shelf(context)?.chunks.count ?? 0) > chunksBefore)
+  }
+
+  #whyInUse(context: number): string | undefined {
+    const { host } = this.#peer
+    if (this.#peer.isWarm(context)) return 'it is loaded'
+    if (this.#wishes.has(context)) return 'it is being fetched'
+    if (host.uploads.fetchers(context).length > 0) return 'it is being served'
+    if (host.shelf(context)?.isWhole !== true) return undefined
+    return this.#peer.mayDrop(context).may ? undefined : 'others count on the copy here'
   }
 }

@@ -13,13 +13,14 @@ import { loadSeconds } from './device.ts'
 import { Engine } from './engine.ts'
 import { GpuMeter } from './gpu-meter.ts'
 import type { Host } from './host.ts'
-import { Larder } from './larder.ts'
+import { Larder, type LarderOwner } from './larder.ts'
+import { ReplicaKeeper } from './replica-keeper.ts'
 import type { RunFacts } from './run-facts.ts'
 import { TAG } from './tags.ts'
 import type { TaskLink } from './task-link.ts'
 import { Timers } from './timers.ts'
 import { WarmContexts } from './warm-contexts.ts'
-import type { PeerState, PeerView, Swarm } from './swarm.ts'
+import type { PeerState, Swarm } from './swarm.ts'
 
 const LEDGER_TICK_US = 60_000_000
 /** A peer that leaves gives back what still runs so long before it is gone. */
@@ -28,13 +29,15 @@ const LAST_WORDS_US = 500_000
 type RunResult = Extract<WorkerEvent, { kind: 'done' }>['result']
 
 /** One serving peer: worker-core and residency-core on a simulated GPU, disk and line. */
-export class Peer implements PeerView {
+export class Peer implements LarderOwner {
   readonly number: number
   readonly group: string
   readonly host: Host
   readonly device: PeerDevice
   readonly meter: GpuMeter
   readonly larder: Larder
+  /** Undefined where no copies are kept. */
+  readonly keeper: ReplicaKeeper | undefined
   readonly #world: Swarm
   readonly #timers: Timers
   readonly #links = new Map<string, TaskLink>()
@@ -47,6 +50,7 @@ export class Peer implements PeerView {
   #inbox: [TaskLink, WorkerEvent][] = []
   #loadsDrawn = 0
   #isTicking = false
+  #frozenMs = 0
   state: PeerState = 'down'
   sessions = 0
   inferences = 0
@@ -64,7 +68,9 @@ export class Peer implements PeerView {
     this.host = host
     this.meter = new GpuMeter(device.slots)
     this.#timers = new Timers(world.kernel, TAG.timer + number)
-    this.larder = new Larder(world, this, this.#timers)
+    this.larder = new Larder(world, this, this.#timers, device.diskBytes)
+    this.keeper =
+      world.adverts === undefined ? undefined : new ReplicaKeeper(world, world.adverts, this, this.#timers)
     this.#worker = createWorker(this.#workerOptions())
     this.#warm = this.#makeWarm()
     this.#engine = this.#makeEngine()
@@ -90,14 +96,21 @@ export class Peer implements PeerView {
     this.#warm = this.#makeWarm()
     this.#engine = this.#makeEngine()
     this.#world.directory.join(this.number)
+    this.larder.count(true)
     this.larder.publish()
+    this.keeper?.start()
   }
 
   /** It is killed: all that it did is lost, its disk is kept or not. */
   down(keepsDisk: boolean): void {
     const { nowUs } = this.#world.kernel
     if (this.state === 'down') return
+    const isSilent = this.#world.scenario.losses === 'silent'
     if (this.state === 'frozen') this.#timers.thaw()
+    else {
+      this.larder.count(false)
+      this.keeper?.stop(isSilent)
+    }
     this.state = 'down'
     this.host.isReachable = false
     this.#engine.clear()
@@ -109,8 +122,7 @@ export class Peer implements PeerView {
     this.#leases.clear()
     this.#inbox = []
     this.#world.directory.leave(this.number)
-    for (const link of this.#links.values())
-      this.#world.breakLink(link, this.#world.scenario.losses === 'silent')
+    for (const link of this.#links.values()) this.#world.breakLink(link, isSilent)
     this.#links.clear()
   }
 
@@ -118,13 +130,17 @@ export class Peer implements PeerView {
   notice(leftUs: number): void {
     if (this.state !== 'up') return
     this.dispatch({ kind: 'drain' })
+    this.keeper?.drain()
     this.#timers.after(Math.max(0, leftUs - LAST_WORDS_US), () => this.dispatch({ kind: 'drain-over' }))
   }
 
   freeze(): void {
     if (this.state !== 'up') return
+    this.larder.count(false)
     this.state = 'frozen'
+    this.#frozenMs = this.#world.kernel.nowMs
     this.host.isReachable = false
+    this.keeper?.stop(true)
     this.#timers.freeze()
     this.larder.pause()
     for (const link of this.#links.values()) this.#world.breakLink(link, true)
@@ -135,6 +151,8 @@ export class Peer implements PeerView {
     this.state = 'up'
     this.host.isReachable = true
     this.#timers.thaw()
+    this.larder.count(true)
+    this.keeper?.resume(this.#frozenMs)
     this.larder.resume()
     const inbox = this.#inbox
     this.#inbox = []
@@ -149,8 +167,11 @@ export class Peer implements PeerView {
   receive(link: TaskLink, event: WorkerEvent): void {
     if (this.state === 'frozen') this.#inbox.push([link, event])
     if (this.state !== 'up') return
-    if (event.kind === 'opened') this.#links.set(link.session, link)
-    if (event.kind === 'lost') this.#links.delete(link.session)
+    if (event.kind === 'opened') {
+      this.#links.set(link.session, link)
+      this.keeper?.sessionOpened(link.session, event.contextId)
+    }
+    if (event.kind === 'lost') this.#forgetLink(link.session)
     const { policy, mode, work } = this.#world.scenario
     if (policy === 'hearth' || (event.kind !== 'lease' && event.kind !== 'requests'))
       return this.dispatch(event)
@@ -185,6 +206,15 @@ export class Peer implements PeerView {
     return this.state === 'up' && this.#warm.isLoaded(context)
   }
 
+  mayDrop(context: number): { may: boolean; others: number } {
+    return this.keeper?.mayDrop(context) ?? { may: false, others: 0 }
+  }
+
+  onHolding(context: number): void {
+    this.keeper?.changed(context)
+    this.keeper?.measureRoom()
+  }
+
   get loadCount(): number {
     return this.loads + (this.state === 'down' ? 0 : this.#warm.loads)
   }
@@ -205,7 +235,7 @@ export class Peer implements PeerView {
         return link?.toSubmitter({ kind: 'returned', peer, keys: effect.keys })
       case 'end':
         link?.toSubmitter({ kind: 'lost', peer, reason: effect.reason })
-        this.#links.delete(effect.session)
+        this.#forgetLink(effect.session)
         return
       case 'prepare':
         return this.#prepare(effect.contextId)
@@ -251,6 +281,7 @@ export class Peer implements PeerView {
         if (mode === 'pervasive') {
           this.#world.directory.hold(this.number, context, 'warm')
           this.#world.announce(this)
+          this.keeper?.changed(context)
         }
         this.dispatch({ kind: 'prepared', contextId, slots: this.device.slots })
       })
@@ -296,7 +327,12 @@ export class Peer implements PeerView {
   }
 
   #loseLink(link: TaskLink): void {
-    if (this.#links.delete(link.session)) this.dispatch({ kind: 'lost', session: link.session })
+    if (this.#forgetLink(link.session)) this.dispatch({ kind: 'lost', session: link.session })
+  }
+
+  #forgetLink(session: string): boolean {
+    this.keeper?.sessionEnded(session)
+    return this.#links.delete(session)
   }
 
   /** Results that are not acknowledged are forgotten in time; while there are none, no clock runs. */
@@ -326,6 +362,7 @@ export class Peer implements PeerView {
         nameOf: (context) => this.#world.contextId(context),
         onClosed: (context, reason) => {
           this.#world.directory.unhold(this.number, context, 'warm')
+          this.keeper?.changed(context)
           this.#cannot(this.#world.contextId(context), 'context-unavailable', reason)
         },
       },

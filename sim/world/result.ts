@@ -55,14 +55,14 @@ export function resultOf(
       fromOrigin: Math.round(world.bytes.fromOrigin),
       fromPeers: Math.round(world.bytes.fromPeers),
       wasted: Math.round(world.peers.reduce((total, { larder }) => total + larder.wasted, 0)),
+      forCopies: Math.round(world.peers.reduce((total, { larder }) => total + larder.spareBytes, 0)),
     },
-    contexts: [
-      {
-        contextId: world.contextId(jobs[0]?.context ?? 0),
-        bytes: world.contextBytes,
-        ...world.series.firstContext,
-      },
-    ],
+    copiesMade: world.peers.reduce((total, { keeper }) => total + (keeper?.copiesMade ?? 0), 0),
+    contexts: world.ledger.contexts.map((context) => ({
+      contextId: world.contextId(context),
+      bytes: world.contextBytes,
+      ...world.ledger.shares(context),
+    })),
     series: world.series.series,
     checks: verdicts(world),
   }
@@ -137,6 +137,8 @@ function verdicts(world: World): CheckVerdict[] {
     checks.verdict('bytes add up', 'what was sent was received'),
     checks.verdict('tiers truthful', 'nothing ran, or was advertised, that was not there'),
   ]
+  if (scenario.peers.some(({ diskGB }) => diskGB !== undefined))
+    verdicts.push(checks.verdict('quotas', 'no peer stored more than it may'))
   if (scenario.quiet !== undefined)
     verdicts.push(checks.verdict('done once it is quiet', 'all jobs ended in time'))
   return verdicts

@@ -1,6 +1,5 @@
 import type { Series } from '../run-result.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import type { Shelf } from './shelf.ts'
 import { TAG } from './tags.ts'
 
 /** What is looked at. */
@@ -10,9 +9,9 @@ export interface Observed {
   readonly peers: readonly {
     state: string
     isWarm: (context: number) => boolean
-    host: { shelf: (context: number) => Shelf | undefined }
   }[]
   readonly jobs: readonly { isOver: boolean; context: number; committedInferences: number }[]
+  readonly ledger: { copies: (context: number) => number }
   readonly bytes: { fromOrigin: number; fromPeers: number }
 }
 
@@ -22,9 +21,6 @@ const POINTS_DEFAULT = 200
 export class SeriesRecorder {
   readonly #world: Observed
   readonly #stepS: number
-  #availableS = 0
-  #replicaSeconds = 0
-  readonly #lastS: number[] = []
   readonly series: Series
 
   constructor(world: Observed) {
@@ -52,12 +48,6 @@ export class SeriesRecorder {
     if (this.series.timeS.at(-1) !== this.#world.kernel.nowS) this.#sample()
   }
 
-  /** Of the first context: the share of time in which a peer held it, and how many did on average. */
-  get firstContext(): { availability: number; meanReplicas: number } {
-    const wholeS = Math.max(1e-9, this.#lastS.at(-1) ?? 0)
-    return { availability: this.#availableS / wholeS, meanReplicas: this.#replicaSeconds / wholeS }
-  }
-
   #sampleLater(): void {
     this.#world.kernel.after(this.#stepS * 1e6, TAG.sample, () => {
       this.#sample()
@@ -66,13 +56,8 @@ export class SeriesRecorder {
   }
 
   #sample(): void {
-    const { kernel, peers, jobs, bytes } = this.#world
+    const { kernel, peers, jobs, bytes, ledger } = this.#world
     const { series } = this
-    const elapsedS = kernel.nowS - (this.#lastS.at(-1) ?? 0)
-    const before = series.replicas.at(-1) ?? 0
-    this.#availableS += before > 0 ? elapsedS : 0
-    this.#replicaSeconds += before * elapsedS
-    this.#lastS[0] = kernel.nowS
     const context = jobs[0]?.context ?? 0
     const wanted = new Set(jobs.filter((job) => !job.isOver).map((job) => job.context))
     const up = peers.filter((peer) => peer.state === 'up')
@@ -80,7 +65,7 @@ export class SeriesRecorder {
     series.livePeers.push(up.length)
     series.readyPeers.push(up.filter((peer) => [...wanted].some((one) => peer.isWarm(one))).length)
     series.completed.push(jobs.reduce((sum, job) => sum + job.committedInferences, 0))
-    series.replicas.push(up.filter((peer) => peer.host.shelf(context)?.isWhole === true).length)
+    series.replicas.push(ledger.copies(context))
     series.bytesFromOrigin.push(Math.round(bytes.fromOrigin))
     series.bytesFromPeers.push(Math.round(bytes.fromPeers))
   }

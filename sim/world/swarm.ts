@@ -1,3 +1,4 @@
+import type { ReplicationEffect, ReplicationEvent } from '../../src/context-sharing/replication-core.ts'
 import type { Candidate } from '../../src/tasks/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/task-messages.ts'
 import type { WorkerEvent } from '../../src/tasks/worker-state-core.ts'
@@ -5,7 +6,9 @@ import type { Kernel } from '../kernel/kernel.ts'
 import type { RandomStreams } from '../kernel/random-streams.ts'
 import type { FairFlows } from '../network/fair-flows.ts'
 import type { Scenario } from '../scenarios/schema.ts'
+import type { Advertiser, Adverts } from './adverts.ts'
 import type { Checks } from './checks.ts'
+import type { CopiesLedger } from './copies-ledger.ts'
 import type { PeerDevice } from './device.ts'
 import type { Directory } from './directory.ts'
 import type { RunFacts } from './run-facts.ts'
@@ -32,6 +35,15 @@ export interface PeerView extends LinkEnd<WorkerEvent> {
   mayRun(context: number): boolean
 }
 
+/** Whoever keeps copies on a peer, as other peers' see it. */
+export interface KeeperView extends Advertiser {
+  /** Another asks it to take a copy. */
+  offered(
+    offer: Extract<ReplicationEvent, { kind: 'offered' }>,
+    from: Advertiser,
+  ): readonly ReplicationEffect[]
+}
+
 /** A job as the world sees it. */
 export interface JobView {
   readonly id: string
@@ -52,6 +64,9 @@ export interface Swarm {
   readonly directory: Directory
   readonly tree: PaperTree
   readonly checks: Checks
+  readonly ledger: CopiesLedger
+  /** Undefined where no copies are kept. */
+  readonly adverts: Adverts | undefined
   readonly origin: Host
   readonly contextBytes: number
   contextId(context: number): string
@@ -60,6 +75,9 @@ export interface Swarm {
   workloadOf(job: number): Workload
   peerNamed(name: string): PeerView
   hostNamed(id: string): HostView
+  keeperOf(name: string): KeeperView | undefined
+  /** Whether the network lets two peers talk. */
+  reaches(one: number, other: number): boolean
   candidateOf(peer: number, context: number): Candidate
   findHolders(context: number, host: HostView, onFound: (hosts: HostView[]) => void): void
   countBytes(from: HostView, bytes: number): void

@@ -76,9 +76,13 @@ export class Uploads implements Uploader {
     }
   }
 
+  fetchers(context: number): HostView[] {
+    return [...(this.#sessions.get(context) ?? [])].map(({ fetch }) => fetch.host)
+  }
+
   /** Fetchers of a context, but for one. */
   others(context: number, but: HostView): HostView[] {
-    const hosts = [...(this.#sessions.get(context) ?? [])].map(({ fetch }) => fetch.host)
+    const hosts = this.fetchers(context)
     return hosts.filter((host) => host !== but).slice(0, PEERS_TOLD_MAX)
   }
 

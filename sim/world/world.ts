@@ -1,3 +1,4 @@
+import { randomInteger } from '../../src/base/random.ts'
 import type { EventSink } from '../../src/base/event-log.ts'
 import { COORDINATOR_DEFAULTS } from '../../src/tasks/coordinator-state-core.ts'
 import type { Candidate } from '../../src/tasks/candidate-book.ts'
@@ -8,7 +9,9 @@ import { mix } from '../kernel/mix.ts'
 import { RandomStreams } from '../kernel/random-streams.ts'
 import { FairFlows } from '../network/fair-flows.ts'
 import type { PeerGroup, Scenario } from '../scenarios/schema.ts'
+import { Adverts } from './adverts.ts'
 import { Checks } from './checks.ts'
+import { CopiesLedger } from './copies-ledger.ts'
 import { deviceOf } from './device.ts'
 import { Directory } from './directory.ts'
 import type { RunFacts } from './run-facts.ts'
@@ -18,6 +21,7 @@ import type { JobRun } from './job-run.ts'
 import { planJobs } from './jobs-plan.ts'
 import { PaperTree } from './paper-tree.ts'
 import { Peer } from './peer.ts'
+import type { ReplicaKeeper } from './replica-keeper.ts'
 import { churnOf, joinsChurn, plainChurn } from './pool-churn.ts'
 import { SeriesRecorder } from './series-recorder.ts'
 import { Shelf } from './shelf.ts'
@@ -30,6 +34,8 @@ import type { Workload } from './workload.ts'
 /** Connections that a peer keeps: whose adverts it hears at once. As base/limits.ts's CONNECTIONS_MAX. */
 const CONNECTIONS_MAX = 64
 const ORIGIN = 'origin'
+/** After all that happens at time 0; churn comes in whole milliseconds. */
+const PLACED_US = 500
 
 export interface WorldOptions {
   seed: number
@@ -47,6 +53,8 @@ export class World implements Swarm {
   readonly directory: Directory
   readonly tree: PaperTree
   readonly checks: Checks = new Checks()
+  readonly ledger: CopiesLedger
+  readonly adverts: Adverts | undefined
   readonly origin: Host
   readonly peers: Peer[] = []
   readonly jobs: JobRun[]
@@ -69,6 +77,12 @@ export class World implements Swarm {
     this.flows = new FairFlows(this.kernel, scenario.flowTolerance)
     this.directory = new Directory(this.kernel, scenario.dht, this.streams.of('swarm', 'directory'))
     this.tree = new PaperTree(this.flows, scenario.fanOut, (from, bytes) => this.countBytes(from, bytes))
+    this.ledger = new CopiesLedger(this.kernel)
+    this.adverts = keepsCopies(scenario)
+      ? new Adverts(this.kernel, this.streams.of('swarm', 'adverts'), (one, other) =>
+          this.reaches(one, other),
+        )
+      : undefined
     this.contextBytes = scenario.contexts.bytesGB * 1e9
     this.#lengths = chunkLengths(this.contextBytes, scenario.contexts.chunkMB * 1e6)
     this.#contextIds = Array.from({ length: scenario.contexts.count }, (_, number) => `context-${number}`)
@@ -81,6 +95,7 @@ export class World implements Swarm {
 
   /** Runs until all jobs have ended, or to the horizon. */
   run(): void {
+    if (this.scenario.contexts.copies > 0) this.kernel.at(PLACED_US, TAG.fault, () => this.#placeCopies())
     for (const job of this.jobs) this.kernel.at(job.submittedUs, TAG.job + job.tag, () => job.start())
     this.series.start()
     this.kernel.run(this.scenario.horizonS * 1e6)
@@ -110,6 +125,14 @@ export class World implements Swarm {
 
   hostNamed(id: string): HostView {
     return id === ORIGIN ? this.origin : this.peerNamed(id).host
+  }
+
+  keeperOf(name: string): ReplicaKeeper | undefined {
+    return this.#byName.get(name)?.keeper
+  }
+
+  reaches(_one: number, _other: number): boolean {
+    return true
   }
 
   chunkBytes(_context: number): Uint32Array {
@@ -205,6 +228,19 @@ export class World implements Swarm {
     return draw < CONNECTIONS_MAX / Math.max(1, this.liveCount)
   }
 
+  /** Contexts that somebody has put on some of the peers that are there. */
+  #placeCopies(): void {
+    const { copies } = this.scenario.contexts
+    const random = this.streams.of('contexts', 'copies')
+    for (const context of this.#contextIds.keys()) {
+      const up = this.peers.filter(({ state }) => state === 'up')
+      for (let placed = 0; placed < copies && up.length > 0;) {
+        const [peer] = up.splice(randomInteger(random, up.length), 1)
+        if (peer?.larder.import(context) === true) placed += 1
+      }
+    }
+  }
+
   #makeOrigin(): Host {
     const { upMbps, latencyMs, isThere } = this.scenario.origin
     const host = new Host(this.kernel, this.flows, ORIGIN, 0, {
@@ -297,6 +333,11 @@ export class World implements Swarm {
     }
     this.liveCount += Number(peer.state === 'up') - Number(before === 'up')
   }
+}
+
+/** Peers count copies to keep enough of them, and to know which they may drop. */
+function keepsCopies({ replicas, peers }: Scenario): boolean {
+  return replicas > 0 || peers.some(({ diskGB }) => diskGB !== undefined)
 }
 
 function bytesPerS(mbps: number): number {
