@@ -31,6 +31,8 @@ export interface PeerGroup {
   device: string | Record<string, number>
   upMbps: number
   downMbps: number
+  /** What their owners let them send to other peers; default: all that the line carries. */
+  uploadCapMbps?: number | undefined
   /** From the peer to the middle of the network; a message takes both ends' together. */
   latencyMs: number
   /** Whether they hold every context from the start. */
@@ -163,6 +165,7 @@ const group = z.strictObject({
   device: z.union([z.string(), z.record(z.string(), z.number().positive())]),
   upMbps: z.number().positive(),
   downMbps: z.number().positive(),
+  uploadCapMbps: z.number().positive().optional(),
   latencyMs: z.number().min(0).default(0.5),
   holds: z.boolean().default(false),
   joinOverS: seconds.default(0),

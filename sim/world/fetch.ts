@@ -88,6 +88,7 @@ export class Fetch implements Fetcher {
     else {
       this.#shelf.chunks.add(chunk)
       this.host.uploads.tellHeld(this.context, chunk)
+      for (const [id, other] of this.#sources) this.#tellHeld(this.#world.hostNamed(id), other, [chunk])
     }
     this.#dispatch({ kind: 'chunk-verified', peer: from.id, chunk })
   }
@@ -166,17 +167,24 @@ export class Fetch implements Fetcher {
       const lost = (reason: string): void => this.#dispatch({ kind: 'source-lost', peer: source.id, reason })
       if (!this.#download.sources.has(source.id)) return
       if (!source.mayServe(this.context)) return lost('it is not there, or has nothing of it')
-      const upload = source.uploads.open(this)
-      if (upload === undefined) {
+      const opened = source.uploads.open(this)
+      if (opened === undefined) {
         this.hearOf(source.uploads.others(this.context, this.host))
         return lost('all its sessions are taken')
       }
+      const { upload, has } = opened
       this.#sources.set(source.id, upload)
       // Who fetches it will have it, chunk by chunk.
       source.fetches.get(this.context)?.hearOf([this.host])
-      const has = source.shelf(this.context)?.chunks ?? new Shelf(this.#lengths.length, false).chunks
+      this.#tellHeld(source, upload, this.#shelf.chunks)
       this.#dispatch({ kind: 'source-open', peer: source.id, has, roundTripMs: roundTripUs / 1000 })
     })
+  }
+
+  /** A source that shows chunk by chunk what it has hears what came from elsewhere. */
+  #tellHeld(source: HostView, upload: Upload, chunks: Iterable<number>): void {
+    if (!source.uploads.wantsToHear(upload)) return
+    this.#later(this.host.latencyUs + source.latencyUs, () => source.uploads.hearHeld(upload, chunks))
   }
 
   #overLink(peer: string, act: (upload: Upload, source: HostView) => void): void {

@@ -1,3 +1,4 @@
+import type { Bitfield } from '../../src/context-sharing/bitfield.ts'
 import type { Flow } from '../network/fair-flows.ts'
 import type { Shelf } from './shelf.ts'
 
@@ -52,14 +53,17 @@ export interface Upload {
 /** What a host serves, as a fetcher sees it. */
 export interface Uploader {
   bytesSent: number
-  /** Undefined when all sessions are taken. */
-  open(fetch: Fetcher): Upload | undefined
+  /** Undefined when all sessions are taken; else what the fetcher is shown to be here. */
+  open(fetch: Fetcher): { upload: Upload; has: Bitfield } | undefined
   close(upload: Upload): void
   closeAll(): Upload[]
   request(upload: Upload, chunks: readonly number[]): void
   cancel(upload: Upload, chunks: readonly number[]): void
   /** A chunk came to be here: whoever fetches from here may ask for it now. */
   tellHeld(context: number, chunk: number): void
+  /** The fetcher says what it holds; needless when it is not wanted. */
+  hearHeld(upload: Upload, chunks: Iterable<number>): void
+  wantsToHear(upload: Upload): boolean
   /** Fetchers of a context, but for one. */
   others(context: number, but: HostView): HostView[]
 }

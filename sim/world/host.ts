@@ -1,13 +1,22 @@
 import type { Kernel } from '../kernel/kernel.ts'
+import type { RandomStreams } from '../kernel/random-streams.ts'
 import type { FairFlows } from '../network/fair-flows.ts'
 import type { Fetcher, HostView } from './host-view.ts'
 import type { Shelf } from './shelf.ts'
 import { Uploads } from './uploads.ts'
 
+export interface HostWorld {
+  kernel: Kernel
+  flows: FairFlows
+  streams: RandomStreams
+}
+
 export interface HostLine {
   upBytesPerS: number
   downBytesPerS: number
   latencyUs: number
+  /** What its owner lets it send; undefined: all that the line carries. */
+  uploadCapBytesPerS?: number | undefined
 }
 
 /** A machine on the network that stores contexts and serves them: a peer, or the origin. */
@@ -24,12 +33,12 @@ export class Host implements HostView {
   /** Whether others can reach it. */
   isReachable = false
 
-  constructor(kernel: Kernel, flows: FairFlows, id: string, tag: number, line: HostLine) {
+  constructor({ kernel, flows, streams }: HostWorld, id: string, tag: number, line: HostLine) {
     this.id = id
     this.tag = tag
     this.latencyUs = line.latencyUs
     this.node = flows.addNode(line.upBytesPerS, line.downBytesPerS)
-    this.uploads = new Uploads(kernel, flows, this)
+    this.uploads = new Uploads(kernel, flows, this, streams.of(id, 'release'), line.uploadCapBytesPerS)
   }
 
   shelf(context: number): Shelf | undefined {

@@ -3,6 +3,7 @@ import { HearthError } from '../../src/base/errors.ts'
 import type { ChurnEvent, ChurnSource } from '../churn/churn-events.ts'
 import type { Streams } from '../churn/churn-model.ts'
 import { FleetChurn } from '../churn/fleet-churn.ts'
+import type { RandomStreams } from '../kernel/random-streams.ts'
 import { churnModelOf, type Churn } from '../scenarios/churn-schema.ts'
 import type { PeerGroup } from '../scenarios/schema.ts'
 import { readTrace } from '../traces/formats.ts'
@@ -23,13 +24,21 @@ export class ListedChurn implements ChurnSource {
 }
 
 /** The churn of a group: a trace, or a model. Throws `scenario-invalid` with the line of the trace. */
-export function churnOf(churn: Churn, peers: number, streams: Streams): ChurnSource {
+function churnOf(churn: Churn, peers: number, streams: Streams): ChurnSource {
   if (churn.trace === undefined) return new FleetChurn(churnModelOf(churn), peers, streams)
   return new TraceChurn(readTrace(readFileSync(churn.trace, 'utf8'), { random: streams(0, 'trace') }))
 }
 
+/** Who of a group comes and goes when. */
+export function churnOfGroup(group: PeerGroup, streams: RandomStreams): ChurnSource {
+  if (group.churn === undefined) return plainChurn(group)
+  return churnOf(group.churn, group.count, (entity, purpose) =>
+    streams.of(`${group.name}/${entity}`, purpose),
+  )
+}
+
 /** A group without churn: its peers come one by one, and stay or leave one by one. */
-export function plainChurn(group: PeerGroup): ChurnSource {
+function plainChurn(group: PeerGroup): ChurnSource {
   const events: ChurnEvent[] = []
   const { count, joinAtS, joinOverS, leave } = group
   for (let peer = 0; peer < count; peer += 1) {

@@ -1,33 +1,57 @@
 import { PEERS_TOLD_MAX, UPLOADS_ACTIVE_MAX, UPLOAD_SESSIONS_MAX } from '../../src/base/limits.ts'
-import type { Kernel } from '../kernel/kernel.ts'
+import { pickSome, type Random } from '../../src/base/random.ts'
+import { Bitfield } from '../../src/context-sharing/bitfield.ts'
+import {
+  newUploadBudget,
+  stepUpload,
+  type UploadEffect,
+  type UploadEvent,
+} from '../../src/context-sharing/upload-budget-core.ts'
+import type { EventHandle, Kernel } from '../kernel/kernel.ts'
 import type { FairFlows } from '../network/fair-flows.ts'
 import type { Fetcher, HostView, Upload, Uploader } from './host-view.ts'
+import { Releases } from './releases.ts'
 import { TAG } from './tags.ts'
 
-/** How long a request waits for a slot before the fetcher is told to ask elsewhere; as upload-session.ts. */
-const SLOT_WAIT_US = 2_000_000
-const BUSY_RETRY_MS = 1000
-
-/** What one host serves to others: chunk after chunk to each, to so many at once. Acts as upload-server.ts does. */
+/**
+ * What one host serves to others, chunk after chunk to each: upload-budget-core says whose chunk is next,
+ * release-core what is shown to whom. Acts as context-sharing/upload-server.ts does.
+ */
 export class Uploads implements Uploader {
   readonly #kernel: Kernel
   readonly #flows: FairFlows
   readonly #host: HostView
+  readonly #budget = newUploadBudget(UPLOADS_ACTIVE_MAX)
+  readonly #random: Random
+  readonly #releases: Releases
   /** Sessions by context. */
   readonly #sessions = new Map<number, Set<Upload>>()
   #count = 0
-  #slots = UPLOADS_ACTIVE_MAX
-  #waiting: { upload: Upload; sinceUs: number }[] = []
+  /** Sessions whose next chunk waits for its turn, and the turn that each has, or waits for. */
+  readonly #waiting = new Map<number, Upload>()
+  readonly #turns = new Map<Upload, number>()
+  #nextTurn = 1
+  #wake: EventHandle | undefined
   bytesSent = 0
 
-  constructor(kernel: Kernel, flows: FairFlows, host: HostView) {
+  /** `capBytesPerS`: what the owner lets it send; undefined: all that the line carries. */
+  constructor(
+    kernel: Kernel,
+    flows: FairFlows,
+    host: HostView,
+    random: Random,
+    capBytesPerS: number | undefined,
+  ) {
     this.#kernel = kernel
     this.#flows = flows
     this.#host = host
+    this.#random = random
+    this.#releases = new Releases(kernel, host.tag, random, (upload, chunks) => this.#tell(upload, chunks))
+    if (capBytesPerS !== undefined) this.#step({ kind: 'cap', bytesPerSecond: capBytesPerS })
   }
 
-  /** Undefined when all sessions are taken. */
-  open(fetch: Fetcher): Upload | undefined {
+  /** Undefined when all sessions are taken; else what the fetcher is shown to be here. */
+  open(fetch: Fetcher): { upload: Upload; has: Bitfield } | undefined {
     if (this.#count >= UPLOAD_SESSIONS_MAX) return undefined
     const flow = this.#flows.open(this.#host.node, fetch.host.node)
     const upload: Upload = { fetch, flow, requested: new Set(), isSending: false, isOver: false }
@@ -36,7 +60,8 @@ export class Uploads implements Uploader {
     this.#introduce(upload, others)
     others.add(upload)
     this.#count += 1
-    return upload
+    const chunks = this.#host.shelf(fetch.context)?.chunks ?? new Bitfield(0)
+    return { upload, has: chunks.isFull ? this.#releases.begin(upload, chunks.size) : chunks }
   }
 
   close(upload: Upload): void {
@@ -44,11 +69,15 @@ export class Uploads implements Uploader {
     upload.isOver = true
     this.#sessions.get(upload.fetch.context)?.delete(upload)
     this.#count -= 1
+    this.#releases.end(upload)
     const bytes = this.#flows.close(upload.flow)
     this.bytesSent += bytes
     upload.fetch.countWasted(this.#host, bytes)
     upload.requested.clear()
-    if (upload.isSending) this.#release()
+    const turn = this.#turns.get(upload)
+    if (turn === undefined) return
+    this.#turns.delete(upload)
+    this.#step({ kind: this.#waiting.delete(turn) ? 'withdraw' : 'done', id: turn })
   }
 
   closeAll(): Upload[] {
@@ -62,18 +91,27 @@ export class Uploads implements Uploader {
     const missing = chunks.filter((chunk) => shelf?.chunks.has(chunk) !== true)
     if (missing.length > 0) upload.fetch.hearRefusal(this.#host, missing)
     for (const chunk of chunks) if (shelf?.chunks.has(chunk) === true) upload.requested.add(chunk)
+    this.#releases.asked(upload, chunks)
     this.#pump(upload)
   }
 
   cancel(upload: Upload, chunks: readonly number[]): void {
     for (const chunk of chunks) upload.requested.delete(chunk)
+    this.#releases.cancelled(upload, chunks)
   }
 
   /** A chunk came to be here: whoever fetches from here may ask for it now. */
   tellHeld(context: number, chunk: number): void {
-    for (const upload of this.#sessions.get(context) ?? []) {
-      this.#later(upload, () => upload.fetch.hearHas(this.#host, [chunk]))
-    }
+    for (const upload of this.#sessions.get(context) ?? []) this.#tell(upload, [chunk])
+  }
+
+  /** The fetcher says what it holds. */
+  hearHeld(upload: Upload, chunks: Iterable<number>): void {
+    this.#releases.held(upload, chunks)
+  }
+
+  wantsToHear(upload: Upload): boolean {
+    return this.#releases.isOpen(upload)
   }
 
   fetchers(context: number): HostView[] {
@@ -83,13 +121,21 @@ export class Uploads implements Uploader {
   /** Fetchers of a context, but for one. */
   others(context: number, but: HostView): HostView[] {
     const hosts = this.fetchers(context)
-    return hosts.filter((host) => host !== but).slice(0, PEERS_TOLD_MAX)
+    return pickSome(
+      this.#random,
+      hosts.filter((host) => host !== but),
+      PEERS_TOLD_MAX,
+    )
   }
 
   #introduce(upload: Upload, others: Iterable<Upload>): void {
-    const told = [...others].slice(0, PEERS_TOLD_MAX)
+    const told = pickSome(this.#random, [...others], PEERS_TOLD_MAX)
     this.#later(upload, () => upload.fetch.hearOf(told.map(({ fetch }) => fetch.host)))
     for (const other of others) this.#later(other, () => other.fetch.hearOf([upload.fetch.host]))
+  }
+
+  #tell(upload: Upload, chunks: number[]): void {
+    this.#later(upload, () => upload.fetch.hearHas(this.#host, chunks))
   }
 
   #later(upload: Upload, run: () => void): void {
@@ -99,60 +145,72 @@ export class Uploads implements Uploader {
     })
   }
 
+  /** Waits for the turn of the next chunk. */
   #pump(upload: Upload): void {
-    if (upload.isSending || upload.isOver || upload.requested.size === 0) return
+    const [chunk] = upload.requested
+    if (upload.isSending || upload.isOver || chunk === undefined) return
     upload.isSending = true
-    if (this.#slots > 0) {
-      this.#slots -= 1
-      this.#send(upload)
-      return
-    }
-    this.#waiting.push({ upload, sinceUs: this.#kernel.nowUs })
-    if (this.#waiting.length === 1) this.#expireLater()
+    const id = this.#nextTurn++
+    this.#waiting.set(id, upload)
+    this.#turns.set(upload, id)
+    const bytes = upload.fetch.bytesOf(chunk)
+    this.#step({ kind: 'ask', id, peer: upload.fetch.host.id, uploadClass: 'urgent', bytes })
   }
 
-  #send(upload: Upload): void {
-    const [chunk] = upload.requested
-    if (chunk === undefined) {
-      upload.isSending = false
-      return this.#release()
+  #step(event: UploadEvent): void {
+    for (const effect of stepUpload(this.#budget, event, this.#kernel.nowMs)) this.#perform(effect)
+  }
+
+  #perform(effect: UploadEffect): void {
+    switch (effect.kind) {
+      case 'grant':
+        return this.#onTurn(effect.id)
+      case 'refuse':
+        return this.#onRefused(effect.id, effect.retryMs)
+      case 'wake':
+        if (this.#wake !== undefined) this.#kernel.cancel(this.#wake)
+        this.#wake = this.#kernel.after(effect.afterMs * 1000, TAG.message + this.#host.tag, () => {
+          this.#wake = undefined
+          this.#step({ kind: 'tick' })
+        })
     }
+  }
+
+  #onTurn(id: number): void {
+    const upload = this.#waiting.get(id)
+    if (upload === undefined) return
+    this.#waiting.delete(id)
+    const [chunk] = upload.requested
+    if (chunk !== undefined) return this.#send(upload, chunk, id)
+    // Cancelled during the wait.
+    this.#turns.delete(upload)
+    upload.isSending = false
+    this.#step({ kind: 'refund', id })
+  }
+
+  #send(upload: Upload, chunk: number, id: number): void {
     upload.requested.delete(chunk)
     const bytes = upload.fetch.bytesOf(chunk)
     this.#flows.send(upload.flow, bytes, () => {
       this.bytesSent += bytes
       upload.isSending = false
-      this.#release()
+      this.#turns.delete(upload)
+      this.#releases.sent(upload, chunk)
+      this.#step({ kind: 'done', id })
       upload.fetch.receive(this.#host, chunk)
       this.#pump(upload)
     })
   }
 
-  #release(): void {
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      if (!next.upload.isOver) return this.#send(next.upload)
-    }
-    this.#slots += 1
-  }
-
-  #expireLater(): void {
-    const [first] = this.#waiting
-    if (first === undefined) return
-    this.#kernel.at(first.sinceUs + SLOT_WAIT_US, TAG.message + this.#host.tag, () => {
-      const { nowUs } = this.#kernel
-      while (this.#waiting[0] !== undefined && nowUs - this.#waiting[0].sinceUs >= SLOT_WAIT_US) {
-        const { upload } = this.#waiting.shift() as { upload: Upload }
-        if (!upload.isOver) this.#sayBusy(upload)
-      }
-      this.#expireLater()
-    })
-  }
-
-  #sayBusy(upload: Upload): void {
+  #onRefused(id: number, retryMs: number): void {
+    const upload = this.#waiting.get(id)
+    if (upload === undefined) return
+    this.#waiting.delete(id)
+    this.#turns.delete(upload)
     const chunks = [...upload.requested]
     upload.requested.clear()
     upload.isSending = false
     const others = this.others(upload.fetch.context, upload.fetch.host)
-    this.#later(upload, () => upload.fetch.hearBusy(this.#host, chunks, BUSY_RETRY_MS, others))
+    this.#later(upload, () => upload.fetch.hearBusy(this.#host, chunks, retryMs, others))
   }
 }

@@ -21,8 +21,8 @@ import type { JobRun } from './job-run.ts'
 import { planJobs } from './jobs-plan.ts'
 import { PaperTree } from './paper-tree.ts'
 import { Peer } from './peer.ts'
+import { churnOfGroup, joinsChurn } from './pool-churn.ts'
 import type { ReplicaKeeper } from './replica-keeper.ts'
-import { churnOf, joinsChurn, plainChurn } from './pool-churn.ts'
 import { SeriesRecorder } from './series-recorder.ts'
 import { Shelf } from './shelf.ts'
 import { TAG } from './tags.ts'
@@ -243,7 +243,7 @@ export class World implements Swarm {
 
   #makeOrigin(): Host {
     const { upMbps, latencyMs, isThere } = this.scenario.origin
-    const host = new Host(this.kernel, this.flows, ORIGIN, 0, {
+    const host = new Host(this, ORIGIN, 0, {
       upBytesPerS: bytesPerS(upMbps),
       downBytesPerS: bytesPerS(upMbps),
       latencyUs: latencyMs * 1000,
@@ -262,10 +262,7 @@ export class World implements Swarm {
     const sources = peers.map((group) => {
       const members = Array.from({ length: group.count }, (_, number) => this.#makePeer(group, number))
       const peerOf = (number: number): Peer => (members[number] ??= this.#makePeer(group, number))
-      if (group.churn === undefined) return { churn: plainChurn(group), peerOf, members }
-      const streams = (entity: number, purpose: string): ReturnType<RandomStreams['of']> =>
-        this.streams.of(`${group.name}/${entity}`, purpose)
-      return { churn: churnOf(group.churn, group.count, streams), peerOf, members }
+      return { churn: churnOfGroup(group, this.streams), peerOf, members }
     })
     if (joins === undefined) return sources
     const order = shuffled(
@@ -278,10 +275,11 @@ export class World implements Swarm {
   #makePeer(group: PeerGroup, number: number): Peer {
     const id = `${group.name}-${String(number).padStart(5, '0')}`
     const device = deviceOf(this.scenario, group, number, this.streams)
-    const host = new Host(this.kernel, this.flows, id, this.peers.length + 1, {
+    const host = new Host(this, id, this.peers.length + 1, {
       upBytesPerS: bytesPerS(device.upMbps),
       downBytesPerS: bytesPerS(device.downMbps),
       latencyUs: group.latencyMs * 1000,
+      uploadCapBytesPerS: group.uploadCapMbps === undefined ? undefined : bytesPerS(group.uploadCapMbps),
     })
     if (group.holds) {
       for (const context of this.#contextIds.keys())

@@ -19,6 +19,19 @@ export function pick<T>(random: Random, items: readonly T[]): T | undefined {
   return items[randomInteger(random, Math.max(1, items.length))]
 }
 
+/** Up to `count` of `items`, all equally likely, in any order. */
+export function pickSome<T>(random: Random, items: readonly T[], count: number): T[] {
+  const left = [...items]
+  const picked: T[] = []
+  while (picked.length < count && left.length > 0) {
+    const index = randomInteger(random, left.length)
+    picked.push(left[index] as T)
+    left[index] = left.at(-1) as T
+    left.pop()
+  }
+  return picked
+}
+
 /**
  * A seeded generator (SplitMix32: one 32-bit word of state, equidistributed over its period).
  * Not for secrets.

@@ -92,6 +92,12 @@ export class ChunkPool {
     return false
   }
 
+  /** Whether the source in `slot` is the only one with some waiting chunk. */
+  needs(slot: number): boolean {
+    for (const { mask } of this.#groups.values()) if (mask === 1 << slot) return true
+    return false
+  }
+
   /** Takes the rarest waiting chunk that the source in `slot` has; equally rare ones are equally likely. */
   take(slot: number, random: Random): number | undefined {
     let rarity = Number.POSITIVE_INFINITY

@@ -13,7 +13,7 @@ import {
   lose,
   takeBack,
 } from './download-state-core.ts'
-import { checkSource, isUseless } from './source-care-core.ts'
+import { checkSource, isUseless, makeRoomForUntried } from './source-care-core.ts'
 import { type Source, noteBytes, removeRequest } from './source-core.ts'
 
 export { newDownload } from './download-state-core.ts'
@@ -146,6 +146,7 @@ function onOpen(
   source.phase = 'open'
   source.has = new Bitfield(download.pool.chunkCount)
   source.roundTripMs = event.roundTripMs
+  source.openedMs = nowMs
   source.lastUsefulMs = nowMs
   for (const chunk of event.has) giveChunk(download, source, chunk)
 }
@@ -239,6 +240,7 @@ function onBusy(
 
 function onTick(download: Download, nowMs: number, random: Random, effects: DownloadEffect[]): void {
   download.pool.expireClaims(nowMs)
+  makeRoomForUntried(download, nowMs)
   for (const source of download.sources.values()) {
     if (source.phase === 'open') checkSource(download, source, nowMs, effects)
   }

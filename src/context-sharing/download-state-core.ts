@@ -36,6 +36,8 @@ export interface Download {
   /** Times that holders were looked for since the last progress. */
   findings: number
   lastFindMs: number
+  /** When a source last made room for a peer that was not tried yet. */
+  lastTrialMs: number
   /** Why the last source was lost. */
   lastLoss: string
   isOver: boolean
@@ -97,6 +99,7 @@ export function newDownload(
     isFinding: false,
     findings: 0,
     lastFindMs: 0,
+    lastTrialMs: 0,
     lastLoss: '',
     isOver: false,
   }

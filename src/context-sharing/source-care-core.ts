@@ -16,6 +16,9 @@ const STALLED_MS_MAX = 30_000
 const CHUNK_AGE_MS_MAX = 180_000
 /** A source without anything wanted makes room for another after this, ms. */
 const USELESS_MS_MAX = 10_000
+/** How often a source makes room for a peer that was not tried yet, and how long each has to show what it can, ms. */
+const TRIAL_EVERY_MS = 2000
+const TRIAL_MS = 4000
 
 export function checkSource(
   download: Download,
@@ -31,6 +34,9 @@ export function checkSource(
   if (isUseless(download, source, nowMs)) {
     return drop(download, source, 'it has nothing that is missing', nowMs, effects)
   }
+  if (source.isRetiring && source.requests.size === 0) {
+    return drop(download, source, 'another may be faster', nowMs, effects)
+  }
   if (source.stalledSinceMs === undefined && isSilent(source, nowMs)) stall(download, source, nowMs, effects)
   hedge(download, source, nowMs, effects)
 }
@@ -43,6 +49,33 @@ export function isUseless(download: Download, source: Source, nowMs: number): bo
     download.sources.size >= FETCH_SOURCES_MAX &&
     readyCandidates(download, nowMs).length > 0
   )
+}
+
+/**
+ * While there are peers that were not tried yet, one of them takes the place of the slowest source every so
+ * often. Those that were found first are often the same for all who fetch: their uplinks are shared by all,
+ * while those of peers that came later stand idle. What the slowest was asked for is waited for, and one that
+ * alone has something that is missing stays.
+ */
+export function makeRoomForUntried(download: Download, nowMs: number): void {
+  if (download.sources.size < FETCH_SOURCES_MAX || nowMs - download.lastTrialMs < TRIAL_EVERY_MS) return
+  let slowest: Source | undefined
+  for (const source of download.sources.values()) {
+    if (source.isRetiring) return
+    if (source.phase !== 'open' || nowMs - source.openedMs < TRIAL_MS) continue
+    if (source.rateBytesPerSecond >= (slowest?.rateBytesPerSecond ?? Number.POSITIVE_INFINITY)) continue
+    if (!download.pool.needs(source.slot)) slowest = source
+  }
+  if (slowest === undefined || !hasUntried(download, nowMs)) return
+  download.lastTrialMs = nowMs
+  slowest.isRetiring = true
+}
+
+function hasUntried(download: Download, nowMs: number): boolean {
+  for (const [peer, { failures, notBeforeMs }] of download.candidates) {
+    if (failures === 0 && notBeforeMs <= nowMs && !download.sources.has(peer)) return true
+  }
+  return false
 }
 
 /** Its chunks go to others, but for one by which it can show that it is alive. */

@@ -47,6 +47,10 @@ export interface Source {
   lastUsefulMs: number
   verifiedChunks: number
   refusals: number
+  /** It is asked for nothing more, and left when what it was asked for is here. */
+  isRetiring: boolean
+  /** When it was opened. */
+  openedMs: number
   /** Times that it said "not now" since its last verified chunk. */
   busyAnswers: number
 }
@@ -67,6 +71,8 @@ export function newSource(peer: string, slot: number): Source {
     lastUsefulMs: 0,
     verifiedChunks: 0,
     refusals: 0,
+    isRetiring: false,
+    openedMs: 0,
     busyAnswers: 0,
   }
 }
@@ -84,6 +90,7 @@ export function windowBytes(source: Source): number {
 export function hasRoom(source: Source, nowMs: number): boolean {
   return (
     source.phase === 'open' &&
+    !source.isRetiring &&
     source.busyUntilMs <= nowMs &&
     source.requestedBytes < windowBytes(source) &&
     source.requests.size < CHUNKS_REQUESTED_MAX

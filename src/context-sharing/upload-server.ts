@@ -3,7 +3,7 @@ import { PEERS_TOLD_MAX, UPLOAD_SESSIONS_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { MessageStream } from '../base/message-stream.ts'
 import type { Network } from '../base/network.ts'
-import type { Random } from '../base/random.ts'
+import { pickSome, type Random } from '../base/random.ts'
 import { ChunkBuffers } from './chunk-buffers.ts'
 import type { ContextStore } from './context-store.ts'
 import type { DecisionSink } from './decisions.ts'
@@ -166,11 +166,12 @@ export class UploadServer {
     await stream.close(wait)
   }
 
+  /** Any of those that fetch it: were the first ones named to all, all would draw on them. */
   #others(context: HeldContext, peer: string): string[] {
     const sessions = [...(this.#sessions.get(context.contextId) ?? [])]
     const peers = new Set(sessions.map((session) => session.peer))
     peers.delete(peer)
-    return [...peers].slice(0, PEERS_TOLD_MAX)
+    return pickSome(this.#components.random, [...peers], PEERS_TOLD_MAX)
   }
 
   /** Fetchers learn of one another here, so that they need not all draw on this peer. */

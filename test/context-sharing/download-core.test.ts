@@ -3,7 +3,12 @@ import { describe, expect, it } from 'vitest'
 import { FETCH_CANDIDATES_MAX, FETCH_SOURCES_MAX } from '../../src/base/limits.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { Bitfield } from '../../src/context-sharing/bitfield.ts'
-import { type DownloadEffect, newDownload, step } from '../../src/context-sharing/download-core.ts'
+import {
+  type DownloadEffect,
+  type DownloadEvent,
+  newDownload,
+  step,
+} from '../../src/context-sharing/download-core.ts'
 import { DownloadWorld, type WorldPeer } from './download-world.ts'
 
 const MIB = 1024 * 1024
@@ -249,5 +254,58 @@ describe('one step', () => {
     const effects = step(download, { kind: 'holders-found', peers, wasAsked: true }, 0, random)
     expect(effects.filter(({ kind }) => kind === 'connect')).toHaveLength(FETCH_SOURCES_MAX)
     expect(download.candidates.size).toBe(FETCH_CANDIDATES_MAX)
+  })
+})
+
+describe('more peers than a fetch has sources', () => {
+  const names = Array.from({ length: FETCH_SOURCES_MAX + 1 }, (_value, index) => `peer-${index}`)
+  const all = [...Array(400).keys()]
+
+  /** Eight sources are open, each slower than the one before, and a ninth peer is known. */
+  function fetchFromEight(has: (source: number) => Bitfield): {
+    take: (event: DownloadEvent, nowMs: number) => DownloadEffect[]
+    slowest: string
+    untried: string
+    asked: number[]
+  } {
+    const random = seededRandom(1)
+    const download = newDownload(new Uint32Array(400).fill(MIB), all, [], { unavailableAfterMs: 60_000 })
+    const take = (event: DownloadEvent, nowMs: number): DownloadEffect[] =>
+      step(download, event, nowMs, random)
+    take({ kind: 'start' }, 0)
+    const open = take({ kind: 'holders-found', peers: names, wasAsked: true }, 0).flatMap((effect) =>
+      effect.kind === 'connect' ? effect.peer : [],
+    )
+    for (const [source, peer] of open.entries())
+      take({ kind: 'source-open', peer, has: has(source), roundTripMs: 1 }, 0)
+    for (const [source, peer] of open.entries())
+      take({ kind: 'bytes', peer, bytes: (10 - source) * 100_000 }, 1000)
+    const slowest = open.at(-1) ?? ''
+    const untried = names.find((name) => !open.includes(name)) ?? ''
+    return { take, slowest, untried, asked: [...(download.sources.get(slowest)?.requests.keys() ?? [])] }
+  }
+
+  it('each gets its turn: the slowest source is left for it, once what was asked of it is here', () => {
+    const { take, slowest, untried, asked } = fetchFromEight(() => Bitfield.full(400))
+    expect(asked.length).toBeGreaterThan(0)
+    expect(take({ kind: 'tick' }, 4500)).toEqual([])
+    for (const chunk of asked) {
+      const effects = take({ kind: 'chunk-verified', peer: slowest, chunk }, 4600)
+      expect(effects).not.toContainEqual(expect.objectContaining({ kind: 'request', peer: slowest }))
+    }
+    const effects = take({ kind: 'tick' }, 4750)
+    expect(effects).toContainEqual(expect.objectContaining({ kind: 'close', peer: slowest }))
+    expect(effects).toContainEqual({ kind: 'connect', peer: untried })
+  })
+
+  it('one that alone has something missing stays, however slow', () => {
+    const half = new Bitfield(400)
+    for (const chunk of all.slice(0, 200)) half.add(chunk)
+    const { take, slowest, asked } = fetchFromEight((source) =>
+      source === FETCH_SOURCES_MAX - 1 ? Bitfield.full(400) : half,
+    )
+    take({ kind: 'tick' }, 4500)
+    const effects = asked.flatMap((chunk) => take({ kind: 'chunk-verified', peer: slowest, chunk }, 4600))
+    expect(effects).toContainEqual(expect.objectContaining({ kind: 'request', peer: slowest }))
   })
 })
