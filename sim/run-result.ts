@@ -35,6 +35,8 @@ export interface RunResult {
   /** How long requests ran where they ran to their end, load included where it is paid per request. */
   tasks: TaskTimes
   bytes: ByteCount
+  /** Chunks that came wrong, and how often a peer was banned for them. */
+  faults: { corruptChunks: number; bans: number }
   /** Copies that peers made for the sake of copies. */
   copiesMade: number
   /** Those that a peer held at some time. */

@@ -36,6 +36,7 @@ export function loadScenario(nameOrPath: string, settings: readonly string[] = [
   if (!parsed.success) throw invalid(parsed.error, sources, parameters)
   const scenario = parsed.data
   checkNames(scenario, sources)
+  checkFaults(scenario, sources)
   const hash = createHash('sha256').update(JSON.stringify({ ...scenario, files: filesOf(scenario) }))
   return { name: basename(first.file, '.yaml'), scenario, parameters, hash: hash.digest('hex') }
 }
@@ -152,6 +153,29 @@ function checkNames(scenario: Scenario, sources: Source[]): void {
       'scenario-invalid',
       `${at(ownerOf(sources, path), path)}: there is no context ${context}: \`contexts.count\` is ${scenario.contexts.count}`,
     )
+  }
+}
+
+/** Faults are of groups that there are, and over when all is to be quiet. */
+function checkFaults({ partitions, bootstrapLoss, peers, quiet }: Scenario, sources: Source[]): void {
+  const names = new Set(peers.map(({ name }) => name))
+  const refuse = (path: string[], words: string): never => {
+    throw new HearthError('scenario-invalid', `${at(ownerOf(sources, path), path)}: ${words}`)
+  }
+  for (const [index, { groups = [] }] of partitions.entries()) {
+    const unknown = groups.find((name) => !names.has(name))
+    if (unknown === undefined) continue
+    const known = [...names].join(', ')
+    refuse(
+      ['partitions', String(index), 'groups'],
+      `there is no group "${unknown}" to cut off: there are ${known}`,
+    )
+  }
+  for (const [key, faults] of Object.entries({ partitions, bootstrapLoss })) {
+    const late = faults.findIndex(({ untilS }) => quiet !== undefined && untilS > quiet.fromS)
+    if (late < 0) continue
+    const words = `it is to end by ${quiet?.fromS} s, from when all is to be quiet`
+    refuse([key, String(late), 'untilS'], words)
   }
 }
 

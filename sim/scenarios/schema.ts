@@ -47,6 +47,19 @@ export interface PeerGroup {
   diskGB?: number | undefined
   /** This share of them runs everything so many times slower. */
   stragglers?: { share: number; factor: number } | undefined
+  /** This share of them sends this share of all chunks wrong. */
+  corrupters?: { share: number; chunkShare: number } | undefined
+  /** This share of them says that it has every context loaded, has none, and answers nobody. */
+  liars?: { share: number } | undefined
+}
+
+/** Peers that reach one another but nobody else for a while: neither submitters nor the origin. */
+export interface Partition {
+  /** Of these groups; default: of all. */
+  groups?: string[] | undefined
+  share: number
+  fromS: number
+  untilS: number
 }
 
 export interface ContextKind {
@@ -126,6 +139,9 @@ export interface Scenario {
   dht: Dht
   /** Rates are worked out to this relative precision. */
   flowTolerance: number
+  partitions: Partition[]
+  /** When the peer is down through which those join that know nobody: at first, or with an empty disk. */
+  bootstrapLoss: { fromS: number; untilS: number }[]
   /** How a peer is lost: its connections are closed (its process was killed), or it falls silent (its host is gone). */
   losses: 'closed' | 'silent'
   /** Constants of the cores to run with instead of theirs. */
@@ -176,7 +192,23 @@ const group = z.strictObject({
   churn: churnSchema.optional(),
   diskGB: z.number().positive().optional(),
   stragglers: z.strictObject({ share, factor: z.number().min(1) }).optional(),
+  corrupters: z.strictObject({ share, chunkShare: share.default(0.5) }).optional(),
+  liars: z.strictObject({ share }).optional(),
 })
+
+const inOrder = ({ fromS, untilS }: { fromS: number; untilS: number }): boolean => untilS > fromS
+const BACKWARDS = { error: '`untilS` must be after `fromS`' }
+
+const partition = z
+  .strictObject({
+    groups: z.array(z.string()).min(1).optional(),
+    share: share.default(1),
+    fromS: seconds,
+    untilS: seconds,
+  })
+  .refine(inOrder, BACKWARDS)
+
+const loss = z.strictObject({ fromS: seconds, untilS: seconds }).refine(inOrder, BACKWARDS)
 
 const context = z.strictObject({
   count: z.int().min(1).default(1),
@@ -250,6 +282,8 @@ export const scenarioSchema: z.ZodType<Scenario> = z.strictObject({
   origin: origin.prefault({ upMbps: 1000 }),
   dht: dht.prefault({}),
   flowTolerance: z.number().min(0).default(0.001),
+  partitions: z.array(partition).default([]),
+  bootstrapLoss: z.array(loss).default([]),
   losses: z.enum(['closed', 'silent']).default('closed'),
   coordinator: numbers.default({}),
   worker: numbers.default({}),

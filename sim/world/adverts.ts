@@ -135,6 +135,7 @@ export class Adverts {
     for (const entry of there) {
       for (const other of this.#draw()) {
         if (other === entry || entry.connected.size >= CONNECTIONS_MAX || entry.connected.has(other)) continue
+        if (!this.#reaches(entry.peer.number, other.peer.number)) continue
         entry.connected.add(other)
         other.connected.add(entry)
       }

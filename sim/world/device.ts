@@ -14,6 +14,10 @@ export interface PeerDevice {
   unpackS: number
   upMbps: number
   downMbps: number
+  /** Of the chunks that it sends, the share that is wrong. */
+  corruptShare: number
+  /** Whether it says that it has what it has not, and answers nobody. */
+  isLiar: boolean
 }
 
 /** Multiples of these, without their whole parts, cover [0, 1) evenly however many are taken. */
@@ -48,7 +52,18 @@ export function deviceOf(
     unpackS: scenario.contexts.unpackS * device.unpackFactor,
     upMbps: device.upMbps ?? group.upMbps,
     downMbps: device.downMbps ?? group.downMbps,
+    ...faultsOf(group, (purpose) => streams.of(`${group.name}/${number}`, purpose).next()),
   }
+}
+
+/** What is wrong with a peer: drawn apart from its device, which is the same with and without. */
+function faultsOf(
+  { corrupters, liars }: PeerGroup,
+  draw: (purpose: string) => number,
+): Pick<PeerDevice, 'corruptShare' | 'isLiar'> {
+  const isCorrupter = corrupters !== undefined && draw('corrupter') < corrupters.share
+  const isLiar = liars !== undefined && draw('liar') < liars.share
+  return { corruptShare: isCorrupter ? corrupters.chunkShare : 0, isLiar }
 }
 
 /** How long one load takes; some meet contention. */

@@ -5,6 +5,7 @@ import {
   type DownloadEffect,
   type DownloadEvent,
 } from '../../src/context-sharing/download-core.ts'
+import type { UploadClass } from '../../src/context-sharing/upload-budget-core.ts'
 import type { Random } from '../../src/base/random.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { FairFlows } from '../network/fair-flows.ts'
@@ -23,12 +24,15 @@ export interface FetchWorld {
   hostNamed(id: string): HostView
   findHolders(context: number, host: HostView, onFound: (hosts: HostView[]) => void): void
   countBytes(from: HostView, bytes: number): void
+  /** Counted as they are found out. */
+  readonly faults: { corruptChunks: number; bans: number }
 }
 
 /** One context on its way to one host: turns the effects of download-core into flows, as download-run.ts does into streams. */
 export class Fetch implements Fetcher {
   readonly host: HostView
   readonly context: number
+  uploadClass: UploadClass = 'urgent'
   readonly #world: FetchWorld
   readonly #random: Random
   readonly #lengths: Uint32Array
@@ -62,6 +66,10 @@ export class Fetch implements Fetcher {
     })
   }
 
+  get sources(): HostView[] {
+    return [...this.#sources.keys()].map((id) => this.#world.hostNamed(id))
+  }
+
   start(): void {
     this.host.fetches.set(this.context, this)
     this.#dispatch({ kind: 'start' })
@@ -84,6 +92,12 @@ export class Fetch implements Fetcher {
     const upload = this.#sources.get(from.id)
     if (this.#isOver || upload === undefined) return
     this.#tellProgress(from.id, upload)
+    if (from.corruptShare > 0 && this.#random.next() < from.corruptShare) {
+      this.wastedBytes += bytes
+      this.#world.faults.corruptChunks += 1
+      this.#dispatch({ kind: 'chunk-corrupt', peer: from.id, chunk })
+      return
+    }
     if (this.#shelf.chunks.has(chunk)) this.wastedBytes += bytes
     else {
       this.#shelf.chunks.add(chunk)
@@ -148,8 +162,11 @@ export class Fetch implements Fetcher {
         return this.#overLink(effect.peer, (_upload, source) =>
           source.fetches.get(this.context)?.hearClaim(effect.chunks),
         )
-      case 'close':
       case 'ban':
+        this.#world.faults.bans += 1
+        this.host.bans.add(effect.peer, this.#world.kernel.nowMs)
+        return this.#close(effect.peer)
+      case 'close':
         return this.#close(effect.peer)
       case 'complete':
         this.#end()
@@ -166,7 +183,8 @@ export class Fetch implements Fetcher {
     this.#later(2 * roundTripUs, () => {
       const lost = (reason: string): void => this.#dispatch({ kind: 'source-lost', peer: source.id, reason })
       if (!this.#download.sources.has(source.id)) return
-      if (!source.mayServe(this.context)) return lost('it is not there, or has nothing of it')
+      if (!source.mayServe(this.context) || source.side !== this.host.side)
+        return lost('it is not there, or has nothing of it')
       const opened = source.uploads.open(this)
       if (opened === undefined) {
         this.hearOf(source.uploads.others(this.context, this.host))
@@ -229,6 +247,9 @@ export class Fetch implements Fetcher {
   }
 
   #namesOf(hosts: readonly HostView[]): string[] {
-    return hosts.filter((host) => host !== this.host).map(({ id }) => id)
+    const { nowMs } = this.#world.kernel
+    return hosts
+      .filter((host) => host !== this.host && !this.host.bans.has(host.id, nowMs))
+      .map(({ id }) => id)
   }
 }

@@ -1,5 +1,7 @@
 import type { Bitfield } from '../../src/context-sharing/bitfield.ts'
 import type { Flow } from '../network/fair-flows.ts'
+import type { UploadClass } from '../../src/context-sharing/upload-budget-core.ts'
+import type { ChunkBans } from '../../src/context-sharing/chunk-bans-core.ts'
 import type { Shelf } from './shelf.ts'
 
 /** A machine as those see it that fetch from it or serve it. */
@@ -15,6 +17,12 @@ export interface HostView {
   readonly uploads: Uploader
   /** Whether others can reach it. */
   isReachable: boolean
+  /** Of a network that is cut: hosts on different sides do not reach one another. */
+  side: number
+  /** Of the chunks that it sends, the share that is wrong. */
+  readonly corruptShare: number
+  /** Peers that it does not fetch from, for what they sent. */
+  readonly bans: ChunkBans
   shelf(context: number): Shelf | undefined
   /** Whether something of the context is here, or will be. */
   mayServe(context: number): boolean
@@ -26,6 +34,10 @@ export interface Fetcher {
   readonly context: number
   readonly bytesReceived: number
   readonly wastedBytes: number
+  /** How much it matters to those that it fetches from. */
+  readonly uploadClass: UploadClass
+  /** Hosts that it fetches from now. */
+  readonly sources: readonly HostView[]
   abort(): void
   bytesOf(chunk: number): number
   receive(from: HostView, chunk: number): void
@@ -57,6 +69,8 @@ export interface Uploader {
   open(fetch: Fetcher): { upload: Upload; has: Bitfield } | undefined
   close(upload: Upload): void
   closeAll(): Upload[]
+  /** The network is cut: what goes to hosts on another side stops, and they have to find that out. */
+  cutOff(): void
   request(upload: Upload, chunks: readonly number[]): void
   cancel(upload: Upload, chunks: readonly number[]): void
   /** A chunk came to be here: whoever fetches from here may ask for it now. */

@@ -1,3 +1,4 @@
+import { ChunkBans } from '../../src/context-sharing/chunk-bans-core.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { RandomStreams } from '../kernel/random-streams.ts'
 import type { FairFlows } from '../network/fair-flows.ts'
@@ -12,6 +13,8 @@ export interface HostWorld {
 }
 
 export interface HostLine {
+  /** Of the chunks that it sends, the share that is wrong; default: none. */
+  corruptShare?: number
   upBytesPerS: number
   downBytesPerS: number
   latencyUs: number
@@ -30,13 +33,17 @@ export class Host implements HostView {
   readonly uploads: Uploads
   readonly shelves: Map<number, Shelf> = new Map<number, Shelf>()
   readonly fetches: Map<number, Fetcher> = new Map<number, Fetcher>()
+  readonly bans: ChunkBans = new ChunkBans()
+  readonly corruptShare: number
   /** Whether others can reach it. */
   isReachable = false
+  side = 0
 
   constructor({ kernel, flows, streams }: HostWorld, id: string, tag: number, line: HostLine) {
     this.id = id
     this.tag = tag
     this.latencyUs = line.latencyUs
+    this.corruptShare = line.corruptShare ?? 0
     this.node = flows.addNode(line.upBytesPerS, line.downBytesPerS)
     this.uploads = new Uploads(kernel, flows, this, streams.of(id, 'release'), line.uploadCapBytesPerS)
   }

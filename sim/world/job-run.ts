@@ -183,14 +183,16 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
     const { kernel, scenario } = this.#world
     const peer = this.#world.peerNamed(name)
     const latencyUs = this.#latencyUs + peer.host.latencyUs
-    const isSilent = peer.state === 'frozen' || (peer.state === 'down' && scenario.losses === 'silent')
+    const isCutOff = (): boolean => peer.host.side !== 0
+    const isSilent =
+      isCutOff() || peer.state === 'frozen' || (peer.state === 'down' && scenario.losses === 'silent')
     const tookUs = isSilent ? this.#shell.openMs * 1000 : 4 * latencyUs
     const session = `${this.id}-${this.#nextSession++}`
     const link = new TaskLink(kernel, { peer: name, session }, latencyUs, this, peer)
     this.#links.set(name, link)
     kernel.after(tookUs, TAG.job + this.tag, () => {
       if (this.isOver || this.#links.get(name) !== link) return
-      if (peer.state !== 'up') return this.lose(link, 'it could not be reached')
+      if (peer.state !== 'up' || isCutOff()) return this.lose(link, 'it could not be reached')
       link.toWorker({
         kind: 'opened',
         session,

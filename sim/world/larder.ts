@@ -1,3 +1,4 @@
+import type { UploadClass } from '../../src/context-sharing/upload-budget-core.ts'
 import { FETCHES_MAX } from '../../src/base/limits.ts'
 import { Disk } from './disk.ts'
 import { Fetch } from './fetch.ts'
@@ -14,6 +15,7 @@ interface Wish {
   onStocked: OnStocked[]
   /** A spare copy is wanted, too, or alone: then nothing here waits for it. */
   onPulled: OnPulled | undefined
+  uploadClass: UploadClass
   isFetching: boolean
   fetch: Fetch | undefined
   /** Chunks that were here when it began. */
@@ -24,6 +26,8 @@ interface Wish {
 export interface LarderOwner extends PeerView {
   /** Whether the context is loaded, and how many others are known to have a copy if it may go. */
   isWarm(context: number): boolean
+  /** Whether what it tells the DHT comes to those who look. */
+  readonly isFindable: boolean
   mayDrop(context: number): { may: boolean; others: number }
   /** What is here of a context has changed. */
   onHolding(context: number): void
@@ -82,12 +86,14 @@ export class Larder {
     // A spare copy that was on its way is waited for from now on.
     if (wish.isFetching && wish.onStocked.length === 1)
       this.#peer.meter.begin('transfer', this.#world.kernel.nowUs)
+    if (wish.fetch !== undefined) wish.fetch.uploadClass = 'urgent'
     this.#fetchNext()
   }
 
   /** Fetches a spare copy. */
-  pull(context: number, onPulled: OnPulled): void {
+  pull(context: number, uploadClass: UploadClass, onPulled: OnPulled): void {
     const wish = this.#wishes.get(context) ?? this.#wish(context)
+    wish.uploadClass = uploadClass
     wish.onPulled = onPulled
     this.#fetchNext()
   }
@@ -152,16 +158,23 @@ export class Larder {
     this.#world.announce(this.#peer)
   }
 
-  lose(keepsDisk: boolean): void {
-    const { directory, tree } = this.#world
+  /** Nobody finds any more what is here. */
+  unpublish(): void {
+    const { directory } = this.#world
     const { host, number } = this.#peer
-    this.pause()
-    this.#wishes.clear()
-    tree.lose(host, (from, bytes) => this.#countWasted(from, bytes))
     for (const context of host.shelves.keys()) {
       directory.unhold(number, context, 'stored')
       directory.unhold(number, context, 'warm')
     }
+  }
+
+  lose(keepsDisk: boolean): void {
+    const { tree } = this.#world
+    const { host } = this.#peer
+    this.pause()
+    this.#wishes.clear()
+    tree.lose(host, (from, bytes) => this.#countWasted(from, bytes))
+    this.unpublish()
     if (!keepsDisk) host.shelves.clear()
   }
 
@@ -191,6 +204,7 @@ export class Larder {
       context,
       onStocked: [],
       onPulled: undefined,
+      uploadClass: 'urgent',
       isFetching: false,
       fetch: undefined,
       chunksBefore,
@@ -245,6 +259,7 @@ export class Larder {
       if (wish.onStocked.length > 0) this.#peer.meter.end('transfer', this.#world.kernel.nowUs)
       this.#settle(wish, problem)
     })
+    if (wish.onStocked.length === 0) fetch.uploadClass = wish.uploadClass
     wish.fetch = fetch
     fetch.start()
     this.#world.checks.onStore(this.#peer.id, this.disk)
@@ -302,7 +317,7 @@ export class Larder {
 
   #publish(context: number): void {
     this.#world.checks.onPublish(this.#peer, context)
-    this.#world.directory.hold(this.#peer.number, context, 'stored')
+    if (this.#peer.isFindable) this.#world.directory.hold(this.#peer.number, context, 'stored')
     this.#becomeSource(context)
   }
 

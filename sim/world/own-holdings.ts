@@ -8,6 +8,7 @@ const ABSENT: OwnHolding = { tier: 'absent', share: 0, isFetching: false, isBusy
 
 interface Names {
   readonly contextBytes: number
+  readonly scenario: { readonly contexts: { readonly count: number } }
   contextId(context: number): string
 }
 
@@ -54,6 +55,15 @@ export class OwnHoldings {
       bytes: this.#names.contextBytes,
       isFetching,
       isBusy,
+    }))
+  }
+
+  /** As the advert of a peer has it that says it has all, and has nothing. */
+  lies(): SaidContext[] {
+    return Array.from({ length: this.#names.scenario.contexts.count }, (_, context) => ({
+      contextId: this.#names.contextId(context),
+      tier: 'stored',
+      bytes: this.#names.contextBytes,
     }))
   }
 

@@ -7,6 +7,7 @@ import {
   type WorkerEvent,
   type WorkerOptions,
 } from '../../src/tasks/worker-state-core.ts'
+import type { Random } from '../../src/base/random.ts'
 import type { TaskResult } from '../../src/tasks/task-messages.ts'
 import type { PeerDevice } from './device.ts'
 import { loadSeconds } from './device.ts'
@@ -23,6 +24,8 @@ import { WarmContexts } from './warm-contexts.ts'
 import type { PeerState, Swarm } from './swarm.ts'
 
 const LEDGER_TICK_US = 60_000_000
+/** As tasks/worker.ts: a submitter of which nothing was heard for so long is taken as gone. */
+const SUBMITTER_SILENCE_US = 15_000_000
 /** A peer that leaves gives back what still runs so long before it is gone. */
 const LAST_WORDS_US = 500_000
 
@@ -52,6 +55,8 @@ export class Peer implements LarderOwner {
   #isTicking = false
   #frozenMs = 0
   state: PeerState = 'down'
+  /** Whether it has found the others since it came up. */
+  hasJoined = false
   sessions = 0
   inferences = 0
   /** Inferences that were run, committed or not. */
@@ -84,8 +89,8 @@ export class Peer implements LarderOwner {
     return this.host.tag
   }
 
-  /** It joins, or comes back, with what is on its disk. */
-  up(): void {
+  /** It joins, or comes back, with what is on its disk, which may say whom it knew before. */
+  up(knowsOthers: boolean): void {
     const { nowUs } = this.#world.kernel
     this.state = 'up'
     this.sessions += 1
@@ -95,10 +100,48 @@ export class Peer implements LarderOwner {
     this.#worker = createWorker(this.#workerOptions())
     this.#warm = this.#makeWarm()
     this.#engine = this.#makeEngine()
-    this.#world.directory.join(this.number)
+    this.hasJoined = false
     this.larder.count(true)
-    this.larder.publish()
+    const random = (): Random => this.#world.streams.of(this.id, 'join', this.sessions)
+    this.#world.bootstrap.join(knowsOthers, this.#timers, random, () => this.#join())
+  }
+
+  #join(): void {
+    this.hasJoined = true
+    this.#sayThere()
     this.keeper?.start()
+  }
+
+  /** Whether others find it in the DHT. */
+  get isFindable(): boolean {
+    return this.hasJoined && this.host.side === 0
+  }
+
+  #sayThere(): void {
+    if (!this.isFindable) return
+    const { directory } = this.#world
+    directory.join(this.number)
+    this.larder.publish()
+    for (const context of this.#lies()) {
+      directory.hold(this.number, context, 'stored')
+      directory.hold(this.number, context, 'warm')
+    }
+  }
+
+  #sayGone(): void {
+    const { directory } = this.#world
+    directory.leave(this.number)
+    this.larder.unpublish()
+    for (const context of this.#lies()) {
+      directory.unhold(this.number, context, 'stored')
+      directory.unhold(this.number, context, 'warm')
+    }
+  }
+
+  /** Contexts that it says it has loaded, and has not. */
+  #lies(): number[] {
+    const { count } = this.#world.scenario.contexts
+    return this.device.isLiar ? Array.from({ length: count }, (_, context) => context) : []
   }
 
   /** It is killed: all that it did is lost, its disk is kept or not. */
@@ -109,7 +152,7 @@ export class Peer implements LarderOwner {
     if (this.state === 'frozen') this.#timers.thaw()
     else {
       this.larder.count(false)
-      this.keeper?.stop(isSilent)
+      if (this.hasJoined) this.keeper?.stop(isSilent)
     }
     this.state = 'down'
     this.host.isReachable = false
@@ -121,8 +164,8 @@ export class Peer implements LarderOwner {
     this.#borrowed.clear()
     this.#leases.clear()
     this.#inbox = []
-    this.#world.directory.leave(this.number)
-    for (const link of this.#links.values()) this.#world.breakLink(link, isSilent)
+    this.#sayGone()
+    for (const link of this.#links.values()) this.#world.breakLink(link, isSilent || link.isCut)
     this.#links.clear()
   }
 
@@ -152,7 +195,7 @@ export class Peer implements LarderOwner {
     this.host.isReachable = true
     this.#timers.thaw()
     this.larder.count(true)
-    this.keeper?.resume(this.#frozenMs)
+    if (this.hasJoined) this.keeper?.resume(this.#frozenMs)
     this.larder.resume()
     const inbox = this.#inbox
     this.#inbox = []
@@ -160,13 +203,48 @@ export class Peer implements LarderOwner {
     for (const link of this.#links.values()) if (link.isOver) this.#loseLink(link)
   }
 
+  /** The network is cut, so that it reaches only those of its side, or is healed: then it is on side 0. */
+  moveTo(side: number): void {
+    const { host } = this
+    host.side = side
+    for (const link of this.#links.values()) {
+      if (side === 0) link.heal()
+      else this.#cutLink(link)
+    }
+    host.uploads.cutOff()
+    for (const { sources } of host.fetches.values()) for (const source of sources) source.uploads.cutOff()
+    if (!this.hasJoined || this.state !== 'up') return
+    if (side !== 0) return this.#sayGone()
+    for (const link of this.#links.values()) if (link.isOver) this.#loseLink(link)
+    this.#sayThere()
+    for (const context of this.#warmContexts()) this.#world.directory.hold(this.number, context, 'warm')
+    this.#world.announce(this)
+  }
+
+  /** Each end takes the other as gone once it was silent for so long. */
+  #cutLink(link: TaskLink): void {
+    link.isCut = true
+    this.#world.breakLink(link, true)
+    this.#timers.after(SUBMITTER_SILENCE_US, () => {
+      if (link.isCut) this.#loseLink(link)
+    })
+  }
+
+  #warmContexts(): number[] {
+    return [...this.host.shelves.keys()].filter((context) => this.#warm.isLoaded(context))
+  }
+
   holdsLink(link: TaskLink): boolean {
-    return this.state === 'up' && this.#links.get(link.session) === link
+    return this.state === 'up' && !link.isCut && this.#links.get(link.session) === link
   }
 
   receive(link: TaskLink, event: WorkerEvent): void {
     if (this.state === 'frozen') this.#inbox.push([link, event])
     if (this.state !== 'up') return
+    if (this.device.isLiar) {
+      if (event.kind === 'opened') this.#world.breakLink(link, true)
+      return
+    }
     if (event.kind === 'opened') {
       this.#links.set(link.session, link)
       this.keeper?.sessionOpened(link.session, event.contextId)
@@ -279,7 +357,7 @@ export class Peer implements LarderOwner {
       this.#warm.load(context, (refusal) => {
         if (refusal !== undefined) return this.#cannot(contextId, 'limit-reached', refusal)
         if (mode === 'pervasive') {
-          this.#world.directory.hold(this.number, context, 'warm')
+          if (this.isFindable) this.#world.directory.hold(this.number, context, 'warm')
           this.#world.announce(this)
           this.keeper?.changed(context)
         }

@@ -13,6 +13,7 @@ import {
   type ReplicationOptions,
 } from '../../src/context-sharing/replication-core.ts'
 import { concernsUs } from '../../src/context-sharing/replication-count-core.ts'
+import type { PullReason } from '../../src/context-sharing/replication-state-core.ts'
 import type { SaidPeer } from '../../src/context-sharing/replica-view.ts'
 import { wordOf } from '../kernel/mix.ts'
 import type { Adverts, Advertiser } from './adverts.ts'
@@ -37,6 +38,7 @@ export interface KeptPeer {
   readonly id: string
   readonly host: Host
   readonly larder: Larder
+  readonly device: { readonly isLiar: boolean }
   readonly state: 'down' | 'up' | 'frozen'
   isWarm(context: number): boolean
 }
@@ -70,7 +72,11 @@ export class ReplicaKeeper implements KeeperView {
     this.#timers = timers
     const { replicas, replication } = world.scenario
     this.#own = new OwnHoldings(world, peer)
-    this.#options = { isTaking: replicas > 0, copiesWanted: Math.max(1, replicas), ...replication }
+    this.#options = {
+      isTaking: replicas > 0 && !peer.device.isLiar,
+      copiesWanted: Math.max(1, replicas),
+      ...replication,
+    }
     this.#random = world.streams.of(this.id, 'replication')
     this.#state = this.#newState()
   }
@@ -106,7 +112,9 @@ export class ReplicaKeeper implements KeeperView {
 
   said(): SaidPeer {
     const takes = takesNow(this.#state, this.#world.kernel.nowMs)
-    return { peer: this.id, takes, isDraining: this.#state.isDraining, contexts: this.#own.said() }
+    const { isDraining } = this.#state
+    const contexts = this.#peer.device.isLiar ? this.#own.lies() : this.#own.said()
+    return { peer: this.id, takes, isDraining, contexts }
   }
 
   hear(said: SaidPeer): void {
@@ -188,7 +196,7 @@ export class ReplicaKeeper implements KeeperView {
       case 'look':
         return this.#look(effect.contextId)
       case 'pull':
-        return this.#pull(effect.contextId)
+        return this.#pull(effect.contextId, effect.why)
       case 'cancel':
         return this.#peer.larder.cancelPull(this.#world.contextNumbered(effect.contextId))
       case 'offer':
@@ -210,9 +218,11 @@ export class ReplicaKeeper implements KeeperView {
     )
   }
 
-  #pull(contextId: string): void {
+  #pull(contextId: string, why: PullReason): void {
     const context = this.#world.contextNumbered(contextId)
-    this.#peer.larder.pull(context, (outcome, hasGrown) => {
+    // As spare-pulls.ts: what may be lost otherwise is more than a spare copy.
+    const uploadClass = why === 'urgent' || why === 'drain' ? 'normal' : 'background'
+    this.#peer.larder.pull(context, uploadClass, (outcome, hasGrown) => {
       if (outcome === 'stored') this.copiesMade += 1
       this.#dispatch({ kind: 'pulled', contextId, outcome, hasGrown })
       this.changed(context)
@@ -233,6 +243,7 @@ export class ReplicaKeeper implements KeeperView {
       }
       const offer = { kind: 'offered' as const, peer: this.id, contextId, bytes, why, copies }
       const declined = other.offered(offer, this).find((effect) => effect.kind === 'decline')
+      if (declined === undefined && why === 'drain') this.#peer.host.uploads.handOverTo(peer)
       this.#timers.after(latencyUs, () => answer(declined === undefined, declined?.code === 'held'))
     })
   }

@@ -57,6 +57,7 @@ export function resultOf(
       wasted: Math.round(world.peers.reduce((total, { larder }) => total + larder.wasted, 0)),
       forCopies: Math.round(world.peers.reduce((total, { larder }) => total + larder.spareBytes, 0)),
     },
+    faults: world.faults,
     copiesMade: world.peers.reduce((total, { keeper }) => total + (keeper?.copiesMade ?? 0), 0),
     contexts: world.ledger.contexts.map((context) => ({
       contextId: world.contextId(context),

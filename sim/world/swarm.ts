@@ -7,6 +7,7 @@ import type { RandomStreams } from '../kernel/random-streams.ts'
 import type { FairFlows } from '../network/fair-flows.ts'
 import type { Scenario } from '../scenarios/schema.ts'
 import type { Advertiser, Adverts } from './adverts.ts'
+import type { Bootstrap } from './bootstrap.ts'
 import type { Checks } from './checks.ts'
 import type { CopiesLedger } from './copies-ledger.ts'
 import type { PeerDevice } from './device.ts'
@@ -29,6 +30,7 @@ export interface PeerView extends LinkEnd<WorkerEvent> {
   readonly meter: GpuMeter
   readonly device: PeerDevice
   readonly state: PeerState
+  readonly hasJoined: boolean
   /** Whether its end of a link is there. */
   holdsLink(link: TaskLink): boolean
   /** Whether all that a run needs is here. */
@@ -68,6 +70,8 @@ export interface Swarm {
   /** Undefined where no copies are kept. */
   readonly adverts: Adverts | undefined
   readonly origin: Host
+  readonly bootstrap: Bootstrap
+  readonly faults: { corruptChunks: number; bans: number }
   readonly contextBytes: number
   contextId(context: number): string
   contextNumbered(contextId: string): number

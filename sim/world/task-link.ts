@@ -23,6 +23,9 @@ export class TaskLink {
   #sentToSubmitterUs = -1
   /** Ended: what is under way arrives nowhere. */
   isOver = false
+  /** The network is cut: what is under way waits, and arrives when it is healed in time. */
+  isCut = false
+  #waiting: (() => void)[] = []
 
   constructor(
     kernel: Kernel,
@@ -47,7 +50,9 @@ export class TaskLink {
       this.#toWorker = []
       const events = this.#toWorker
       this.#kernel.after(this.latencyUs, TAG.message + this.#worker.tag, () => {
-        for (const one of events) if (!this.isOver) this.#worker.receive(this, one)
+        this.#arrive(() => {
+          for (const one of events) if (!this.isOver) this.#worker.receive(this, one)
+        })
       })
     }
     this.#toWorker.push(event)
@@ -60,9 +65,23 @@ export class TaskLink {
       this.#toSubmitter = []
       const events = this.#toSubmitter
       this.#kernel.after(this.latencyUs, TAG.message + this.#submitter.tag, () => {
-        for (const one of events) if (!this.isOver) this.#submitter.receive(this, one)
+        this.#arrive(() => {
+          for (const one of events) if (!this.isOver) this.#submitter.receive(this, one)
+        })
       })
     }
     this.#toSubmitter.push(event)
+  }
+
+  heal(): void {
+    this.isCut = false
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const arrive of waiting) arrive()
+  }
+
+  #arrive(arrive: () => void): void {
+    if (this.isCut) this.#waiting.push(arrive)
+    else arrive()
   }
 }

@@ -32,6 +32,8 @@ export class Uploads implements Uploader {
   readonly #turns = new Map<Upload, number>()
   #nextTurn = 1
   #wake: EventHandle | undefined
+  /** Peers that take over what only this one has, which is leaving. */
+  readonly #handedOver = new Set<string>()
   bytesSent = 0
 
   /** `capBytesPerS`: what the owner lets it send; undefined: all that the line carries. */
@@ -80,10 +82,20 @@ export class Uploads implements Uploader {
     this.#step({ kind: this.#waiting.delete(turn) ? 'withdraw' : 'done', id: turn })
   }
 
+  /** The network is cut: what goes to hosts on another side stops, and they have to find that out. */
+  cutOff(): void {
+    for (const upload of this.#open()) if (upload.fetch.host.side !== this.#host.side) this.close(upload)
+  }
+
   closeAll(): Upload[] {
-    const open = [...this.#sessions.values()].flatMap((uploads) => [...uploads])
+    this.#handedOver.clear()
+    const open = this.#open()
     for (const upload of open) this.close(upload)
     return open
+  }
+
+  #open(): Upload[] {
+    return [...this.#sessions.values()].flatMap((uploads) => [...uploads])
   }
 
   request(upload: Upload, chunks: readonly number[]): void {
@@ -112,6 +124,10 @@ export class Uploads implements Uploader {
 
   wantsToHear(upload: Upload): boolean {
     return this.#releases.isOpen(upload)
+  }
+
+  handOverTo(host: string): void {
+    this.#handedOver.add(host)
   }
 
   fetchers(context: number): HostView[] {
@@ -154,7 +170,9 @@ export class Uploads implements Uploader {
     this.#waiting.set(id, upload)
     this.#turns.set(upload, id)
     const bytes = upload.fetch.bytesOf(chunk)
-    this.#step({ kind: 'ask', id, peer: upload.fetch.host.id, uploadClass: 'urgent', bytes })
+    const { host, uploadClass: asked } = upload.fetch
+    const uploadClass = this.#handedOver.has(host.id) ? 'drain' : asked
+    this.#step({ kind: 'ask', id, peer: host.id, uploadClass, bytes })
   }
 
   #step(event: UploadEvent): void {

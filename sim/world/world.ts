@@ -11,6 +11,7 @@ import { FairFlows } from '../network/fair-flows.ts'
 import type { PeerGroup, Scenario } from '../scenarios/schema.ts'
 import { Adverts } from './adverts.ts'
 import { Checks } from './checks.ts'
+import { Bootstrap } from './bootstrap.ts'
 import { CopiesLedger } from './copies-ledger.ts'
 import { deviceOf } from './device.ts'
 import { Directory } from './directory.ts'
@@ -19,6 +20,7 @@ import { Host } from './host.ts'
 import type { HostView } from './host-view.ts'
 import type { JobRun } from './job-run.ts'
 import { planJobs } from './jobs-plan.ts'
+import { Partitions } from './partition.ts'
 import { PaperTree } from './paper-tree.ts'
 import { Peer } from './peer.ts'
 import { churnOfGroup, joinsChurn } from './pool-churn.ts'
@@ -66,6 +68,9 @@ export class World implements Swarm {
   readonly #contextNumbers = new Map<string, number>()
   readonly #byName = new Map<string, Peer>()
   readonly #jobOf = new Map<TaskLink, JobView>()
+  readonly bootstrap: Bootstrap
+  readonly faults: { corruptChunks: number; bans: number } = { corruptChunks: 0, bans: 0 }
+  readonly #partitions: Partitions
   readonly bytes: { fromOrigin: number; fromPeers: number } = { fromOrigin: 0, fromPeers: 0 }
   liveCount = 0
   #endedJobs = 0
@@ -83,6 +88,12 @@ export class World implements Swarm {
           this.reaches(one, other),
         )
       : undefined
+    this.bootstrap = new Bootstrap(scenario.bootstrapLoss, () => this.kernel.nowS)
+    this.#partitions = new Partitions(
+      this.streams,
+      () => this.peers,
+      () => this.#onParted(),
+    )
     this.contextBytes = scenario.contexts.bytesGB * 1e9
     this.#lengths = chunkLengths(this.contextBytes, scenario.contexts.chunkMB * 1e6)
     this.#contextIds = Array.from({ length: scenario.contexts.count }, (_, number) => `context-${number}`)
@@ -95,6 +106,7 @@ export class World implements Swarm {
 
   /** Runs until all jobs have ended, or to the horizon. */
   run(): void {
+    this.#partitions.schedule(this.kernel, this.scenario.partitions)
     if (this.scenario.contexts.copies > 0) this.kernel.at(PLACED_US, TAG.fault, () => this.#placeCopies())
     for (const job of this.jobs) this.kernel.at(job.submittedUs, TAG.job + job.tag, () => job.start())
     this.series.start()
@@ -131,8 +143,8 @@ export class World implements Swarm {
     return this.#byName.get(name)?.keeper
   }
 
-  reaches(_one: number, _other: number): boolean {
-    return true
+  reaches(one: number, other: number): boolean {
+    return this.peers[one]?.host.side === this.peers[other]?.host.side
   }
 
   chunkBytes(_context: number): Uint32Array {
@@ -145,6 +157,12 @@ export class World implements Swarm {
   }
 
   findHolders(context: number, host: HostView, onFound: (hosts: HostView[]) => void): void {
+    if (host.side !== 0) {
+      // Those that are cut off find one another still.
+      const there = this.#partitions.on(host.side).map((number) => (this.peers[number] as Peer).host)
+      const found = there.filter((other) => other.mayServe(context))
+      return void this.kernel.after(this.scenario.dht.lookupMs * 1000, TAG.directory, () => onFound(found))
+    }
     this.directory.holders(context, host.tag, (numbers) => {
       const hosts = numbers.map((number) => (this.peers[number] as Peer).host)
       onFound(this.scenario.origin.isThere ? [this.origin, ...hosts] : hosts)
@@ -162,6 +180,7 @@ export class World implements Swarm {
   }
 
   announce(peer: PeerView): void {
+    if (peer.host.side !== 0 || !peer.hasJoined) return
     for (const job of this.jobs) {
       if (job.isOver || this.kernel.nowUs < job.submittedUs || !this.#areConnected(job, peer)) continue
       this.kernel.after(
@@ -228,6 +247,11 @@ export class World implements Swarm {
     return draw < CONNECTIONS_MAX / Math.max(1, this.liveCount)
   }
 
+  #onParted(): void {
+    this.adverts?.cut()
+    this.adverts?.heal()
+  }
+
   /** Contexts that somebody has put on some of the peers that are there. */
   #placeCopies(): void {
     const { copies } = this.scenario.contexts
@@ -280,6 +304,7 @@ export class World implements Swarm {
       downBytesPerS: bytesPerS(device.downMbps),
       latencyUs: group.latencyMs * 1000,
       uploadCapBytesPerS: group.uploadCapMbps === undefined ? undefined : bytesPerS(group.uploadCapMbps),
+      corruptShare: device.corruptShare,
     })
     if (group.holds) {
       for (const context of this.#contextIds.keys())
@@ -314,7 +339,7 @@ export class World implements Swarm {
     switch (event.kind) {
       case 'up':
         if (!event.isDiskKept && peer.sessions > 0) peer.host.shelves.clear()
-        peer.up()
+        peer.up(event.isDiskKept && peer.sessions > 0)
         break
       case 'down':
         peer.down(!event.isForEver)

@@ -12,7 +12,7 @@ import {
   SOURCE_WINDOW_BYTES_MAX,
 } from '../../src/base/limits.ts'
 import { seededRandom } from '../../src/base/random.ts'
-import { ChunkBans } from '../../src/context-sharing/chunk-bans.ts'
+import { ChunkBans } from '../../src/context-sharing/chunk-bans-core.ts'
 import { ChunkPool } from '../../src/context-sharing/chunk-pool-core.ts'
 import { ContextNames } from '../../src/context-sharing/context-names.ts'
 import { pathFault } from '../../src/context-sharing/manifest-path.ts'

@@ -1,41 +1,63 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { runOnce } from '../../sim/run.ts'
-import { loadScenario } from '../../sim/scenarios/load.ts'
+import { loadScenario, SCENARIOS_FOLDER } from '../../sim/scenarios/load.ts'
 import { readTrace } from '../../sim/traces/formats.ts'
 import { TraceChurn } from '../../sim/traces/trace-churn.ts'
 import { seededRandom } from '../../src/base/random.ts'
 
-const OWN = [
-  'batch-churn',
-  'bulk-preempt',
-  'campus-backfill',
-  'hostile-p2p',
-  'office-week',
-  'spot-good',
-  'spot-scarce',
-  'spot-tight',
-  'static-control',
-  'volunteer-homes',
-]
 const folder = mkdtempSync(join(tmpdir(), 'hearth-sim-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-describe.each(OWN)('the scenario %s', (name) => {
+/** Peers that are in a group at most, and inferences that are asked for, so that the scenario is a small one. */
+const PEERS_MAX = 12
+const INFERENCES = 2000
+
+const shipped = readdirSync(SCENARIOS_FOLDER)
+  .filter((file) => file.endsWith('.yaml'))
+  .map((file) => basename(file, '.yaml'))
+
+function inSmall(name: string): string[] {
+  const { scenario } = loadScenario(name)
+  const joins = join(folder, 'joins.csv')
+  writeFileSync(joins, 't_s,workers\n0,3\n60,8\n')
+  return [
+    `jobs=[{ inferences: ${INFERENCES} }]`,
+    ...(scenario.inferencesPerRequest === 1 ? [] : ['inferencesPerRequest=50']),
+    'contexts.chunkMB=100',
+    ...scenario.peers.map(({ count }, index) => `peers.${index}.count=${Math.min(count, PEERS_MAX)}`),
+    ...(scenario.joins === undefined ? [] : [`joins=${joins}`]),
+  ]
+}
+
+test('all that were promised are shipped', () => {
+  const promised = (
+    'pv0 pv1 pv2 pv3 pv4 pv5p pv5s ' +
+    'pv6 campus-backfill volunteer-homes spot-good spot-tight spot-scarce bulk-preempt ' +
+    'hostile-p2p flash-crowd mass-exit rolling-drain multi-context long-tail-context two-submitters ' +
+    'stragglers partition-heal bootstrap-loss lying-peers static-control'
+  ).split(' ')
+  expect(shipped).toEqual(expect.arrayContaining(promised))
+})
+
+describe.each(shipped)('the scenario %s', (name) => {
   test('runs to its end in small, with every check on', () => {
-    const settings = [
-      'jobs=[{ inferences: 2000 }]',
-      'inferencesPerRequest=50',
-      'peers.0.count=12',
-      'contexts.chunkMB=100',
-    ]
-    const { isComplete, checks, work } = runOnce({ scenario: name, settings, seed: 1 })
-    expect(isComplete).toBe(true)
-    expect(work.completed).toBe(2000)
+    const { isComplete, checks, work } = runOnce({ scenario: name, settings: inSmall(name), seed: 1 })
     expect(checks.filter(({ holds }) => !holds)).toEqual([])
+    expect(isComplete).toBe(true)
+    expect(work.completed).toBe(INFERENCES)
   })
+})
+
+test('a run of the paper takes any batch size and any joins from the command line', () => {
+  const settings = [...inSmall('pv6'), 'batch=750', 'mode=partial']
+  const { peers, tasks, scenarioHash } = runOnce({ scenario: 'pv6', settings, seed: 1 })
+  expect(peers).toHaveLength(8)
+  expect(tasks.count).toBe(3)
+  expect(scenarioHash).not.toBe(loadScenario('pv6', inSmall('pv6')).hash)
+  expect(() => loadScenario('pv6', ['joins=nowhere.csv'])).toThrow(/nowhere\.csv.*cannot be read/)
 })
 
 describe('a trace', () => {

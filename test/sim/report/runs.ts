@@ -62,6 +62,7 @@ export function madeUpRun(changes: {
     gpuS,
     tasks: { count: total, meanS: 1, sdS: 0.2, minS: 0.5, p50S: 1, p95S: 1.4, p99S: 1.8, maxS: 3 },
     bytes: { fromOrigin: 3.7e9, fromPeers: 3.7e9 * (peers - 1), wasted: 1e8, forCopies: 0 },
+    faults: { corruptChunks: 0, bans: 0 },
     copiesMade: 0,
     contexts: [{ contextId: 'c', bytes: 3.7e9, availability: 0.99, meanReplicas: 5 }],
     series: {
