@@ -184,7 +184,8 @@ export class Adverts {
     this.#after(EXPIRY_US, () => {
       entry.isExpiring = false
       if (this.#entries.get(entry.peer.number) !== entry) return
-      for (const [other, heardUs] of entry.asked) this.#renew(entry, other, heardUs)
+      const asked = new Map(entry.asked)
+      for (const [other, heardUs] of asked) this.#renew(entry, other, heardUs)
       this.#expireLater(entry)
     })
   }

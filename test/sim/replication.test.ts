@@ -81,7 +81,7 @@ describe('copies in a simulated swarm', () => {
     const swarm = {
       horizonS: 9000,
       contexts: { bytesGB: 1, chunkMB: 20, copies: 2 },
-      peers: [{ ...others, count: 100, churn: { preset: 'home-pc' } }],
+      peers: [{ ...others, count: 100, churn: { preset: 'office-pc', stretch: 0.05 } }],
     }
     const once = run(swarm, 5)
     expect({ ...run(swarm, 5), wallS: 0 }).toEqual({ ...once, wallS: 0 })
