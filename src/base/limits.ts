@@ -10,6 +10,12 @@ const MIB = 1024 * KIB
 export const FRAME_BYTES_MAX: number = MIB
 /** One write of bulk bytes, bytes: above 64–256 KiB nothing is gained. */
 export const BULK_SLICE_BYTES: number = 256 * KIB
+/**
+ * Bytes taken from the sockets of one kind in one turn of the event loop: a task's message waits for as long
+ * as they take, 0.2 to 0.4 ms. libp2p needs about twice the time for a byte.
+ */
+export const LIBP2P_TURN_BYTES: number = 128 * KIB
+export const DIRECT_TURN_BYTES: number = 256 * KIB
 /** Bytes a stream may hold that its reader has not taken; then the sender is held back. */
 export const STREAM_UNREAD_BYTES_HIGH: number = 2 * MIB
 /** The same for a stream that lends its bytes, each of which would have to be copied: the kernel keeps the rest. */

@@ -3,6 +3,7 @@ import type { ByteStream } from './byte-stream.ts'
 import type { Clock } from './clock.ts'
 import { withDeadline } from './deadline.ts'
 import { HearthError, isHearthError } from './errors.ts'
+import { nextTurn } from './event-loop.ts'
 import {
   BULK_SLICE_BYTES,
   LENT_UNREAD_BYTES_HIGH,
@@ -93,8 +94,9 @@ export class MessageStream {
    * announce their length. Once it resolves the caller may overwrite them.
    */
   async sendBytes(bytes: Uint8Array, options: WaitOptions): Promise<void> {
-    if (this.#stream.lendsBytes !== true) return await this.#write(slicesOf(bytes.slice()), options)
-    await this.#write(slicesOf(bytes), options)
+    const isLent = this.#stream.lendsBytes === true
+    await this.#write(slicesOf(isLent ? bytes : bytes.slice()), options, { isBulk: true })
+    if (!isLent) return
     if (this.#stream.writeBufferLength === 0) return
     await this.#within(options, 'the bytes to leave', (signal) => untilRoom(this.#stream, signal, 0))
   }
@@ -170,16 +172,23 @@ export class MessageStream {
     if (!isOver(this.#stream)) this.#stream.abort(error)
   }
 
-  /** Writes `parts` in order and with nothing between them, waiting for room after each. */
-  async #write(parts: Iterable<Uint8Array>, options: WaitOptions): Promise<void> {
+  /** Writes `parts` in order and with nothing between them, waiting for room after each; of bulk one in each turn. */
+  async #write(
+    parts: Iterable<Uint8Array>,
+    options: WaitOptions,
+    { isBulk }: { isBulk: boolean } = { isBulk: false },
+  ): Promise<void> {
     options.signal?.throwIfAborted()
     const left = parts[Symbol.iterator]()
     const before = this.#lastWrite
-    if (before === undefined && this.#offer(left)) return
+    if (before === undefined && !isBulk && this.#offer(left)) return
     const write = this.#within(options, 'room to send', async (signal) => {
       if (before !== undefined) await before
       else await untilRoom(this.#stream, signal)
-      while (!this.#offer(left)) await untilRoom(this.#stream, signal)
+      while (!this.#offer(left, isBulk ? 1 : Infinity)) {
+        if (isBulk) await nextTurn()
+        await untilRoom(this.#stream, signal)
+      }
     })
     this.#lastWrite = this.#settled(write)
     await write
@@ -197,9 +206,10 @@ export class MessageStream {
     if (this.#writesUnderWay === 0) this.#lastWrite = undefined
   }
 
-  /** Gives parts to the stream until none are left, which is true, or it has no more room. */
-  #offer(left: Iterator<Uint8Array>): boolean {
-    for (;;) {
+  /** Gives parts to the stream until none are left, which is true, or it has no more room, or has got so many. */
+  #offer(left: Iterator<Uint8Array>, partsMax = Infinity): boolean {
+    for (let parts = 0; ; parts += 1) {
+      if (parts >= partsMax) return false
       const part = left.next()
       if (part.done === true) return true
       if (this.#stream.writeStatus !== 'writable') throw this.#closedError('our side of it has ended')

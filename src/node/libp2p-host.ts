@@ -9,7 +9,6 @@ import type { MulticastDNSComponents } from '@libp2p/mdns'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
 import type { Ping } from '@libp2p/ping'
-import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
 import type { Libp2pOptions } from 'libp2p'
@@ -28,6 +27,7 @@ import type { Identity } from './identity.ts'
 import { dropLoopbackWhenOthersExist, listensBeyondLoopback, mapPeerInfo } from './libp2p-addresses.ts'
 import { noiseCrypto } from './noise-crypto.ts'
 import { kademliaId, requireSwarmId } from './libp2p-protocols.ts'
+import { pacedTcp } from './paced-tcp.ts'
 
 /** The services that every node has. */
 export type HostServices = { identify: Identify; ping: Ping; dht: KadDHT }
@@ -147,7 +147,7 @@ export function plainNode(
       announce: [...(options.announce ?? [])],
       announceFilter: dropLoopbackWhenOthersExist,
     },
-    transports: [tcp()],
+    transports: [pacedTcp()],
     connectionEncrypters: [noise({ crypto: noiseCrypto })],
     streamMuxers: [
       yamux({

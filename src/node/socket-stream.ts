@@ -7,10 +7,14 @@ import {
   type MessageStreamEvents,
   type Stream,
 } from '@libp2p/interface'
+import { DIRECT_TURN_BYTES } from '../base/limits.ts'
+import { TurnBudget, type TurnSource } from '../base/turn-budget.ts'
 import type { ByteStream } from '../base/byte-stream.ts'
 import { HearthError } from '../base/errors.ts'
 
 const SOCKET_READ_BYTES = 64 * 1024
+/** Of all direct lanes of this process. */
+const turnBudget = new TurnBudget(DIRECT_TURN_BYTES)
 
 /**
  * Reads a socket into one buffer again and again (`onread` of `net.connect`). A buffer of its own for each
@@ -32,7 +36,7 @@ export class SocketReader {
  * names. Both sides must allow half-open sockets. Nothing is buffered here: a paused socket leaves its
  * bytes where they are, and a full one says so.
  */
-export class SocketStream extends TypedEventEmitter<MessageStreamEvents> implements ByteStream {
+export class SocketStream extends TypedEventEmitter<MessageStreamEvents> implements ByteStream, TurnSource {
   status: Stream['status'] = 'open'
   readStatus: Stream['readStatus'] = 'readable'
   writeStatus: Stream['writeStatus'] = 'writable'
@@ -47,7 +51,10 @@ export class SocketStream extends TypedEventEmitter<MessageStreamEvents> impleme
   constructor(socket: Socket, reader?: SocketReader) {
     super()
     this.#socket = socket
-    const onBytes = (bytes: Uint8Array): void => void this.dispatchEvent(new StreamMessageEvent(bytes))
+    const onBytes = (bytes: Uint8Array): void => {
+      turnBudget.spend(this, bytes.byteLength)
+      this.dispatchEvent(new StreamMessageEvent(bytes))
+    }
     if (reader === undefined) socket.on('data', onBytes)
     else reader.onBytes = onBytes
     socket.on('drain', () => this.safeDispatchEvent('drain'))
@@ -80,6 +87,15 @@ export class SocketStream extends TypedEventEmitter<MessageStreamEvents> impleme
   resume(): void {
     this.readStatus = 'readable'
     this.#socket.resume()
+  }
+
+  pauseForTurn(): void {
+    this.#socket.pause()
+  }
+
+  /** Unless the reader has paused it meanwhile. */
+  resumeAfterTurn(): void {
+    if (this.readStatus === 'readable') this.#socket.resume()
   }
 
   /** Ends our side after what was sent. */

@@ -1,0 +1,44 @@
+import { onNextTurn } from './event-loop.ts'
+
+/** What brings bytes, and can be told to leave them where they are for now. */
+export interface TurnSource {
+  pauseForTurn(): void
+  resumeAfterTurn(): void
+}
+
+/**
+ * Bounds the bytes that are taken in during one turn of the event loop, over all sources. Without it a socket
+ * that is never empty is read 32 times before anything else is looked at, and a task's message waits for
+ * 2 MiB to be decrypted. Each source may go over by what it is given at once.
+ */
+export class TurnBudget {
+  readonly #bytesMax: number
+  readonly #paused = new Set<TurnSource>()
+  #bytes = 0
+  #isCounting = false
+
+  /** @param bytesMax of one turn */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  /** Counts what `source` brought; with more than may come in this turn it is paused until the next. */
+  spend(source: TurnSource, bytes: number): void {
+    if (!this.#isCounting) {
+      this.#isCounting = true
+      onNextTurn(() => this.#renew())
+    }
+    this.#bytes += bytes
+    if (this.#bytes < this.#bytesMax || this.#paused.has(source)) return
+    this.#paused.add(source)
+    source.pauseForTurn()
+  }
+
+  #renew(): void {
+    this.#isCounting = false
+    this.#bytes = 0
+    const paused = [...this.#paused]
+    this.#paused.clear()
+    for (const source of paused) source.resumeAfterTurn()
+  }
+}
