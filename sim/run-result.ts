@@ -132,7 +132,7 @@ export interface Series {
   stepS: number
   timeS: number[]
   livePeers: number[]
-  /** Peers with the context of a job loaded. */
+  /** Peers with the context of a job loaded that submitters can reach. */
   readyPeers: number[]
   /** Inferences committed so far. */
   completed: number[]

@@ -50,7 +50,7 @@ export function courseFigure(
         field: 'time',
         type: 'quantitative',
         title: isLast ? `time (${unit.label})` : null,
-        axis: { tickCount: 8, format: '~g', labels: isLast },
+        axis: { tickCount: 8, format: '~r', labels: isLast },
       },
       y: { field, type: 'quantitative', title, axis: { format: '~s' } },
       detail: { field: 'line' },

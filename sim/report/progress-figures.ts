@@ -1,10 +1,13 @@
 import type { RunResult, Series } from '../run-result.ts'
 import { quantile } from '../statistics/summary.ts'
 import type { Figure } from './render.ts'
-import { FIGURE_WIDTH, PANEL_HEIGHT } from './theme.ts'
+import { FIGURE_WIDTH, LETTER_WIDTH, PANEL_HEIGHT } from './theme.ts'
 import { timeUnit, type Unit } from './units.ts'
 import type { Variant } from './variants.ts'
 
+/** Beside and between the names of a legend, px. */
+const LEGEND_REST = 150
+const LEGEND_GAP = 45
 /** Points of a curve: more than pixels would only make the page larger. */
 const POINTS = 200
 /** The share of work below which a tail is not drawn: one of a million. */
@@ -31,7 +34,7 @@ export function progressFigure(variants: readonly Variant[]): Figure {
   return {
     id: 'progress',
     title: 'Completed work and peers over time',
-    caption: `${hasRepetitions(variants) ? 'Lines are medians, bands hold nine runs of ten. ' : ''}A gap between peers that are up and those with the model loaded is start-up.`,
+    caption: `${hasRepetitions(variants) ? 'Lines are medians, bands hold nine runs of ten. ' : ''}A gap between peers that are up and those with the model loaded is start-up, or peers that are cut off.`,
     spec: {
       spacing: 16,
       vconcat: [
@@ -180,7 +183,7 @@ function timeAxis(unit: Unit): TimeAxis {
     field: 'time',
     type: 'quantitative',
     title: `time (${unit.label})`,
-    axis: { tickCount: 8, format: '~g' },
+    axis: { tickCount: 8, format: '~r' },
   }
 }
 
@@ -190,10 +193,19 @@ export function colorOf(variants: readonly Variant[]): {
   type: 'nominal'
   title: null
   sort: null
-  legend: { symbolType: 'stroke'; symbolOpacity: 1 } | null
+  legend: { symbolType: 'stroke'; symbolOpacity: 1; columns: number } | null
 } {
-  const legend = variants.length > 1 ? ({ symbolType: 'stroke', symbolOpacity: 1 } as const) : null
+  const legend =
+    variants.length > 1
+      ? ({ symbolType: 'stroke', symbolOpacity: 1, columns: legendColumns(variants) } as const)
+      : null
   return { field: 'variant', type: 'nominal', title: null, sort: null, legend }
+}
+
+/** As many names side by side as leave room for a second legend. */
+function legendColumns(variants: readonly Variant[]): number {
+  const longest = Math.max(...variants.map(({ label }) => label.length))
+  return Math.max(1, Math.floor((FIGURE_WIDTH - LEGEND_REST) / (longest * LETTER_WIDTH + LEGEND_GAP)))
 }
 
 export function hasRepetitions(variants: readonly Variant[]): boolean {

@@ -3,11 +3,15 @@ import { meanEstimate, type Estimate } from '../statistics/intervals.ts'
 import { mean } from '../statistics/summary.ts'
 import { colorOf, hasRepetitions } from './progress-figures.ts'
 import type { Figure } from './render.ts'
-import { FIGURE_WIDTH, GPU_PARTS, PANEL_HEIGHT } from './theme.ts'
+import { FIGURE_WIDTH, GPU_PARTS, LETTER_WIDTH, PANEL_HEIGHT } from './theme.ts'
 import { byteUnit, timeUnit } from './units.ts'
 import type { Variant } from './variants.ts'
 
 const ROW_HEIGHT = 34
+/** Of the names of rows, px: the widest, and what needs no room of the bars. */
+const LABEL_WIDTH_MAX = 380
+const LABEL_WIDTH_USUAL = 100
+
 /** A part of a bar with less than this share has no room for its number. */
 const LABELLED_SHARE_MIN = 0.045
 
@@ -29,7 +33,7 @@ export function gpuFigure(variants: readonly Variant[]): Figure {
       type: 'nominal',
       title: null,
       sort: null,
-      axis: { domain: false, ticks: false, labelLimit: 240 },
+      axis: { domain: false, ticks: false, labelLimit: LABEL_WIDTH_MAX },
     },
   } as const
   return {
@@ -37,7 +41,7 @@ export function gpuFigure(variants: readonly Variant[]): Figure {
     title: 'Where the GPU-seconds went',
     caption: `Of all seconds that GPUs were up${hasRepetitions(variants) ? ', means over the runs' : ''}. Lost work was computed and never committed.`,
     spec: {
-      width: FIGURE_WIDTH,
+      width: rowWidth(variants),
       height: { step: ROW_HEIGHT },
       data: { values: rows },
       encoding,
@@ -99,7 +103,7 @@ export function makespanFigure(variants: readonly Variant[]): Figure | undefined
       ? 'Small strokes are runs; the dot is their mean, the bar its 95 % interval (Student).'
       : 'One run each; run more repetitions (--reps) for intervals.',
     spec: {
-      width: FIGURE_WIDTH,
+      width: rowWidth(variants),
       height: { step: ROW_HEIGHT },
       encoding: {
         y: {
@@ -107,7 +111,7 @@ export function makespanFigure(variants: readonly Variant[]): Figure | undefined
           type: 'nominal',
           title: null,
           sort: null,
-          axis: { labelLimit: 240, grid: true },
+          axis: { labelLimit: LABEL_WIDTH_MAX, grid: true },
         },
         color,
       },
@@ -130,7 +134,7 @@ export function makespanFigure(variants: readonly Variant[]): Figure | undefined
               field: 'value',
               type: 'quantitative',
               title: `makespan (${unit.label})`,
-              axis: { tickCount: 8, format: '~g' },
+              axis: { tickCount: 8, format: '~r' },
             },
           },
         },
@@ -149,11 +153,15 @@ export function replicationFigure(variants: readonly Variant[], parameter: strin
   const unit = byteUnit(
     Math.max(...rows.flatMap(({ runs }) => runs.map(({ bytes }) => bytes.fromPeers + bytes.fromOrigin))),
   )
-  const panel = (title: string, format: string, of: (run: RunResult) => number): object => ({
+  const panel = (title: string, format: string, words: string, of: (run: RunResult) => number): object => ({
     width: FIGURE_WIDTH / 2 - 40,
     height: PANEL_HEIGHT,
     data: {
-      values: rows.map(({ degree, runs }) => ({ degree, ...finite(meanEstimate(runs.map(of))) })),
+      // Neither bytes nor shares of time are ever negative.
+      values: rows.map(({ degree, runs }) => {
+        const { value, low, high } = finite(meanEstimate(runs.map(of)))
+        return { degree, value, low: Math.max(0, low), high }
+      }),
     },
     encoding: { x: { field: 'degree', type: 'ordinal', title: 'copies kept', axis: { labelAngle: 0 } } },
     layer: [
@@ -166,16 +174,25 @@ export function replicationFigure(variants: readonly Variant[], parameter: strin
         mark: { type: 'point', filled: true, size: 90, opacity: 1 },
         encoding: { y: { field: 'value', type: 'quantitative', title, axis: { format } } },
       },
+      {
+        mark: { type: 'text', align: 'left', dx: 7, dy: -9, fontSize: 11, color: 'currentColor' },
+        encoding: {
+          y: { field: 'value', type: 'quantitative' },
+          text: { field: 'value', type: 'quantitative', format: words },
+        },
+      },
     ],
   })
   const moved = panel(
     `bytes moved (${unit.label})`,
     '~s',
+    '.2~r',
     ({ bytes }) => (bytes.fromPeers + bytes.fromOrigin) / unit.size,
   )
   const absent = panel(
     'time without a live copy',
     '~%',
+    '.2~p',
     ({ contexts }) => 1 - mean(contexts.map(({ availability }) => availability)),
   )
   return {
@@ -185,6 +202,12 @@ export function replicationFigure(variants: readonly Variant[], parameter: strin
       'Means over the runs with 95 % intervals: all bytes that were moved, and the share of time in which nobody who was up held the context.',
     spec: { spacing: 48, hconcat: [moved, absent] } as Figure['spec'],
   }
+}
+
+/** What is left for bars beside their labels, so that the figure is as wide as others. */
+function rowWidth(variants: readonly Variant[]): number {
+  const longest = Math.max(...variants.map(({ label }) => label.length))
+  return FIGURE_WIDTH - Math.max(0, Math.min(LABEL_WIDTH_MAX, longest * LETTER_WIDTH) - LABEL_WIDTH_USUAL)
 }
 
 /** An interval as drawn: without one, nothing but the point. */

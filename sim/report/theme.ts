@@ -15,6 +15,8 @@ export const GPU_PARTS = [
 /** Widths of figures and rows, px. The page is as wide as a figure and its axes. */
 export const FIGURE_WIDTH = 640
 export const PANEL_HEIGHT = 190
+/** About what a letter of a name takes, px. */
+export const LETTER_WIDTH = 6.5
 
 /** Words take the colour of the page, so that one picture serves light and dark; grids are grey on both. */
 const INK = 'currentColor'

@@ -53,7 +53,7 @@ export function validationFigure(rows: readonly ValidationRow[]): Figure {
               type: 'quantitative',
               title: 'simulated / published',
               scale: { zero: false, padding: 12 },
-              axis: { tickCount: 8, format: '~g' },
+              axis: { tickCount: 8, format: '~r' },
             },
             x2: { field: 'high' },
           },

@@ -9,6 +9,8 @@ export interface Observed {
   readonly peers: readonly {
     state: string
     isWarm: (context: number) => boolean
+    /** Whether submitters can reach it. */
+    isFindable: boolean
   }[]
   readonly jobs: readonly { isOver: boolean; context: number; committedInferences: number }[]
   readonly ledger: { copies: (context: number) => number }
@@ -63,7 +65,9 @@ export class SeriesRecorder {
     const up = peers.filter((peer) => peer.state === 'up')
     series.timeS.push(kernel.nowS)
     series.livePeers.push(up.length)
-    series.readyPeers.push(up.filter((peer) => [...wanted].some((one) => peer.isWarm(one))).length)
+    const isReady = (peer: (typeof up)[number]): boolean =>
+      peer.isFindable && [...wanted].some((one) => peer.isWarm(one))
+    series.readyPeers.push(up.filter(isReady).length)
     series.completed.push(jobs.reduce((sum, job) => sum + job.committedInferences, 0))
     series.replicas.push(ledger.copies(context))
     series.bytesFromOrigin.push(Math.round(bytes.fromOrigin))
