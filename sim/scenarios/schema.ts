@@ -78,6 +78,8 @@ export interface ContextKind {
 export interface JobKind {
   /** Jobs of one name come from one submitter. */
   submitter: string
+  /** So many submitters of that name, numbered, take turns. */
+  submitters: number
   atS: number
   inferences: number
   /** A number; `zipf`: drawn, the first most often. */
@@ -221,6 +223,7 @@ const context = z.strictObject({
 
 const job = z.strictObject({
   submitter: z.string().default('submitter'),
+  submitters: z.int().min(1).default(1),
   atS: seconds.default(0),
   inferences: z.int().min(1),
   context: z.union([z.int().min(0), z.literal('zipf')]).default(0),

@@ -15,6 +15,7 @@ export function planJobs(
   const planned = scenario.jobs.flatMap((kind) =>
     Array.from({ length: kind.count }, (_, number) => ({
       kind,
+      submitter: kind.submitters === 1 ? kind.submitter : `${kind.submitter}-${number % kind.submitters}`,
       atS: kind.atS + number * kind.everyS,
       context:
         kind.context === 'zipf'
@@ -23,13 +24,13 @@ export function planJobs(
     })),
   )
   planned.sort((left, right) => left.atS - right.atS)
-  return planned.map(({ kind, atS, context }, number) => {
+  return planned.map(({ kind, submitter, atS, context }, number) => {
     const id = `job-${String(number).padStart(4, '0')}`
     const workload = new Workload(id, kind.inferences, scenario.inferencesPerRequest, scenario.work, streams)
     const job = new JobRun(world, workload, {
       number,
       id,
-      submitter: kind.submitter,
+      submitter,
       context,
       latencyUs: SUBMITTER_LATENCY_US,
       events: eventsOf?.(id, workload.requests),
