@@ -27,7 +27,7 @@ export class OutputFolder {
   }
 
   /** run.json comes last: where it is, all is. Without `tasks` there is no tasks.csv. */
-  write(result: RunResult, tasks: readonly Task[] | undefined, peerName: (peer: number) => string): void {
+  write(result: RunResult, tasks: Iterable<Task> | undefined, peerName: (peer: number) => string): void {
     writeFileSync(join(this.#path, 'series.csv'), seriesText(result.series))
     if (tasks !== undefined) writeFileSync(join(this.#path, 'tasks.csv'), tasksText(result, tasks, peerName))
     this.#flush()
@@ -53,10 +53,11 @@ function seriesText({ stepS: _stepS, ...columns }: Series): string {
   return `${[names.join(','), ...rows].join('\n')}\n`
 }
 
-function tasksText(result: RunResult, tasks: readonly Task[], peerName: (peer: number) => string): string {
-  const rows = tasks.map(({ job, n, peer, facts, committedUs }) => {
-    const times = [facts.startedUs, facts.endedUs, committedUs].map((us) => us / 1e6)
-    return [result.jobs[job]?.job, n, peerName(peer), ...times, facts.ranUs / 1e6].join(',')
-  })
+function tasksText(result: RunResult, tasks: Iterable<Task>, peerName: (peer: number) => string): string {
+  const rows: string[] = []
+  for (const { job, n, peer, startedUs, endedUs, ranUs, committedUs } of tasks) {
+    const times = [startedUs, endedUs, committedUs].map((us) => us / 1e6)
+    rows.push([result.jobs[job]?.job, n, peerName(peer), ...times, ranUs / 1e6].join(','))
+  }
   return `${['job,n,peer,startedS,endedS,committedS,gpuS', ...rows].join('\n')}\n`
 }

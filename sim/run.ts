@@ -37,7 +37,7 @@ export function runOnce(request: RunRequest): RunResult {
   world.run()
   const wallS = (systemClock.nowMs() - beganMs) / 1000
   const result = resultOf(world, loaded, request.seed, tasks, wallS)
-  const kept = request.isBrief === true ? undefined : tasks.kept
+  const kept = request.isBrief === true ? undefined : tasks.kept()
   folder?.write(result, kept, (peer) => world.peers[peer]?.id ?? '')
   return result
 }

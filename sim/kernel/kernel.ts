@@ -6,11 +6,16 @@ export type EventHandle = number
 
 const SLOT_BITS = 22
 const SLOTS_MAX = 2 ** SLOT_BITS
+const WORD = 2 ** 32
+
+/** What an event does: gets what it was scheduled with, so that nothing has to be made for each. */
+export type Run<Subject> = (subject: Subject) => void
 
 /** Virtual time: runs what was scheduled, in order, and keeps a hash of all that ran. */
 export class Kernel {
   #heap = new EventHeap()
-  #runs: ((() => void) | undefined)[] = []
+  #runs: (Run<never> | undefined)[] = []
+  #subjects: unknown[] = []
   #tags: number[] = []
   /** How often each slot was used: an old handle does not cancel the slot's next event. */
   #uses: number[] = []
@@ -38,13 +43,16 @@ export class Kernel {
   }
 
   /**
-   * Runs `run` at `timeUs`, made an integer, and not before now. `tag` goes into the hash: what kind of
-   * event it is, and whose.
+   * Runs `run`, with its subject if it has one, at `timeUs`, made an integer, and not before now. `tag` goes
+   * into the hash: what kind of event it is, and whose.
    */
-  at(timeUs: number, tag: number, run: () => void): EventHandle {
+  at(timeUs: number, tag: number, run: () => void): EventHandle
+  at<Subject>(timeUs: number, tag: number, run: Run<Subject>, subject: Subject): EventHandle
+  at<Subject>(timeUs: number, tag: number, run: Run<Subject>, subject?: Subject): EventHandle {
     const slot = this.#free.pop() ?? this.#runs.length
     if (slot >= SLOTS_MAX) throw new RangeError(`more than ${SLOTS_MAX} events are scheduled at once`)
-    this.#runs[slot] = run
+    this.#runs[slot] = run as Run<never>
+    this.#subjects[slot] = subject
     this.#tags[slot] = tag
     const uses = (this.#uses[slot] ?? 0) + 1
     this.#uses[slot] = uses
@@ -52,14 +60,19 @@ export class Kernel {
     return uses * SLOTS_MAX + slot
   }
 
-  after(delayUs: number, tag: number, run: () => void): EventHandle {
-    return this.at(this.nowUs + delayUs, tag, run)
+  after(delayUs: number, tag: number, run: () => void): EventHandle
+  after<Subject>(delayUs: number, tag: number, run: Run<Subject>, subject: Subject): EventHandle
+  after<Subject>(delayUs: number, tag: number, run: Run<Subject>, subject?: Subject): EventHandle {
+    return this.at(this.nowUs + delayUs, tag, run, subject as Subject)
   }
 
   /** Does nothing when it has run, or was cancelled. */
   cancel(handle: EventHandle): void {
-    const slot = handle % SLOTS_MAX
-    if (this.#uses[slot] === Math.floor(handle / SLOTS_MAX)) this.#runs[slot] = undefined
+    const uses = Math.floor(handle / SLOTS_MAX)
+    const slot = handle - uses * SLOTS_MAX
+    if (this.#uses[slot] !== uses) return
+    this.#runs[slot] = undefined
+    this.#subjects[slot] = undefined
   }
 
   /** Puts a value of a decision into the hash. */
@@ -79,15 +92,16 @@ export class Kernel {
       }
       const slot = this.#heap.pop()
       const run = this.#runs[slot]
+      const subject = this.#subjects[slot]
       this.#runs[slot] = undefined
+      this.#subjects[slot] = undefined
       this.#free.push(slot)
       if (run === undefined) continue
       this.nowUs = firstUs
       this.count += 1
-      this.note(
-        (firstUs % 0x1_0000_0000) ^ Math.floor(firstUs / 0x1_0000_0000) ^ (this.#tags[slot] as number),
-      )
-      run()
+      const high = Math.floor(firstUs / WORD)
+      this.note((firstUs - high * WORD) ^ high ^ (this.#tags[slot] as number))
+      run(subject as never)
       if (this.#isStopped) return
     }
   }

@@ -16,10 +16,16 @@ export class RandomStreams {
 
   /** `index` tells streams of one entity and purpose apart, as the times a peer came up. */
   of(entity: string | number, purpose: string, index = 0): Random {
+    return this.family(entity, purpose)(index)
+  }
+
+  /** All streams of one entity and purpose. */
+  family(entity: string | number, purpose: string): (index: number) => Random {
     const whose = typeof entity === 'number' ? mix(entity + GOLDEN) : wordOf(entity)
-    const first = mix(mix(mix(this.#seed + whose) ^ wordOf(purpose)) + mix(index ^ GOLDEN))
-    const second = mix(mix(mix(this.#seed ^ 0x5bd1e995) + wordOf(purpose)) ^ mix(whose + mix(index + GOLDEN)))
-    return streamOf(first, second)
+    const what = wordOf(purpose)
+    const one = mix(mix(this.#seed + whose) ^ what)
+    const other = mix(mix(this.#seed ^ 0x5bd1e995) + what)
+    return (index) => streamOf(mix(one + mix(index ^ GOLDEN)), mix(other ^ mix(whose + mix(index + GOLDEN))))
   }
 }
 

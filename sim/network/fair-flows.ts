@@ -43,8 +43,10 @@ const EVENT_TAG = 0x464c4f57
 export class FairFlows {
   readonly #kernel: Kernel
   readonly #tolerance: number
-  readonly #up: Line[] = []
-  readonly #down: Line[] = []
+  /** Lines with flows; the capacities of all. */
+  readonly #up: (Line | undefined)[] = []
+  readonly #down: (Line | undefined)[] = []
+  readonly #capacities: number[] = []
   #dirty: Line[] = []
   #isFlushing = false
   /** Lines whose share was worked out. */
@@ -57,8 +59,9 @@ export class FairFlows {
 
   /** Capacities in bytes per second. Returns the node's number. */
   addNode(upBytesPerS: number, downBytesPerS: number): number {
-    this.#up.push(lineOf(upBytesPerS))
-    this.#down.push(lineOf(downBytesPerS))
+    this.#up.push(undefined)
+    this.#down.push(undefined)
+    this.#capacities.push(upBytesPerS, downBytesPerS)
     return this.#up.length - 1
   }
 
@@ -194,18 +197,23 @@ export class FairFlows {
     if (flow.arrival !== undefined) this.#kernel.cancel(flow.arrival)
     flow.arrival = undefined
     flow.rate = 0
-    for (const line of [this.#lineUp(flow), this.#lineDown(flow)]) {
-      line.flows.delete(flow)
-      this.#mark(line)
-    }
+    const up = this.#lineUp(flow)
+    const down = this.#lineDown(flow)
+    up.flows.delete(flow)
+    down.flows.delete(flow)
+    // A line without flows has nothing to share, and is forgotten.
+    if (up.flows.size > 0) this.#mark(up)
+    else this.#up[flow.from] = undefined
+    if (down.flows.size > 0) this.#mark(down)
+    else this.#down[flow.to] = undefined
   }
 
-  #lineUp(flow: Flow): Line {
-    return this.#up[flow.from] as Line
+  #lineUp({ from }: Flow): Line {
+    return (this.#up[from] ??= lineOf(this.#capacities[2 * from] as number))
   }
 
-  #lineDown(flow: Flow): Line {
-    return this.#down[flow.to] as Line
+  #lineDown({ to }: Flow): Line {
+    return (this.#down[to] ??= lineOf(this.#capacities[2 * to + 1] as number))
   }
 
   #isUp(line: Line): boolean {

@@ -10,26 +10,30 @@ export type Tier = 'stored' | 'warm'
 /** A list from which any entry is taken, and some are drawn, in a time that does not depend on its length. */
 export class Listed {
   readonly peers: number[] = []
-  readonly #places = new Map<number, number>()
+  /** The newest word on each peer, while it is on its way: a late one does not undo a later one. */
+  readonly words: Map<number, number> = new Map<number, number>()
+  /** Where each is, and 1; 0 where it is not: peers are numbered from 0. */
+  #places = new Int32Array(64)
 
   has(peer: number): boolean {
-    return this.#places.has(peer)
+    return (this.#places[peer] ?? 0) !== 0
   }
 
   add(peer: number): void {
-    if (this.#places.has(peer)) return
-    this.#places.set(peer, this.peers.length)
+    if (this.has(peer)) return
+    if (peer >= this.#places.length) this.#grow(peer)
     this.peers.push(peer)
+    this.#places[peer] = this.peers.length
   }
 
   delete(peer: number): void {
-    const place = this.#places.get(peer)
-    if (place === undefined) return
+    if (!this.has(peer)) return
+    const place = this.#places[peer] as number
     const last = this.peers.pop() as number
-    this.#places.delete(peer)
+    this.#places[peer] = 0
     if (last === peer) return
-    this.peers[place] = last
-    this.#places.set(last, place)
+    this.peers[place - 1] = last
+    this.#places[last] = place
   }
 
   /** Up to `max` of them, each equally likely. */
@@ -38,6 +42,12 @@ export class Listed {
     const drawn = new Set<number>()
     while (drawn.size < max) drawn.add(this.peers[randomInteger(random, this.peers.length)] as number)
     return [...drawn]
+  }
+
+  #grow(peer: number): void {
+    const places = new Int32Array(2 * (peer + 1))
+    places.set(this.#places)
+    this.#places = places
   }
 }
 
@@ -48,8 +58,7 @@ export class Directory {
   readonly #random: Random
   readonly #live = new Listed()
   readonly #tiers: Record<Tier, Map<number, Listed>> = { stored: new Map(), warm: new Map() }
-  /** What was last said of a peer: a late word does not undo a later one. */
-  readonly #said = new Map<string, number>()
+  #words = 0
 
   constructor(kernel: Kernel, dht: Dht, random: Random) {
     this.#kernel = kernel
@@ -58,21 +67,19 @@ export class Directory {
   }
 
   join(peer: number): void {
-    this.#say(`live ${peer}`, this.#dht.publishS, () => this.#live.add(peer))
+    this.#say(this.#live, peer, true)
   }
 
   leave(peer: number): void {
-    this.#say(`live ${peer}`, this.#dht.staleS, () => this.#live.delete(peer))
+    this.#say(this.#live, peer, false)
   }
 
   hold(peer: number, context: number, tier: Tier): void {
-    const list = this.#listOf(tier, context)
-    this.#say(`${tier} ${context} ${peer}`, this.#dht.publishS, () => list.add(peer))
+    this.#say(this.#listOf(tier, context), peer, true)
   }
 
   unhold(peer: number, context: number, tier: Tier): void {
-    const list = this.#listOf(tier, context)
-    this.#say(`${tier} ${context} ${peer}`, this.#dht.staleS, () => list.delete(peer))
+    this.#say(this.#listOf(tier, context), peer, false)
   }
 
   tierOf(peer: number, context: number): Tier | 'absent' {
@@ -109,15 +116,16 @@ export class Directory {
     this.#kernel.after(tookUs, TAG.directory + tag, () => onFound(isFound ? look() : []))
   }
 
-  #say(fact: string, delayS: number, change: () => void): void {
+  #say(list: Listed, peer: number, isThere: boolean): void {
     const { publishS, staleS } = this.#dht
-    if (publishS === 0 && staleS === 0) return change()
-    const word = (this.#said.get(fact) ?? 0) + 1
-    this.#said.set(fact, word)
-    if (delayS === 0) return change()
-    this.#kernel.after(delayS * 1e6, TAG.directory, () => {
-      if (this.#said.get(fact) === word) change()
-    })
+    const delayS = isThere ? publishS : staleS
+    if (delayS === 0) {
+      list.words.delete(peer)
+      return apply({ list, peer, isThere })
+    }
+    const word = ++this.#words
+    list.words.set(peer, word)
+    this.#kernel.after(delayS * 1e6, TAG.directory, onWord, { list, peer, isThere, word })
   }
 
   #listOf(tier: Tier, context: number): Listed {
@@ -127,4 +135,23 @@ export class Directory {
     this.#tiers[tier].set(context, list)
     return list
   }
+}
+
+/** A fact of a peer. */
+interface Said {
+  list: Listed
+  peer: number
+  isThere: boolean
+}
+
+function onWord(said: Said & { word: number }): void {
+  const { list, peer, word } = said
+  if (list.words.get(peer) !== word) return
+  list.words.delete(peer)
+  apply(said)
+}
+
+function apply({ list, peer, isThere }: Said): void {
+  if (isThere) list.add(peer)
+  else list.delete(peer)
 }

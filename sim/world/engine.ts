@@ -1,72 +1,81 @@
 import type { GpuMeter } from './gpu-meter.ts'
 import type { Timer, Timers } from './timers.ts'
 
-interface EngineRun {
+/** A request in the engine. */
+export interface EngineRun {
   readonly id: string
   /** Seconds in its slot. */
   readonly seconds: number
-  /** Gets the GPU time that it took. */
-  readonly onDone: (ranUs: number) => void
+}
+
+interface Started<Run> {
+  readonly run: Run
   startedUs: number
   /** Its end; undefined while it waits for a slot. */
   timer: Timer | undefined
 }
 
 /** The GPU of a peer: so many slots, each as fast as when all are in use; other runs wait their turn. */
-export class Engine {
+export class Engine<Run extends EngineRun> {
   readonly #timers: Timers
   readonly #meter: GpuMeter
   readonly #nowUs: () => number
   readonly #slots: number
-  readonly #runs = new Map<string, EngineRun>()
-  #waiting: EngineRun[] = []
-  #active = 0
+  readonly #onDone: (run: Run, ranUs: number) => void
+  /** Those that have a slot, and those that wait, in their order: a few. */
+  readonly #running: Started<Run>[] = []
+  readonly #waiting: Started<Run>[] = []
+  readonly #finish = (started: Started<Run>): void => this.#onDone(started.run, this.#end(started))
 
-  constructor(timers: Timers, meter: GpuMeter, nowUs: () => number, slots: number) {
+  /** `onDone` gets the GPU time that a run took. */
+  constructor(
+    timers: Timers,
+    meter: GpuMeter,
+    nowUs: () => number,
+    slots: number,
+    onDone: (run: Run, ranUs: number) => void,
+  ) {
     this.#timers = timers
     this.#meter = meter
     this.#nowUs = nowUs
     this.#slots = slots
+    this.#onDone = onDone
   }
 
-  start(id: string, seconds: number, onDone: (ranUs: number) => void): void {
-    const run: EngineRun = { id, seconds, onDone, startedUs: 0, timer: undefined }
-    this.#runs.set(id, run)
-    if (this.#active < this.#slots) this.#begin(run)
-    else this.#waiting.push(run)
+  start(run: Run): void {
+    const started: Started<Run> = { run, startedUs: 0, timer: undefined }
+    if (this.#running.length < this.#slots) this.#begin(started)
+    else this.#waiting.push(started)
   }
 
-  stop(id: string): void {
-    const run = this.#runs.get(id)
-    if (run === undefined) return
-    this.#runs.delete(id)
-    if (run.timer === undefined) this.#waiting = this.#waiting.filter((other) => other !== run)
-    else this.#end(run, run.timer)
+  /** Returns the run, if it was there. */
+  stop(id: string): Run | undefined {
+    const waiting = this.#waiting.findIndex(({ run }) => run.id === id)
+    if (waiting >= 0) return this.#waiting.splice(waiting, 1)[0]?.run
+    const started = this.#running.find(({ run }) => run.id === id)
+    if (started === undefined) return undefined
+    this.#end(started)
+    return started.run
   }
 
   /** The host is gone; the meter is told of what ran. */
   clear(): void {
-    this.#waiting = []
-    for (const run of this.#runs.values()) if (run.timer !== undefined) this.#end(run, run.timer)
-    this.#runs.clear()
+    this.#waiting.length = 0
+    for (const started of [...this.#running]) this.#end(started)
   }
 
-  #begin(run: EngineRun): void {
-    this.#active += 1
-    run.startedUs = this.#nowUs()
-    this.#meter.beginRun(run.startedUs)
-    const timer = this.#timers.after(run.seconds * 1e6, () => {
-      this.#runs.delete(run.id)
-      run.onDone(this.#end(run, timer))
-    })
-    run.timer = timer
+  #begin(started: Started<Run>): void {
+    this.#running.push(started)
+    started.startedUs = this.#nowUs()
+    this.#meter.beginRun(started.startedUs)
+    started.timer = this.#timers.after(started.run.seconds * 1e6, this.#finish, started)
   }
 
   /** Frees its slot. Returns the GPU time that it took. */
-  #end(run: EngineRun, timer: Timer): number {
-    this.#timers.cancel(timer)
-    const ranUs = this.#meter.endRun(run.startedUs, this.#nowUs())
-    this.#active -= 1
+  #end(started: Started<Run>): number {
+    if (started.timer !== undefined) this.#timers.cancel(started.timer)
+    const ranUs = this.#meter.endRun(started.startedUs, this.#nowUs())
+    this.#running.splice(this.#running.indexOf(started), 1)
     const next = this.#waiting.shift()
     if (next !== undefined) this.#begin(next)
     return ranUs

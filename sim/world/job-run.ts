@@ -17,7 +17,7 @@ import type { EventHandle } from '../kernel/kernel.ts'
 import type { Scenario } from '../scenarios/schema.ts'
 import type { RunFacts } from './run-facts.ts'
 import { TAG } from './tags.ts'
-import { TaskLink, type LinkEnd } from './task-link.ts'
+import { TaskLink, type SubmitterEnd } from './task-link.ts'
 import type { Workload } from './workload.ts'
 import type { JobView, Swarm } from './swarm.ts'
 
@@ -46,13 +46,15 @@ export interface JobOptions {
 }
 
 /** One job and its submitter: coordinator-core on simulated streams and a journal that is a list. */
-export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
+export class JobRun implements SubmitterEnd, JobView {
   readonly id: string
   readonly number: number
   readonly tag: number
   readonly context: number
   readonly workload: Workload
   readonly #submitter: string
+  /** The body of every request: whose it is. */
+  readonly #body: string
   readonly #latencyUs: number
   readonly #world: Swarm
   readonly #random: Random
@@ -63,7 +65,6 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
   /** The journal: whether each request has its line. */
   readonly #lines: Uint8Array
   #commits: Commit[] = []
-  #isCommitting = false
   #isFinding = false
   #nextSession = 1
   #tick: EventHandle = 0
@@ -84,6 +85,7 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
     this.context = options.context
     this.workload = workload
     this.#submitter = options.submitter
+    this.#body = String(options.number)
     this.#latencyUs = options.latencyUs
     this.#random = world.streams.of(options.id, 'coordinator')
     this.#lines = new Uint8Array(workload.requests)
@@ -135,29 +137,23 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
         return this.#open(effect.peer)
       case 'close':
         return this.#close(effect.peer)
-      case 'lease':
-        return this.#links.get(effect.peer)?.toWorker({
-          kind: 'lease',
-          session: this.#sessionOf(effect.peer),
-          requests: effect.requests,
-        })
+      case 'lease': {
+        const link = this.#links.get(effect.peer)
+        return link?.toWorker({ kind: 'lease', session: link.session, requests: effect.requests })
+      }
       case 'send':
-        return this.#links.get(effect.peer)?.toWorker({
-          kind: 'requests',
-          session: this.#sessionOf(effect.peer),
-          requests: effect.leases.map((key) => ({ ...key, url: '', body: String(this.number) })),
-        })
+        return this.#send(effect.peer, effect.leases)
       case 'commit':
         return this.#commitLater({ peer: effect.peer, key: effect.key, facts: event.facts })
       case 'fail':
         return this.#commitLater({ peer: undefined, key: effect.key, facts: undefined })
       case 'acknowledge': {
-        const session = this.#sessionOf(effect.peer)
-        return this.#links.get(effect.peer)?.toWorker({ kind: 'acknowledged', session, keys: effect.keys })
+        const link = this.#links.get(effect.peer)
+        return link?.toWorker({ kind: 'acknowledged', session: link.session, keys: effect.keys })
       }
       case 'cancel': {
-        const session = this.#sessionOf(effect.peer)
-        return this.#links.get(effect.peer)?.toWorker({ kind: 'cancelled', session, keys: effect.keys })
+        const link = this.#links.get(effect.peer)
+        return link?.toWorker({ kind: 'cancelled', session: link.session, keys: effect.keys })
       }
       case 'give-up':
         this.gaveUp = effect.reason.words
@@ -201,7 +197,6 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
         contextId: this.#world.contextId(this.context),
         leaseSize: this.#state.options.leaseSize,
       })
-      this.#world.linkOpened(link, this)
       this.dispatch({ kind: 'opened', peer: name })
     })
   }
@@ -213,20 +208,25 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
     link.toWorker({ kind: 'lost', session: link.session })
   }
 
-  #sessionOf(peer: string): string {
-    return this.#links.get(peer)?.session ?? ''
+  #send(peer: string, leases: readonly LeaseKey[]): void {
+    const link = this.#links.get(peer)
+    if (link === undefined) return
+    const requests = leases.map(({ n, epoch }) => ({ n, epoch, url: '', body: this.#body }))
+    link.toWorker({ kind: 'requests', session: link.session, requests })
   }
 
   #commitLater(commit: Commit): void {
     this.#commits.push(commit)
-    if (this.#isCommitting) return
-    this.#isCommitting = true
-    this.#world.kernel.after(this.#shell.commitEveryMs * 1000, TAG.job + this.tag, () => {
-      this.#isCommitting = false
-      const commits = this.#commits
-      this.#commits = []
-      for (const one of commits) this.#commit(one)
-    })
+    if (this.#commits.length > 1) return
+    const { kernel } = this.#world
+    kernel.after(this.#shell.commitEveryMs * 1000, TAG.job + this.tag, commitAll, this)
+  }
+
+  /** As the group commit of a peer does, once it is durable. */
+  commitAll(): void {
+    const commits = this.#commits
+    this.#commits = []
+    for (const commit of commits) this.#commit(commit)
   }
 
   #commit({ peer, key, facts }: Commit): void {
@@ -269,8 +269,12 @@ export class JobRun implements LinkEnd<CoordinatorEvent>, JobView {
   #end(): void {
     this.endedUs = this.#world.kernel.nowUs
     for (const name of this.#links.keys()) this.#close(name)
-    this.#world.onJobEnded()
+    this.#world.onJobEnded(this)
   }
+}
+
+function commitAll(job: JobRun): void {
+  job.commitAll()
 }
 
 function optionsOf({ coordinator, policy, mode, batch }: Scenario): {

@@ -1,17 +1,16 @@
+import type { CoordinatorEvent } from '../../src/tasks/coordinator-state-core.ts'
 import { stepWorker } from '../../src/tasks/worker-core.ts'
 import {
   createWorker,
-  WORKER_CORE_DEFAULTS,
   type Worker,
   type WorkerEffect,
   type WorkerEvent,
-  type WorkerOptions,
 } from '../../src/tasks/worker-state-core.ts'
 import type { Random } from '../../src/base/random.ts'
 import type { TaskResult } from '../../src/tasks/task-messages.ts'
 import type { PeerDevice } from './device.ts'
 import { loadSeconds } from './device.ts'
-import { Engine } from './engine.ts'
+import { Engine, type EngineRun } from './engine.ts'
 import { GpuMeter } from './gpu-meter.ts'
 import type { Host } from './host.ts'
 import { Larder, type LarderOwner } from './larder.ts'
@@ -22,6 +21,7 @@ import type { TaskLink } from './task-link.ts'
 import { Timers } from './timers.ts'
 import { WarmContexts } from './warm-contexts.ts'
 import type { PeerState, Swarm } from './swarm.ts'
+import type { Workload } from './workload.ts'
 
 const LEDGER_TICK_US = 60_000_000
 /** As tasks/worker.ts: a submitter of which nothing was heard for so long is taken as gone. */
@@ -30,6 +30,15 @@ const SUBMITTER_SILENCE_US = 15_000_000
 const LAST_WORDS_US = 500_000
 
 type RunResult = Extract<WorkerEvent, { kind: 'done' }>['result']
+
+/** A request that runs here. */
+interface PeerRun extends EngineRun {
+  readonly workload: Workload
+  readonly n: number
+  /** Its use of the loaded context. */
+  readonly ticket: number
+  readonly handedOverUs: number
+}
 
 /** One serving peer: worker-core and residency-core on a simulated GPU, disk and line. */
 export class Peer implements LarderOwner {
@@ -46,13 +55,15 @@ export class Peer implements LarderOwner {
   readonly #links = new Map<string, TaskLink>()
   /** When the lease of a session began. */
   readonly #leases = new Map<string, number>()
-  readonly #borrowed = new Map<string, () => void>()
-  #worker: Worker
-  #engine: Engine
-  #warm: WarmContexts
+  /** These are made when something first comes of them: most peers of a large swarm wait. */
+  #worker: Worker | undefined
+  #engine: Engine<PeerRun> | undefined
+  #warm: WarmContexts | undefined
   #inbox: [TaskLink, WorkerEvent][] = []
   #loadsDrawn = 0
   #isTicking = false
+  /** Times that results were sent. */
+  #delivered = 0
   #frozenMs = 0
   state: PeerState = 'down'
   /** Whether it has found the others since it came up. */
@@ -76,9 +87,6 @@ export class Peer implements LarderOwner {
     this.larder = new Larder(world, this, this.#timers, device.diskBytes)
     this.keeper =
       world.adverts === undefined ? undefined : new ReplicaKeeper(world, world.adverts, this, this.#timers)
-    this.#worker = createWorker(this.#workerOptions())
-    this.#warm = this.#makeWarm()
-    this.#engine = this.#makeEngine()
   }
 
   get id(): string {
@@ -97,9 +105,6 @@ export class Peer implements LarderOwner {
     this.firstUpUs ??= nowUs
     this.host.isReachable = true
     this.meter.up(nowUs)
-    this.#worker = createWorker(this.#workerOptions())
-    this.#warm = this.#makeWarm()
-    this.#engine = this.#makeEngine()
     this.hasJoined = false
     this.larder.count(true)
     const random = (): Random => this.#world.streams.of(this.id, 'join', this.sessions)
@@ -156,12 +161,15 @@ export class Peer implements LarderOwner {
     }
     this.state = 'down'
     this.host.isReachable = false
-    this.#engine.clear()
+    this.#engine?.clear()
     this.larder.lose(keepsDisk)
     this.meter.down(nowUs)
     this.#timers.clear()
-    this.loads += this.#warm.loads
-    this.#borrowed.clear()
+    this.loads += this.#warm?.loads ?? 0
+    this.#worker = undefined
+    this.#warm = undefined
+    this.#engine = undefined
+    this.#isTicking = false
     this.#leases.clear()
     this.#inbox = []
     this.#sayGone()
@@ -231,7 +239,7 @@ export class Peer implements LarderOwner {
   }
 
   #warmContexts(): number[] {
-    return [...this.host.shelves.keys()].filter((context) => this.#warm.isLoaded(context))
+    return [...this.host.shelves.keys()].filter((context) => this.#warm?.isLoaded(context) === true)
   }
 
   holdsLink(link: TaskLink): boolean {
@@ -261,12 +269,13 @@ export class Peer implements LarderOwner {
   }
 
   dispatch(event: WorkerEvent): void {
+    this.#worker ??= createWorker(this.#world.workerOptions)
     for (const effect of stepWorker(this.#worker, event, this.#world.kernel.nowMs)) this.#perform(effect)
   }
 
   /** The run has ended: what is under way is counted. */
   settle(): void {
-    this.#engine.clear()
+    this.#engine?.clear()
     this.meter.touch(this.#world.kernel.nowUs)
   }
 
@@ -277,11 +286,16 @@ export class Peer implements LarderOwner {
   }
 
   mayRun(context: number): boolean {
-    return this.#warm.isLoaded(context) && this.host.shelf(context)?.isWhole === true
+    return this.#warm?.isLoaded(context) === true && this.host.shelf(context)?.isWhole === true
   }
 
   isWarm(context: number): boolean {
-    return this.state === 'up' && this.#warm.isLoaded(context)
+    return this.state === 'up' && this.#warm?.isLoaded(context) === true
+  }
+
+  /** Whether it is up, with one loaded that is wanted. */
+  hasWarm(isWanted: (context: number) => boolean): boolean {
+    return this.state === 'up' && this.#warm?.hasLoaded(isWanted) === true
   }
 
   mayDrop(context: number): { may: boolean; others: number } {
@@ -294,25 +308,24 @@ export class Peer implements LarderOwner {
   }
 
   get loadCount(): number {
-    return this.loads + (this.state === 'down' ? 0 : this.#warm.loads)
+    return this.loads + (this.#warm?.loads ?? 0)
   }
 
   #perform(effect: WorkerEffect): void {
-    const link = 'session' in effect ? this.#links.get(effect.session) : undefined
     const peer = this.id
     switch (effect.kind) {
       case 'status': {
         const { phase, reason, detail } = effect
-        return link?.toSubmitter({ kind: 'status', peer, phase, reason, detail })
+        return this.#say(effect.session, { kind: 'status', peer, phase, reason, detail })
       }
       case 'credit':
-        return link?.toSubmitter({ kind: 'credit', peer, requests: effect.requests })
+        return this.#say(effect.session, { kind: 'credit', peer, requests: effect.requests })
       case 'deliver':
         return this.#deliver(effect.session, effect.results)
       case 'return':
-        return link?.toSubmitter({ kind: 'returned', peer, keys: effect.keys })
+        return this.#say(effect.session, { kind: 'returned', peer, keys: effect.keys })
       case 'end':
-        link?.toSubmitter({ kind: 'lost', peer, reason: effect.reason })
+        this.#say(effect.session, { kind: 'lost', peer, reason: effect.reason })
         this.#forgetLink(effect.session)
         return
       case 'prepare':
@@ -321,26 +334,34 @@ export class Peer implements LarderOwner {
         return this.#discard(effect.contextId, effect.keepsFiles)
       case 'run':
         return this.#run(effect.run, effect.contextId, effect.request.n, effect.request.body)
-      case 'stop-run':
-        this.#engine.stop(effect.run)
-        this.#giveBack(effect.run)
+      case 'stop-run': {
+        const run = this.#engine?.stop(effect.run)
+        if (run !== undefined) this.#warm?.giveBack(run.ticket)
+      }
     }
+  }
+
+  #say(session: string, event: CoordinatorEvent): void {
+    this.#links.get(session)?.toSubmitter(event)
   }
 
   /** Results of a lease go together; each carries the times of the whole lease. */
   #deliver(session: string, results: readonly TaskResult[]): void {
     const link = this.#links.get(session)
+    if (link === undefined) return
+    this.#delivered += 1
     const leaseUs = this.#leases.get(session)
-    const endedUs = this.#world.kernel.nowUs
-    for (const [index, result] of results.entries()) {
-      const { n, epoch, outcome } = result
+    for (let index = 0; index < results.length; index += 1) {
+      const result = results[index] as TaskResult
+      const key = { n: result.n, epoch: result.epoch }
       // The facts of a run travel with its result; the cores pass them on unseen.
-      const { facts: own } = result as { facts?: RunFacts }
-      const isLast = index === results.length - 1
-      const facts =
-        leaseUs === undefined || own === undefined ? own : { ...own, startedUs: leaseUs, endedUs, isLast }
-      const event = { kind: 'result' as const, peer: this.id, key: { n, epoch }, outcome, facts }
-      link?.toSubmitter(event)
+      let { facts } = result as { facts?: RunFacts }
+      if (leaseUs !== undefined && facts !== undefined) {
+        const isLast = index === results.length - 1
+        facts = { ...facts, startedUs: leaseUs, endedUs: this.#world.kernel.nowUs, isLast }
+      }
+      const event = { kind: 'result' as const, peer: this.id, key, outcome: result.outcome, facts }
+      link.toSubmitter(event)
     }
   }
 
@@ -354,6 +375,7 @@ export class Peer implements LarderOwner {
       if (mode === 'partial')
         for (const session of this.#leases.keys()) this.#leases.set(session, this.#world.kernel.nowUs)
       this.dispatch({ kind: 'progress', contextId, phase: 'loading', detail: '' })
+      this.#warm ??= this.#makeWarm()
       this.#warm.load(context, (refusal) => {
         if (refusal !== undefined) return this.#cannot(contextId, 'limit-reached', refusal)
         if (mode === 'pervasive') {
@@ -368,6 +390,7 @@ export class Peer implements LarderOwner {
 
   #discard(contextId: string, keepsFiles: boolean): void {
     const context = this.#world.contextNumbered(contextId)
+    this.#warm ??= this.#makeWarm()
     this.#warm.unload(context, () => {
       if (!keepsFiles) this.larder.discard(context)
       this.dispatch({ kind: 'discarded', contextId })
@@ -378,30 +401,25 @@ export class Peer implements LarderOwner {
     this.dispatch({ kind: 'unprepared', contextId, reason, detail })
   }
 
-  #run(run: string, contextId: string, n: number, body: string): void {
+  #run(id: string, contextId: string, n: number, body: string): void {
     const context = this.#world.contextNumbered(contextId)
-    const giveBack = this.#warm.borrow(context)
-    if (giveBack === undefined) return this.dispatch({ kind: 'done', run, result: NOT_LOADED })
-    this.#borrowed.set(run, giveBack)
+    const ticket = this.#warm?.borrow(context)
+    if (ticket === undefined) return this.dispatch({ kind: 'done', run: id, result: NOT_LOADED })
     this.#world.checks.onRun(this, context)
-    const { kernel } = this.#world
     const workload = this.#world.workloadOf(Number(body))
     const seconds = workload.runS(n, this.device.inferenceS)
-    const startedUs = kernel.nowUs
-    this.#engine.start(run, seconds, (ranUs) => {
-      this.#giveBack(run)
-      this.ran += workload.inferencesOf(n)
-      const facts: RunFacts = { ranUs, startedUs, endedUs: kernel.nowUs, isLast: true }
-      const result = { ...DONE, facts } as RunResult
-      this.dispatch({ kind: 'done', run, result })
-      this.#tickLater()
-    })
+    this.#engine ??= this.#makeEngine()
+    this.#engine.start({ id, seconds, workload, n, ticket, handedOverUs: this.#world.kernel.nowUs })
   }
 
-  #giveBack(run: string): void {
-    const giveBack = this.#borrowed.get(run)
-    this.#borrowed.delete(run)
-    giveBack?.()
+  #onRan({ id, workload, n, ticket, handedOverUs }: PeerRun, ranUs: number): void {
+    this.#warm?.giveBack(ticket)
+    this.ran += workload.inferencesOf(n)
+    const endedUs = this.#world.kernel.nowUs
+    const facts: RunFacts = { ranUs, startedUs: handedOverUs, endedUs, isLast: true }
+    const before = this.#delivered
+    this.dispatch({ kind: 'done', run: id, result: doneWith(facts) })
+    if (this.#delivered === before) this.#tickLater()
   }
 
   #loseLink(link: TaskLink): void {
@@ -410,23 +428,22 @@ export class Peer implements LarderOwner {
 
   #forgetLink(session: string): boolean {
     this.keeper?.sessionEnded(session)
+    this.#tickLater()
     return this.#links.delete(session)
   }
 
-  /** Results that are not acknowledged are forgotten in time; while there are none, no clock runs. */
+  /**
+   * Results that nobody acknowledges are forgotten in time. What was delivered is acknowledged, unless its
+   * link is lost: only then does the worker's clock tick.
+   */
   #tickLater(): void {
-    if (this.#isTicking || this.#worker.ledger.bytes === 0) return
+    if (this.#isTicking || (this.#worker?.ledger.bytes ?? 0) === 0) return
     this.#isTicking = true
     this.#timers.after(LEDGER_TICK_US, () => {
       this.#isTicking = false
       this.dispatch({ kind: 'tick' })
       this.#tickLater()
     })
-  }
-
-  #workerOptions(): WorkerOptions {
-    const { mode, worker } = this.#world.scenario
-    return { ...WORKER_CORE_DEFAULTS, evaluate: mode, ...worker }
   }
 
   #makeWarm(): WarmContexts {
@@ -450,10 +467,22 @@ export class Peer implements LarderOwner {
     )
   }
 
-  #makeEngine(): Engine {
-    return new Engine(this.#timers, this.meter, () => this.#world.kernel.nowUs, this.device.slots)
+  #makeEngine(): Engine<PeerRun> {
+    const { kernel } = this.#world
+    const onDone = (run: PeerRun, ranUs: number): void => this.#onRan(run, ranUs)
+    return new Engine(this.#timers, this.meter, () => kernel.nowUs, this.device.slots, onDone)
   }
 }
 
-const DONE: RunResult = { outcome: 'ok', statusCode: 200, body: '', promptTokens: 0, completionTokens: 0 }
-const NOT_LOADED: RunResult = { ...DONE, outcome: 'retry', statusCode: 503 }
+/** What a run came to; its facts are the simulator's own. */
+function doneWith(facts: RunFacts): RunResult & { facts: RunFacts } {
+  return { outcome: 'ok', statusCode: 200, body: '', promptTokens: 0, completionTokens: 0, facts }
+}
+
+const NOT_LOADED: RunResult = {
+  outcome: 'retry',
+  statusCode: 503,
+  body: '',
+  promptTokens: 0,
+  completionTokens: 0,
+}

@@ -8,7 +8,7 @@ export interface Observed {
   readonly scenario: { stepS?: number | undefined; horizonS: number }
   readonly peers: readonly {
     state: string
-    isWarm: (context: number) => boolean
+    hasWarm: (isWanted: (context: number) => boolean) => boolean
     /** Whether submitters can reach it. */
     isFindable: boolean
   }[]
@@ -60,16 +60,25 @@ export class SeriesRecorder {
   #sample(): void {
     const { kernel, peers, jobs, bytes, ledger } = this.#world
     const { series } = this
-    const context = jobs[0]?.context ?? 0
-    const wanted = new Set(jobs.filter((job) => !job.isOver).map((job) => job.context))
-    const up = peers.filter((peer) => peer.state === 'up')
+    const wanted = new Set<number>()
+    let completed = 0
+    for (const job of jobs) {
+      completed += job.committedInferences
+      if (!job.isOver) wanted.add(job.context)
+    }
+    const isWanted = (context: number): boolean => wanted.has(context)
+    let live = 0
+    let ready = 0
+    for (const peer of peers) {
+      if (peer.state !== 'up') continue
+      live += 1
+      if (peer.isFindable && peer.hasWarm(isWanted)) ready += 1
+    }
     series.timeS.push(kernel.nowS)
-    series.livePeers.push(up.length)
-    const isReady = (peer: (typeof up)[number]): boolean =>
-      peer.isFindable && [...wanted].some((one) => peer.isWarm(one))
-    series.readyPeers.push(up.filter(isReady).length)
-    series.completed.push(jobs.reduce((sum, job) => sum + job.committedInferences, 0))
-    series.replicas.push(ledger.copies(context))
+    series.livePeers.push(live)
+    series.readyPeers.push(ready)
+    series.completed.push(completed)
+    series.replicas.push(ledger.copies(jobs[0]?.context ?? 0))
     series.bytesFromOrigin.push(Math.round(bytes.fromOrigin))
     series.bytesFromPeers.push(Math.round(bytes.fromPeers))
   }

@@ -1,7 +1,7 @@
 import type { ReplicationEffect, ReplicationEvent } from '../../src/context-sharing/replication-core.ts'
 import type { Candidate } from '../../src/tasks/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/task-messages.ts'
-import type { WorkerEvent } from '../../src/tasks/worker-state-core.ts'
+import type { WorkerEvent, WorkerOptions } from '../../src/tasks/worker-state-core.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { RandomStreams } from '../kernel/random-streams.ts'
 import type { FairFlows } from '../network/fair-flows.ts'
@@ -53,8 +53,6 @@ export interface JobView {
   readonly tag: number
   readonly context: number
   readonly workload: Workload
-  /** The link has ended, as seen from there. */
-  lose(link: TaskLink, reason: string): void
 }
 
 /** What peers and jobs have around them. */
@@ -73,6 +71,8 @@ export interface Swarm {
   readonly bootstrap: Bootstrap
   readonly faults: { corruptChunks: number; bans: number }
   readonly contextBytes: number
+  /** Of worker-core, the same for all peers. */
+  readonly workerOptions: WorkerOptions
   contextId(context: number): string
   contextNumbered(contextId: string): number
   chunkBytes(context: number): Uint32Array
@@ -87,7 +87,6 @@ export interface Swarm {
   countBytes(from: HostView, bytes: number): void
   /** A peer's advert has changed: submitters that are connected to it hear that. */
   announce(peer: PeerView): void
-  linkOpened(link: TaskLink, job: JobView): void
   /** The peer's end of a link is gone; the submitter's end sees that at once, or by silence. */
   breakLink(link: TaskLink, isSilent: boolean): void
   onCommitted(
@@ -97,5 +96,5 @@ export interface Swarm {
     inferences: number,
     facts: RunFacts | undefined,
   ): void
-  onJobEnded(): void
+  onJobEnded(job: JobView): void
 }

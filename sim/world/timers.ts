@@ -1,16 +1,20 @@
-import type { EventHandle, Kernel } from '../kernel/kernel.ts'
+import type { EventHandle, Kernel, Run } from '../kernel/kernel.ts'
 
 export interface Timer {
+  readonly timers: Timers
+  /** Its place among those of its peer; −1 once it is over. */
+  place: number
   handle: EventHandle
   dueUs: number
-  run: () => void
+  readonly run: Run<never>
+  readonly subject: unknown
 }
 
 /** What one peer waits for: all of it stands still while the peer is frozen, and is gone when it is killed. */
 export class Timers {
   readonly #kernel: Kernel
   readonly #tag: number
-  readonly #timers = new Set<Timer>()
+  #timers: Timer[] = []
   #frozenUs: number | undefined
 
   constructor(kernel: Kernel, tag: number) {
@@ -18,15 +22,25 @@ export class Timers {
     this.#tag = tag
   }
 
-  after(delayUs: number, run: () => void): Timer {
-    const timer: Timer = { handle: 0, dueUs: this.#kernel.nowUs + delayUs, run }
-    this.#timers.add(timer)
+  after(delayUs: number, run: () => void): Timer
+  after<Subject>(delayUs: number, run: Run<Subject>, subject: Subject): Timer
+  after<Subject>(delayUs: number, run: Run<Subject>, subject?: Subject): Timer {
+    const timer: Timer = {
+      timers: this,
+      place: this.#timers.length,
+      handle: 0,
+      dueUs: this.#kernel.nowUs + delayUs,
+      run: run as Run<never>,
+      subject,
+    }
+    this.#timers.push(timer)
     if (this.#frozenUs === undefined) this.#schedule(timer)
     return timer
   }
 
+  /** Does nothing when it has run. */
   cancel(timer: Timer): void {
-    if (this.#timers.delete(timer)) this.#kernel.cancel(timer.handle)
+    if (this.#remove(timer)) this.#kernel.cancel(timer.handle)
   }
 
   freeze(): void {
@@ -45,15 +59,37 @@ export class Timers {
   }
 
   clear(): void {
-    for (const { handle } of this.#timers) this.#kernel.cancel(handle)
-    this.#timers.clear()
+    for (const timer of this.#timers) {
+      timer.place = -1
+      this.#kernel.cancel(timer.handle)
+    }
+    this.#timers = []
     this.#frozenUs = undefined
   }
 
-  #schedule(timer: Timer): void {
-    timer.handle = this.#kernel.at(timer.dueUs, this.#tag, () => {
-      this.#timers.delete(timer)
-      timer.run()
-    })
+  /** Its time has come. */
+  fire(timer: Timer): void {
+    this.#remove(timer)
+    timer.run(timer.subject as never)
   }
+
+  /** The last one takes its place. */
+  #remove(timer: Timer): boolean {
+    const { place } = timer
+    if (place < 0) return false
+    timer.place = -1
+    const last = this.#timers.pop() as Timer
+    if (last === timer) return true
+    last.place = place
+    this.#timers[place] = last
+    return true
+  }
+
+  #schedule(timer: Timer): void {
+    timer.handle = this.#kernel.at(timer.dueUs, this.#tag, fire, timer)
+  }
+}
+
+function fire(timer: Timer): void {
+  timer.timers.fire(timer)
 }

@@ -56,6 +56,13 @@ export class WarmContexts {
     return this.#residency.residents.get(this.#parts.nameOf(context))?.phase === 'loaded'
   }
 
+  /** Whether one that is wanted is loaded. */
+  hasLoaded(isWanted: (context: number) => boolean): boolean {
+    for (const { phase, contextId } of this.#residency.residents.values())
+      if (phase === 'loaded' && isWanted(this.#numbers.get(contextId) as number)) return true
+    return false
+  }
+
   /** Loads a context where there is room, or when others have made room; `onLoaded` gets why it is not, if so. */
   load(context: number, onLoaded: (refusal: string | undefined) => void): void {
     const ticket = this.#nextTicket++
@@ -66,13 +73,16 @@ export class WarmContexts {
     this.#settle()
   }
 
-  /** A use of a context that is loaded; undefined when it is not. Returns how to end the use. */
-  borrow(context: number): (() => void) | undefined {
+  /** Begins a use of a context that is loaded; undefined when it is not. Returns the ticket that ends it. */
+  borrow(context: number): number | undefined {
     if (!this.isLoaded(context)) return undefined
     const ticket = this.#nextTicket++
-    const contextId = this.#parts.nameOf(context)
-    this.#step({ kind: 'acquire', ticket, contextId, estimateBytes: 0 })
-    return () => this.#step({ kind: 'release', ticket })
+    this.#step({ kind: 'acquire', ticket, contextId: this.#parts.nameOf(context), estimateBytes: 0 })
+    return ticket
+  }
+
+  giveBack(ticket: number): void {
+    this.#step({ kind: 'release', ticket })
   }
 
   /** Unloads a context, whoever uses it; calls `onGone` once its memory is back. */

@@ -1,3 +1,4 @@
+import type { Random } from '../../src/base/random.ts'
 import { normal } from '../churn/distribution.ts'
 import type { RandomStreams } from '../kernel/random-streams.ts'
 import type { Work } from '../scenarios/schema.ts'
@@ -5,18 +6,16 @@ import type { Work } from '../scenarios/schema.ts'
 /** How much work the requests of one job are: the same whoever runs them. */
 export class Workload {
   readonly #work: Work
-  readonly #streams: RandomStreams
-  readonly #job: string
+  readonly #lengths: (request: number) => Random
   readonly #batch: number
   readonly inferences: number
   /** Requests of the job. */
   readonly requests: number
 
   constructor(job: string, inferences: number, batch: number, work: Work, streams: RandomStreams) {
-    this.#job = job
     this.#batch = batch
     this.#work = work
-    this.#streams = streams
+    this.#lengths = streams.family(job, 'length')
     this.inferences = inferences
     this.requests = Math.ceil(inferences / batch)
   }
@@ -46,6 +45,6 @@ export class Workload {
     const { variation } = this.#work
     if (variation === 0) return 1
     const sigma = Math.sqrt(Math.log1p((variation * variation) / prompts))
-    return Math.exp(sigma * normal(this.#streams.of(this.#job, 'length', request)) - (sigma * sigma) / 2)
+    return Math.exp(sigma * normal(this.#lengths(request)) - (sigma * sigma) / 2)
   }
 }

@@ -3,6 +3,7 @@ import type { EventSink } from '../../src/base/event-log.ts'
 import { COORDINATOR_DEFAULTS } from '../../src/tasks/coordinator-state-core.ts'
 import type { Candidate } from '../../src/tasks/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/task-messages.ts'
+import { WORKER_CORE_DEFAULTS, type WorkerOptions } from '../../src/tasks/worker-state-core.ts'
 import type { ChurnEvent, ChurnSource } from '../churn/churn-events.ts'
 import { Kernel } from '../kernel/kernel.ts'
 import { mix } from '../kernel/mix.ts'
@@ -61,22 +62,24 @@ export class World implements Swarm {
   readonly peers: Peer[] = []
   readonly jobs: JobRun[]
   readonly contextBytes: number
+  readonly workerOptions: WorkerOptions
   readonly series: SeriesRecorder
   readonly #options: WorldOptions
   readonly #lengths: Uint32Array
   readonly #contextIds: string[]
   readonly #contextNumbers = new Map<string, number>()
   readonly #byName = new Map<string, Peer>()
-  readonly #jobOf = new Map<TaskLink, JobView>()
   readonly bootstrap: Bootstrap
   readonly faults: { corruptChunks: number; bans: number } = { corruptChunks: 0, bans: 0 }
   readonly #partitions: Partitions
   readonly bytes: { fromOrigin: number; fromPeers: number } = { fromOrigin: 0, fromPeers: 0 }
   liveCount = 0
+  readonly #runningJobs = new Set<JobRun>()
   #endedJobs = 0
 
   constructor(scenario: Scenario, options: WorldOptions) {
     this.scenario = scenario
+    this.workerOptions = { ...WORKER_CORE_DEFAULTS, evaluate: scenario.mode, ...scenario.worker }
     this.#options = options
     this.streams = new RandomStreams(options.seed)
     this.flows = new FairFlows(this.kernel, scenario.flowTolerance)
@@ -108,7 +111,12 @@ export class World implements Swarm {
   run(): void {
     this.#partitions.schedule(this.kernel, this.scenario.partitions)
     if (this.scenario.contexts.copies > 0) this.kernel.at(PLACED_US, TAG.fault, () => this.#placeCopies())
-    for (const job of this.jobs) this.kernel.at(job.submittedUs, TAG.job + job.tag, () => job.start())
+    for (const job of this.jobs) {
+      this.kernel.at(job.submittedUs, TAG.job + job.tag, () => {
+        this.#runningJobs.add(job)
+        job.start()
+      })
+    }
     this.series.start()
     this.kernel.run(this.scenario.horizonS * 1e6)
     this.series.end()
@@ -181,8 +189,8 @@ export class World implements Swarm {
 
   announce(peer: PeerView): void {
     if (peer.host.side !== 0 || !peer.hasJoined) return
-    for (const job of this.jobs) {
-      if (job.isOver || this.kernel.nowUs < job.submittedUs || !this.#areConnected(job, peer)) continue
+    for (const job of this.#runningJobs) {
+      if (!this.#areConnected(job, peer)) continue
       this.kernel.after(
         this.scenario.dht.publishS * 1e6 + peer.host.latencyUs,
         TAG.directory + job.tag,
@@ -193,22 +201,13 @@ export class World implements Swarm {
     }
   }
 
-  linkOpened(link: TaskLink, job: JobView): void {
-    this.#jobOf.set(link, job)
-  }
-
   breakLink(link: TaskLink, isSilent: boolean): void {
-    const job = this.#jobOf.get(link)
-    if (job === undefined) return
-    this.kernel.after(
-      isSilent ? COORDINATOR_DEFAULTS.silenceMs * 1000 : link.latencyUs,
-      TAG.message + job.tag,
-      () => {
-        if (link.isOver || this.peerNamed(link.peer).holdsLink(link)) return
-        this.#jobOf.delete(link)
-        job.lose(link, isSilent ? 'nothing was heard of it' : 'its connection was closed')
-      },
-    )
+    const { submitter, latencyUs } = link
+    const afterUs = isSilent ? COORDINATOR_DEFAULTS.silenceMs * 1000 : latencyUs
+    this.kernel.after(afterUs, TAG.message + submitter.tag, () => {
+      if (link.isOver || this.peerNamed(link.peer).holdsLink(link)) return
+      submitter.lose(link, isSilent ? 'nothing was heard of it' : 'its connection was closed')
+    })
   }
 
   onCommitted(
@@ -224,16 +223,11 @@ export class World implements Swarm {
     if (facts === undefined) return
     peer.meter.usefulUs += facts.ranUs
     if (!facts.isLast) return
-    this.#options.tasks.add({
-      job: job.number,
-      n: key.n,
-      peer: peer.number,
-      facts,
-      committedUs: this.kernel.nowUs,
-    })
+    this.#options.tasks.add(job.number, key.n, peer.number, facts, this.kernel.nowUs)
   }
 
-  onJobEnded(): void {
+  onJobEnded(job: JobView): void {
+    this.#runningJobs.delete(job as JobRun)
     this.#endedJobs += 1
     if (this.#endedJobs === this.jobs.length) this.kernel.stop()
   }

@@ -170,7 +170,7 @@ function shrink(state: Residency, effects: ResidencyEffect[]): void {
 /** In their order; those who want a context that is loaded for the first of them get it with him. */
 function serveWaiters(state: Residency, nowMs: number, effects: ResidencyEffect[]): void {
   const { residents, waiters } = state
-  for (let [first] = waiters; first !== undefined; [first] = waiters) {
+  for (let first = waiters[0]; first !== undefined; first = waiters[0]) {
     const { ticket, contextId, bytes } = first
     // It is on its way out: it comes back when it is gone.
     if (residents.has(contextId)) return

@@ -8,6 +8,8 @@ export interface Room {
   close: Resident[]
 }
 
+const NONE: Resident[] = []
+
 /** How long a context stays once it is loaded, ms. */
 export function stayMs({ loadMs }: Resident, { stayMsMin, stayPerLoad }: ResidencyOptions): number {
   return Math.max(stayMsMin, stayPerLoad * loadMs)
@@ -31,10 +33,12 @@ export function roomFor(state: Residency, waiter: Waiter, nowMs: number): Room {
 
 /** Idle contexts that have to go because what is loaded is over the bound: growth heeds no hysteresis. */
 export function spentRoom({ residents, options }: Residency): Resident[] {
-  const all = [...residents.values()]
-  const going = all.filter(({ phase }) => phase === 'closing' || phase === 'leaving')
-  let excess = sumBytes(all) - sumBytes(going) - options.memoryBytesMax
-  const idle = all.filter(({ phase, uses }) => phase === 'loaded' && uses.size === 0)
+  let excess = -options.memoryBytesMax
+  for (const { phase, bytes } of residents.values())
+    if (phase !== 'closing' && phase !== 'leaving') excess += bytes
+  // Asked with every event, and hardly ever so: nothing is made for it.
+  if (excess <= 0) return NONE
+  const idle = [...residents.values()].filter(({ phase, uses }) => phase === 'loaded' && uses.size === 0)
   return idle.sort(firstToGo(options)).filter(({ bytes }) => {
     if (excess <= 0) return false
     excess -= bytes

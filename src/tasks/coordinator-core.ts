@@ -7,7 +7,7 @@ import type {
   CoordinatorOptions,
   Lease,
 } from './coordinator-state-core.ts'
-import { failLease, feed, feedHungry, giveBack } from './leases-core.ts'
+import { failLease, feed, feedHungry, giveBack, leaveLease } from './leases-core.ts'
 import { feedDueMs, projectedMs, recruitDueMs } from './pace-core.ts'
 import { takeBack } from './tail-core.ts'
 import type { LeaseKey, Outcome } from './task-messages.ts'
@@ -172,7 +172,7 @@ function failedOn(
   random: Random,
   effects: CoordinatorEffect[],
 ): void {
-  held.peers.delete(peer)
+  leaveLease(held, peer)
   const failures = [...(state.failures.get(held.request) ?? []), peer]
   state.failures.set(held.request, failures)
   const { failedPeersMax, attemptsMax } = state.options
@@ -184,7 +184,7 @@ function failedOn(
       `${peers} peers failed on this request, ${failures.length} times in all`,
       effects,
     )
-  } else if (held.peers.size === 0) {
+  } else if (held.peers.length === 0) {
     giveBack(state, held, nowMs + backOffMs(state.options, failures.length, random), nowMs, effects)
   }
   blame(state, peer, nowMs, random, effects)
@@ -263,9 +263,9 @@ function onReturned(
   state.hungry.delete(peer)
   for (const { n, epoch } of keys) {
     const held = state.leases.get(n)
-    if (held?.epoch !== epoch || !held.peers.delete(peer)) continue
+    if (held?.epoch !== epoch || !leaveLease(held, peer)) continue
     view.outstanding.delete(n)
-    if (held.isCommitting || held.peers.size > 0) continue
+    if (held.isCommitting || held.peers.length > 0) continue
     state.leases.delete(n)
     state.pending.giveBack(n, nowMs)
   }
@@ -288,8 +288,8 @@ function releasePeer(
   for (const request of outstanding) {
     takeBack(view, request, false, nowMs)
     const held = state.leases.get(request)
-    if (held === undefined || !held.peers.delete(peer)) continue
-    if (held.isCommitting || held.peers.size > 0) continue
+    if (held === undefined || !leaveLease(held, peer)) continue
+    if (held.isCommitting || held.peers.length > 0) continue
     const losses = (state.losses.get(request) ?? 0) + (isLoss ? 1 : 0)
     state.losses.set(request, losses)
     if (isLoss && losses >= state.options.lossesMax) {

@@ -92,7 +92,8 @@ export type CoordinatorEffect =
 export interface Lease {
   request: number
   epoch: number
-  peers: Set<string>
+  /** One; at the tail a few. */
+  peers: string[]
   /** A result is on its way into the journal: nothing else may happen to this request. */
   isCommitting: boolean
 }

@@ -1,6 +1,6 @@
 import { stopRun } from './runs-core.ts'
 import { endSession } from './sessions-core.ts'
-import { ledgerKey, type Session, type Worker, type WorkerEffect } from './worker-state-core.ts'
+import type { Session, Worker, WorkerEffect } from './worker-state-core.ts'
 
 /**
  * The peer leaves. What waits goes back at once, so that submitters have it run elsewhere without waiting
@@ -37,7 +37,7 @@ export function giveBackAll(state: Worker, nowMs: number, effects: WorkerEffect[
 /** Sessions of which nothing runs, and whose results are all acknowledged, end. */
 export function closeIfDone(state: Worker, nowMs: number, effects: WorkerEffect[]): void {
   for (const session of state.sessions.values()) {
-    if (session.runs.size === 0 && state.ledger.of(ledgerKey(session)).length === 0) {
+    if (session.runs.size === 0 && state.ledger.of(session.ledgerKey).length === 0) {
       end(state, session, nowMs, effects)
     }
   }

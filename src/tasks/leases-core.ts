@@ -48,7 +48,7 @@ function lease(state: Coordinator, request: number, view: PeerView, nowMs: numbe
   state.leases.set(request, {
     request,
     epoch,
-    peers: new Set([view.peer]),
+    peers: [view.peer],
     isCommitting: false,
   })
   view.credit -= 1
@@ -65,11 +65,19 @@ function copySlow(
   leases: LeaseKey[],
 ): void {
   for (const held of worthCopying(slow, view, state.options, nowMs)) {
-    held.peers.add(view.peer)
+    held.peers.push(view.peer)
     view.credit -= 1
     giveOut(view, held.request, nowMs)
     leases.push({ n: held.request, epoch: held.epoch })
   }
+}
+
+/** A peer does not work on a request any more; false when it did not. */
+export function leaveLease({ peers }: Lease, peer: string): boolean {
+  const place = peers.indexOf(peer)
+  if (place < 0) return false
+  peers.splice(place, 1)
+  return true
 }
 
 /** The request becomes an error line of our own. */

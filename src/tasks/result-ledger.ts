@@ -20,6 +20,8 @@ const ENTRY_BYTES = 200
 export class ResultLedger {
   #options: LedgerOptions
   #jobs = new Map<string, Map<number, Entry>>()
+  /** Results come and are acknowledged one by one: the map of a job that has none is used again. */
+  #spare: Map<number, Entry> | undefined
   #bytes = 0
 
   constructor(options: LedgerOptions) {
@@ -36,10 +38,9 @@ export class ResultLedger {
   }
 
   add(job: string, result: TaskResult, nowMs: number): void {
-    const entries = this.#jobs.get(job) ?? new Map<number, Entry>()
-    this.#jobs.set(job, entries)
-    this.#remove(job, entries, result.n)
-    this.#jobs.set(job, entries)
+    const known = this.#jobs.get(job)
+    if (known !== undefined) this.#remove(job, known, result.n)
+    const entries = this.#jobs.get(job) ?? this.#newEntries(job)
     const bytes = ENTRY_BYTES + result.body.length * 2
     entries.set(result.n, { result, addedAtMs: nowMs, bytes })
     this.#bytes += bytes
@@ -72,11 +73,20 @@ export class ResultLedger {
     }
   }
 
+  #newEntries(job: string): Map<number, Entry> {
+    const entries = this.#spare ?? new Map<number, Entry>()
+    this.#spare = undefined
+    this.#jobs.set(job, entries)
+    return entries
+  }
+
   #remove(job: string, entries: Map<number, Entry>, n: number): void {
     const entry = entries.get(n)
     if (entry === undefined) return
     entries.delete(n)
     this.#bytes -= entry.bytes
-    if (entries.size === 0) this.#jobs.delete(job)
+    if (entries.size > 0) return
+    this.#jobs.delete(job)
+    this.#spare = entries
   }
 }

@@ -1,6 +1,5 @@
 import type { LeaseKey, TaskRequest, TaskResult } from './task-messages.ts'
 import {
-  ledgerKey,
   type ContextView,
   type FixedLease,
   type Run,
@@ -61,7 +60,7 @@ function startRun(
   effects: WorkerEffect[],
 ): void {
   const key: LeaseKey = { n: request.n, epoch: request.epoch }
-  const known = state.ledger.find(ledgerKey(session), key)
+  const known = state.ledger.find(session.ledgerKey, key)
   if (known !== undefined) return giveBack(state, session, known, effects)
   const older = session.runs.get(request.n)
   if (older !== undefined) stopRun(state, older, nowMs, effects)
@@ -130,7 +129,7 @@ export function finishRun(
   if (run === undefined) return
   forgetRun(state, run, 1, nowMs)
   const whole: TaskResult = { ...result, ...run.key }
-  state.ledger.add(ledgerKey(run.session), whole, nowMs)
+  state.ledger.add(run.session.ledgerKey, whole, nowMs)
   const current = currentSession(state, run.session)
   if (current === run.session) giveBack(state, current, whole, effects)
   else if (current !== undefined) effects.push({ kind: 'deliver', session: current.id, results: [whole] })

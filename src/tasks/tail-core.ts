@@ -67,7 +67,7 @@ export function slowLeases({ leases, book, options }: Coordinator, nowMs: number
   let looked = 0
   for (const lease of leases.values()) {
     if ((looked += 1) > LOOK_AT_MAX) break
-    if (lease.isCommitting || lease.peers.size >= options.copiesMax) continue
+    if (lease.isCommitting || lease.peers.length >= options.copiesMax) continue
     const left = leftMs(lease, book, options.copyAfterMs, nowMs)
     if (left >= options.copyGainMs) slow.push({ lease, leftMs: left })
   }
@@ -87,7 +87,7 @@ export function worthCopying(
   for (let at = 0; at < slow.length && worth.length < view.credit;) {
     const { lease, leftMs: left } = slow[at] as SlowLease
     if (left < leastMs) break
-    if (lease.peers.has(view.peer)) at += 1
+    if (lease.peers.includes(view.peer)) at += 1
     else {
       slow.splice(at, 1)
       worth.push(lease)

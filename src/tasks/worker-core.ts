@@ -91,6 +91,7 @@ function onOpened(
     submitter,
     job,
     contextId,
+    ledgerKey: ledgerKey(event),
     leaseSize,
     lease: undefined,
     granted: 0,
@@ -135,7 +136,7 @@ function endOlderSessionOf(
 }
 
 function redeliver(state: Worker, session: Session, effects: WorkerEffect[]): void {
-  const results = state.ledger.of(ledgerKey(session))
+  const results = state.ledger.of(session.ledgerKey)
   if (results.length > 0) effects.push({ kind: 'deliver', session: session.id, results })
 }
 
@@ -192,7 +193,7 @@ function onDiscarded(state: Worker, contextId: string, effects: WorkerEffect[]):
 function onAcknowledged(state: Worker, sessionId: string, keys: LeaseKey[]): void {
   const session = state.sessions.get(sessionId)
   if (session === undefined) return
-  for (const key of keys) state.ledger.settle(ledgerKey(session), key)
+  for (const key of keys) state.ledger.settle(session.ledgerKey, key)
   touch(state, session.contextId)
 }
 
@@ -206,7 +207,7 @@ function onCancelled(
   const session = state.sessions.get(sessionId)
   if (session === undefined) return
   for (const key of keys) {
-    state.ledger.settle(ledgerKey(session), key)
+    state.ledger.settle(session.ledgerKey, key)
     const run = session.runs.get(key.n)
     if (run !== undefined && run.key.epoch <= key.epoch) stopRun(state, run, nowMs, effects)
     else if (!stopWaiting(session, key)) continue

@@ -89,6 +89,8 @@ export interface Session {
   submitter: string
   job: string
   contextId: string
+  /** Under which the ledger keeps what its submitter has not acknowledged. */
+  ledgerKey: string
   leaseSize: number | undefined
   /** The lease that it has now; only with a lease size. */
   lease: FixedLease | undefined
@@ -173,6 +175,6 @@ export function createContext(contextId: string): ContextView {
 }
 
 /** Under which the ledger keeps what a submitter's job has not acknowledged. */
-export function ledgerKey(session: Session): string {
-  return `${session.submitter}/${session.job}`
+export function ledgerKey({ submitter, job }: Pick<Session, 'submitter' | 'job'>): string {
+  return `${submitter}/${job}`
 }
