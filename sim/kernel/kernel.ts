@@ -51,7 +51,7 @@ export class Kernel {
   at<Subject>(timeUs: number, tag: number, run: Run<Subject>, subject?: Subject): EventHandle {
     const slot = this.#free.pop() ?? this.#runs.length
     if (slot >= SLOTS_MAX) throw new RangeError(`more than ${SLOTS_MAX} events are scheduled at once`)
-    this.#runs[slot] = run as Run<never>
+    this.#runs[slot] = run
     this.#subjects[slot] = subject
     this.#tags[slot] = tag
     const uses = (this.#uses[slot] ?? 0) + 1

@@ -61,7 +61,7 @@ export class Engine<Run extends EngineRun> {
   /** The host is gone; the meter is told of what ran. */
   clear(): void {
     this.#waiting.length = 0
-    for (const started of [...this.#running]) this.#end(started)
+    for (let first = this.#running[0]; first !== undefined; first = this.#running[0]) this.#end(first)
   }
 
   #begin(started: Started<Run>): void {

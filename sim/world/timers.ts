@@ -30,7 +30,7 @@ export class Timers {
       place: this.#timers.length,
       handle: 0,
       dueUs: this.#kernel.nowUs + delayUs,
-      run: run as Run<never>,
+      run,
       subject,
     }
     this.#timers.push(timer)
