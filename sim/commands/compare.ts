@@ -7,6 +7,7 @@ import type { Estimate } from '../statistics/intervals.ts'
 import { comparePaired, type PairedComparison } from '../statistics/paired.ts'
 import { writeReport } from './report.ts'
 import type { Output } from './run-command.ts'
+import { runProgress } from './run-progress.ts'
 import { holds, wholeNumber } from './run.ts'
 
 export interface CompareOptions {
@@ -64,9 +65,7 @@ export async function compareCommand(
       out: join(folder, side, `seed-${seed + rep}`),
     })),
   ).flat()
-  const progress = (done: number): void => output.progress(`${done} of ${requests.length} runs done`)
-  progress(0)
-  const results = await runMany(requests, jobs, progress)
+  const results = await runMany(requests, jobs, runProgress(output, requests.length))
   const runsOf = (side: number): RunResult[] => results.filter((_, index) => index % 2 === side)
   const compared = compareRuns(runsOf(0), runsOf(1), seed)
   await writeReport(results, join(folder, 'report.html'))

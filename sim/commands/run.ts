@@ -5,6 +5,7 @@ import type { RunResult } from '../run-result.ts'
 import { loadScenario } from '../scenarios/load.ts'
 import { writeReport } from './report.ts'
 import type { Output } from './run-command.ts'
+import { runProgress } from './run-progress.ts'
 import { runLines } from './run-lines.ts'
 
 export interface RunOptions {
@@ -31,8 +32,7 @@ export async function runCommand(scenario: string, options: RunOptions, output: 
     out: reps === 1 ? folder : join(folder, `seed-${seed + rep}`),
     events: options.events,
   }))
-  output.progress(`${name}: 0 of ${reps} done`)
-  const results = await runMany(requests, jobs, (done) => output.progress(`${name}: ${done} of ${reps} done`))
+  const results = await runMany(requests, jobs, runProgress(output, reps))
   for (const result of results) {
     if (output.isJson) output.print(result)
     else for (const line of runLines(result)) output.print(line)
