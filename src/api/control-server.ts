@@ -9,6 +9,7 @@ import { randomHex } from '../base/system-random.ts'
 import type { ControlAccess } from '../node/data-folder.ts'
 import type { DetachedJobs } from '../node/detached-jobs.ts'
 import type { Peer } from '../node/peer.ts'
+import type { PeerReport } from '../node/peer-status.ts'
 import { contextRoutes } from './context-routes.ts'
 import { originRoutes } from './origin-routes.ts'
 import { JOB_URLS, type JobFileOptions } from '../tasks/job-file.ts'
@@ -79,7 +80,10 @@ export class ControlServer {
     const { peer, jobs, log, nowMs } = this.#components
     const app = new Hono()
     app.use(this.#guard())
-    app.get('/v0/status', (c) => c.json(peer.status()))
+    app.get('/v0/status', async (c) => {
+      const report: PeerReport = { ...peer.status(), store: await peer.storeStatus() }
+      return c.json(report)
+    })
     app.get('/v0/peers', async (c) => c.json(await peer.peers()))
     app.get('/v0/contexts', (c) => c.json(peer.status().contexts))
     app.post('/v0/contexts', async (c) => {

@@ -81,6 +81,7 @@ function statusOf(entry: ContextEntry): ContextStatus {
     tier: entry.tier.kind === 'stored' ? 'stored' : 'partial',
     share: entry.tier.kind === 'partial' ? entry.tier.share : 1,
     bytes: entry.bytes,
+    isPinned: entry.isPinned,
     isFetching: false,
     isBusy: false,
     fetchedFrom: [],

@@ -29,6 +29,13 @@ export class DownloadPrinter {
     this.#progress = progress
   }
 
+  /** Before the first answer, which may be waited for a minute. */
+  asking(endpoint: string): void {
+    const words = `asking ${endpoint} about ${this.#model}`
+    if (this.#terminal.isInteractive) this.#terminal.redraw([words])
+    else this.#terminal.note(words)
+  }
+
   /** The hub fails in a way that may pass. Said at once: the first answer may be waited for half a minute. */
   wait(reason: string, ms: number): void {
     this.#waiting = `${reason}; again in ${formatDuration(ms)}`

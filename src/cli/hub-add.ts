@@ -69,6 +69,7 @@ export class HubAdd {
     try {
       const onWait = (reason: string, ms: number): void => this.#printer.wait(reason, ms)
       const options = { environment: this.#environment, dtype: this.#options.dtype, onWait, signal }
+      this.#printer.asking(this.#environment.endpoint)
       const model = await HubDownload.plan({ clock }, repo, options)
       const access = this.#options.alone === true ? undefined : data.control()
       const { originId } = model

@@ -3,14 +3,14 @@ import { HearthError } from '../base/errors.ts'
 import { DECISION_CODES } from '../context-sharing/decisions.ts'
 import type { Device } from '../inference/device-choice.ts'
 import type { ControlAccess } from '../node/data-folder.ts'
-import type { ContextStatus, PeerStatus, PeerSummary } from '../node/peer-status.ts'
+import type { ContextStatus, PeerReport, PeerStatus, PeerSummary, StoreStatus } from '../node/peer-status.ts'
 import type { CommandContext } from './command-context.ts'
 import { EXIT } from './exit-codes.ts'
 import { columns, formatBytes, formatDuration, shortPeer, type Terminal } from './terminal.ts'
 
 /** `hearth status`: what the peer of this data folder is, has and does, and why when it does nothing. */
 export async function statusCommand({ terminal, data, signal }: CommandContext): Promise<number> {
-  const status = await askPeer<PeerStatus>(requireControl(data.control()), '/v0/status', undefined, signal)
+  const status = await askPeer<PeerReport>(requireControl(data.control()), '/v0/status', undefined, signal)
   if (terminal.isJson) terminal.print(JSON.stringify(status))
   else printStatus(status, terminal)
   return EXIT.ok
@@ -49,7 +49,7 @@ export function requireControl(access: ControlAccess | undefined): ControlAccess
   throw new HearthError('peer-unreachable', 'no peer runs on this data folder; start one with "hearth up"')
 }
 
-function printStatus(status: PeerStatus, terminal: Terminal): void {
+function printStatus(status: PeerReport, terminal: Terminal): void {
   const { tasks } = status
   terminal.print(`peer      ${status.peerId}`)
   terminal.print(`swarm     ${status.swarm}`)
@@ -63,8 +63,15 @@ function printStatus(status: PeerStatus, terminal: Terminal): void {
       ? `working   ${tasks.running} requests in hand for ${tasks.sessions.length} jobs, ${tasks.completed} done`
       : `idle      ${status.idle.words} (${status.idle.code}); ${tasks.completed} requests done so far`,
   )
+  terminal.print(`stores    ${storeLine(status.store)}`)
   for (const line of contextLines(status.contexts)) terminal.print(line)
   for (const line of copiesLines(status)) terminal.print(line)
+}
+
+/** "3.3 MiB of 20.0 GiB (3.3 MiB pinned); 51.2 GiB of the disk are free, 1.0 GiB stay so" */
+function storeLine({ usedBytes, quotaBytes, pinnedBytes, freeBytes, keepFreeBytes }: StoreStatus): string {
+  const pinned = pinnedBytes === 0 ? 'nothing' : formatBytes(pinnedBytes)
+  return `${formatBytes(usedBytes)} of ${formatBytes(quotaBytes)} (${pinned} pinned); ${formatBytes(freeBytes)} of the disk are free, ${formatBytes(keepFreeBytes)} stay so`
 }
 
 const TAKES_WORDS = {
@@ -93,7 +100,7 @@ export function contextLines(contexts: readonly ContextStatus[]): string[] {
   if (contexts.length === 0) return ['no contexts; "hearth context add DIR --name NAME" imports one']
   const rows = contexts.map((context) => [
     context.names.join(',') || '-',
-    context.tier === 'partial' ? `partial ${Math.floor(context.share * 100)} %` : context.tier,
+    tierWords(context),
     formatBytes(context.bytes),
     context.engine === undefined
       ? '-'
@@ -102,6 +109,11 @@ export function contextLines(contexts: readonly ContextStatus[]): string[] {
     context.contextId,
   ])
   return columns([['NAME', 'TIER', 'SIZE', 'ENGINE', 'TOKENS/S', 'CID'], ...rows])
+}
+
+function tierWords({ tier, share, isPinned }: ContextStatus): string {
+  const words = tier === 'partial' ? `partial ${Math.floor(share * 100)} %` : tier
+  return isPinned ? `${words}, pinned` : words
 }
 
 function deviceLine({ kind, name, provider, memoryBytes }: Device): string {

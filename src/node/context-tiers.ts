@@ -72,7 +72,7 @@ export class ContextTiers {
     const { store, warm, preparer, sharing, worker } = this.#components
     const busy = new Set(worker.status().sessions.map(({ contextId }) => contextId))
     const loaded = new Map(warm.list().map((context) => [context.contextId, context]))
-    return store.list().map(({ contextId, names, tier, bytes }) => {
+    return store.list().map(({ contextId, names, tier, bytes, isPinned }) => {
       const host = loaded.get(contextId)
       return {
         contextId,
@@ -87,6 +87,7 @@ export class ContextTiers {
                 : 'loading',
         share: shareOf(tier),
         bytes,
+        isPinned,
         isFetching: sharing.isFetching(contextId),
         isBusy: busy.has(contextId),
         fetchedFrom: preparer.fetchedFrom(contextId),

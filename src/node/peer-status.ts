@@ -1,4 +1,5 @@
 import type { ReplicationStatus } from '../context-sharing/replication-status.ts'
+import type { StoreUsage } from '../context-sharing/store-room.ts'
 import type { AdvertBody } from '../dht/advert.ts'
 import type { Device } from '../inference/device-choice.ts'
 import type { Refusal } from '../tasks/candidate-book.ts'
@@ -12,6 +13,8 @@ export interface ContextStatus {
   /** Part of the bytes that are here, in [0, 1]. */
   share: number
   bytes: number
+  /** It is not dropped to make room. */
+  isPinned: boolean
   /** It is being fetched now. */
   isFetching: boolean
   /** Jobs run on it here now. */
@@ -52,6 +55,17 @@ export interface PeerStatus {
   tasks: WorkerStatus
   /** Why it has no work; undefined while it has some. */
   idle: Refusal | undefined
+}
+
+/** What the contexts on this machine take of its disk, and may take. */
+export interface StoreStatus extends StoreUsage {
+  /** Of contexts that are not dropped to make room; files that several have are counted for each. */
+  pinnedBytes: number
+}
+
+/** What `GET /v0/status` answers. */
+export interface PeerReport extends PeerStatus {
+  store: StoreStatus
 }
 
 /** Another peer as this one knows it: `hearth peers`. */

@@ -13,7 +13,7 @@ import type { Departure, DrainOptions, DrainReport } from './departure.ts'
 import { loadOrCreateIdentity, type Identity } from './identity.ts'
 import { discoverSwarm } from './libp2p-discover.ts'
 import { submitterAdvert } from './peer-advert.ts'
-import type { PeerStatus, PeerSummary } from './peer-status.ts'
+import type { PeerStatus, PeerSummary, StoreStatus } from './peer-status.ts'
 import {
   type PeerComponents,
   type Serving,
@@ -227,6 +227,14 @@ export class Peer {
       tasks,
       idle: whyIdle({ tasks, connectedPeers, contexts, joinError: lastError }),
     }
+  }
+
+  /** What its contexts take of the disk now. */
+  async storeStatus(): Promise<StoreStatus> {
+    const { store } = this.#require()
+    const pinned = store.list().filter(({ isPinned }) => isPinned)
+    const pinnedBytes = pinned.reduce((sum, { bytes }) => sum + bytes, 0)
+    return { ...(await store.room.usage()), pinnedBytes }
   }
 
   /** The other members, asked for their adverts where those known are old. */

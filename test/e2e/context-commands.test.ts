@@ -53,6 +53,12 @@ test('a context is got by its name, shown with what was decided, kept, mended an
 
   await context('pin', 'facts').event('context-pinned', 20_000)
   expect((await detailOf(second)).isPinned).toBe(true)
+  const { bytesTotal } = got
+  expect((await second.status()).store).toMatchObject({
+    usedBytes: bytesTotal,
+    pinnedBytes: bytesTotal,
+    quotaBytes: 1e9,
+  })
 
   await flipByte(await largestFile(join(second.data.path, 'contexts', 'blobs')))
   expect(await context('scrub', 'facts').event('context-scrubbed', 30_000)).toMatchObject({ chunksBad: 1 })

@@ -17,7 +17,7 @@ const FAILURE = { contextId: 'bafyfacts', reason: 'model-unsupported', detail: '
 
 function contextAt(tier: ContextStatus['tier'], share = 1): ContextStatus {
   const nothing = { engine: undefined, provider: undefined, numericClass: undefined, slots: undefined }
-  const isNot = { isFetching: false, isBusy: false }
+  const isNot = { isPinned: false, isFetching: false, isBusy: false }
   return {
     contextId: 'bafyfacts',
     names: ['facts'],

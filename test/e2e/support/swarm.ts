@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { askPeer } from '../../../src/api/control-client.ts'
 import { HearthProcess, type HearthEvent } from '../../../src/cli/child-process.ts'
 import { DataFolder } from '../../../src/node/data-folder.ts'
-import type { PeerStatus } from '../../../src/node/peer-status.ts'
+import type { PeerReport } from '../../../src/node/peer-status.ts'
 
 export const FACTS: string = fileURLToPath(new URL('../../../models/facts', import.meta.url))
 const CLAIMS = join(FACTS, 'claims-3000.jsonl')
@@ -19,7 +19,7 @@ export interface RunningPeer {
   peerId: string
   address: string
   swarm: string
-  status(): Promise<PeerStatus>
+  status(): Promise<PeerReport>
 }
 
 /** A swarm of real `hearth` processes on loopback, in a temporary folder, ended with the test. */
@@ -77,7 +77,7 @@ export class TestSwarm {
       peerId: String(ready['peerId']),
       address: String((ready['addresses'] as string[])[0]),
       swarm: String(ready['swarm']),
-      status: () => askPeer<PeerStatus>(data.control()!, '/v0/status'),
+      status: () => askPeer<PeerReport>(data.control()!, '/v0/status'),
     }
     this.#first ??= peer
     return peer
