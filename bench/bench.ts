@@ -14,6 +14,8 @@ export interface BenchOptions {
   runs: number
   /** Part of the name of the figures wanted; all of them without it. */
   only: string | undefined
+  /** The figures are to be kept, and what is measured for others to use, too. */
+  isSaving: boolean
   /** Says what is done now. */
   note: (line: string) => void
 }

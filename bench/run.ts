@@ -36,7 +36,7 @@ async function measure(name: string): Promise<void> {
   const { quick, only, json } = flags
   const runs = quick ? 1 : Number(flags.runs)
   const note = (line: string): void => console.error(line)
-  const report = reportOf(name, question, await run({ quick, runs, only, note }))
+  const report = reportOf(name, question, await run({ quick, runs, only, note, isSaving: flags.save }))
   if (flags.save) {
     mkdirSync(RESULTS, { recursive: true })
     writeFileSync(join(RESULTS, `${name}.json`), `${JSON.stringify(report, null, 2)}\n`)

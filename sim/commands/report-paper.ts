@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { courseFigure, type PublishedPoint } from '../report/course-figure.ts'
+import { courseFigure, type MeasuredPoint } from '../report/course-figure.ts'
 import { htmlPage, htmlTable, provenance } from '../report/page.ts'
 import { formatNumber } from '../report/units.ts'
 import { validationFigure } from '../report/validation-figure.ts'
@@ -47,7 +47,7 @@ export async function paperPage(rows: readonly PaperRow[], results: readonly Run
 }
 
 /** Rows of `t_s,workers,inferences`, after comments and a header. */
-function readPublished(csv: string): PublishedPoint[] {
+function readPublished(csv: string): MeasuredPoint[] {
   return csv
     .split('\n')
     .filter((line) => /^\d/.test(line))

@@ -4,6 +4,9 @@ import { EventHeap } from './event-heap.ts'
 /** What `at` gives back, for `cancel`. */
 export type EventHandle = number
 
+/** The handle of no event: cancelling it does nothing. */
+export const NO_EVENT: EventHandle = 0
+
 const SLOT_BITS = 22
 const SLOTS_MAX = 2 ** SLOT_BITS
 const WORD = 2 ** 32

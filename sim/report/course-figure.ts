@@ -3,30 +3,41 @@ import type { Figure } from './render.ts'
 import { FIGURE_WIDTH, PALETTE, PANEL_HEIGHT } from './theme.ts'
 import { timeUnit } from './units.ts'
 
-/** A published run as read off a figure: how many workers there were and how much was done, by time. */
-export interface PublishedPoint {
+/** A published or a live run: how much was done by a time, and how many workers there were, where that is known. */
+export interface MeasuredPoint {
   timeS: number
-  workers: number
+  workers?: number
   inferences: number
 }
 
-const PUBLISHED = 'published'
 const SIMULATED = 'simulated'
 
-/** How a published run went, and how the simulated ones did, a line for each seed. */
+/** How the measured run is called, and what is said of both. */
+export interface CourseWords {
+  measured: string
+  caption: string
+}
+
+const PUBLISHED: CourseWords = {
+  measured: 'published',
+  caption: 'The number of peers is given to the simulation; what they get done is not.',
+}
+
+/** How a measured run went, and how the simulated ones did, a line for each seed. */
 export function courseFigure(
   run: string,
-  published: readonly PublishedPoint[],
+  measured: readonly MeasuredPoint[],
   simulated: readonly RunResult[],
+  words: CourseWords = PUBLISHED,
 ): Figure {
-  const unit = timeUnit(Math.max(...published.map(({ timeS }) => timeS)))
+  const unit = timeUnit(Math.max(...measured.map(({ timeS }) => timeS)))
   const rows = [
-    ...published.map((point) => ({
-      who: PUBLISHED,
-      line: PUBLISHED,
+    ...measured.map((point) => ({
+      who: words.measured,
+      line: words.measured,
       time: point.timeS / unit.size,
       done: point.inferences,
-      peers: point.workers,
+      ...(point.workers === undefined ? {} : { peers: point.workers }),
     })),
     ...simulated.flatMap(({ seed, series, makespanS }) =>
       series.timeS
@@ -58,14 +69,14 @@ export function courseFigure(
         field: 'who',
         type: 'nominal',
         title: null,
-        scale: { domain: [PUBLISHED, SIMULATED], range: [PALETTE[6], PALETTE[1]] },
+        scale: { domain: [words.measured, SIMULATED], range: [PALETTE[6], PALETTE[1]] },
       },
     },
   })
   return {
-    id: 'course',
-    title: `${run}: how it went, published and simulated`,
-    caption: 'The number of peers is given to the simulation; what they get done is not.',
+    id: `course-${run}`,
+    title: `${run}: how it went, ${words.measured} and simulated`,
+    caption: words.caption,
     spec: {
       spacing: 16,
       vconcat: [panel('done', 'inferences done', false), panel('peers', 'peers up', true)],

@@ -111,6 +111,16 @@ export interface Dht {
   answersMax: number
 }
 
+/** What the processes of a live peer take, beside what its device takes; nothing where it is not known. */
+export interface Shell {
+  /** From being started until others can reach it. */
+  startUpS: number
+  /** Starting an engine host, before it loads a model. */
+  hostStartS: number
+  /** Of a request beside its time in the model: its ways there and back. */
+  requestMs: number
+}
+
 export interface Scenario {
   title: string
   extends?: string | undefined
@@ -139,6 +149,7 @@ export interface Scenario {
   /** Where contexts come from at first, when `isThere`; else some peers must hold them. */
   origin: { upMbps: number; latencyMs: number; isThere: boolean }
   dht: Dht
+  shell: Shell
   /** Rates are worked out to this relative precision. */
   flowTolerance: number
   partitions: Partition[]
@@ -262,6 +273,12 @@ const dht = z.strictObject({
   answersMax: z.int().min(1).default(96),
 })
 
+const shell = z.strictObject({
+  startUpS: seconds.default(0),
+  hostStartS: seconds.default(0),
+  requestMs: z.number().min(0).default(0),
+})
+
 const numbers = z.record(z.string(), z.number())
 
 export const scenarioSchema: z.ZodType<Scenario> = z.strictObject({
@@ -284,6 +301,7 @@ export const scenarioSchema: z.ZodType<Scenario> = z.strictObject({
   peers: z.array(group).min(1),
   origin: origin.prefault({ upMbps: 1000 }),
   dht: dht.prefault({}),
+  shell: shell.prefault({}),
   flowTolerance: z.number().min(0).default(0.001),
   partitions: z.array(partition).default([]),
   bootstrapLoss: z.array(loss).default([]),

@@ -9,6 +9,7 @@ import {
   type CoordinatorOptions,
 } from '../../src/tasks/coordinator-state-core.ts'
 import { nextTickMs } from '../../src/tasks/pace-core.ts'
+import { OPEN_MS } from '../../src/tasks/link-times-core.ts'
 import type { Candidate } from '../../src/tasks/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/task-messages.ts'
 import type { EventSink } from '../../src/base/event-log.ts'
@@ -25,7 +26,7 @@ import type { JobView, Swarm } from './swarm.ts'
 export const SHELL_DEFAULTS: Readonly<Record<'tickMs' | 'commitEveryMs' | 'openMs', number>> = {
   tickMs: 100,
   commitEveryMs: 10,
-  openMs: 5_000,
+  openMs: OPEN_MS,
 }
 
 interface Commit {
@@ -281,8 +282,8 @@ function optionsOf({ coordinator, policy, mode, batch }: Scenario): {
   core: CoordinatorOptions
   shell: Record<keyof typeof SHELL_DEFAULTS, number>
 } {
-  // A live peer says every 2 s that it is alive. Those messages are not simulated: a link on which they
-  // would cease is broken by World.breakLink, `silenceMs` later.
+  // A live peer says every 2 s that it is alive. Those messages are not simulated: World.breakLink works
+  // out when they would be missed.
   const core: CoordinatorOptions = { ...COORDINATOR_DEFAULTS, silenceMs: Number.POSITIVE_INFINITY }
   // Batches are the paper's; Hearth has them only where a mode is to be compared that it has not.
   if (policy === 'paper' || mode !== 'pervasive') core.leaseSize = batch

@@ -282,7 +282,7 @@ export class Peer implements LarderOwner {
   drawLoadS(): number {
     const { streams, scenario } = this.#world
     const random = streams.of(this.id, 'load', this.#loadsDrawn++)
-    return loadSeconds(this.device.loadS, scenario.loads, random)
+    return scenario.shell.hostStartS + loadSeconds(this.device.loadS, scenario.loads, random)
   }
 
   mayRun(context: number): boolean {
@@ -407,7 +407,8 @@ export class Peer implements LarderOwner {
     if (ticket === undefined) return this.dispatch({ kind: 'done', run: id, result: NOT_LOADED })
     this.#world.checks.onRun(this, context)
     const workload = this.#world.workloadOf(Number(body))
-    const seconds = workload.runS(n, this.device.inferenceS)
+    const { requestMs } = this.#world.scenario.shell
+    const seconds = workload.runS(n, this.device.inferenceS) + requestMs / 1000
     this.#engine ??= this.#makeEngine()
     this.#engine.start({ id, seconds, workload, n, ticket, handedOverUs: this.#world.kernel.nowUs })
   }

@@ -28,6 +28,7 @@ export class TaskLink {
   readonly #toSubmitter: CoordinatorEvent[][] = []
   #sentToWorkerUs = -1
   #sentToSubmitterUs = -1
+  readonly #madeUs: number
   /** Ended: what is under way arrives nowhere. */
   isOver = false
   /** The network is cut: what is under way waits, and arrives when it is healed in time. */
@@ -45,6 +46,7 @@ export class TaskLink {
     this.session = names.session
     this.latencyUs = latencyUs
     this.#kernel = kernel
+    this.#madeUs = kernel.nowUs
     this.submitter = submitter
     this.#worker = worker
   }
@@ -56,6 +58,12 @@ export class TaskLink {
     this.#sentToWorkerUs = nowUs
     this.#toWorker.push([event])
     this.#kernel.after(this.latencyUs, TAG.message + this.#worker.tag, arriveAtWorker, this)
+  }
+
+  /** When the submitter last heard of the peer, which says every `aliveEveryUs` that it is there. */
+  heardUs(aliveEveryUs: number): number {
+    const { nowUs } = this.#kernel
+    return Math.max(this.#sentToSubmitterUs, nowUs - ((nowUs - this.#madeUs) % aliveEveryUs)) + this.latencyUs
   }
 
   toSubmitter(event: CoordinatorEvent): void {

@@ -1,11 +1,11 @@
 import { randomInteger } from '../../src/base/random.ts'
 import type { EventSink } from '../../src/base/event-log.ts'
-import { COORDINATOR_DEFAULTS } from '../../src/tasks/coordinator-state-core.ts'
+import { ALIVE_EVERY_MS, PEER_SILENCE_MS } from '../../src/tasks/link-times-core.ts'
 import type { Candidate } from '../../src/tasks/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/task-messages.ts'
 import { WORKER_CORE_DEFAULTS, type WorkerOptions } from '../../src/tasks/worker-state-core.ts'
 import type { ChurnEvent, ChurnSource } from '../churn/churn-events.ts'
-import { Kernel } from '../kernel/kernel.ts'
+import { Kernel, NO_EVENT, type EventHandle } from '../kernel/kernel.ts'
 import { mix } from '../kernel/mix.ts'
 import { RandomStreams } from '../kernel/random-streams.ts'
 import { FairFlows } from '../network/fair-flows.ts'
@@ -73,6 +73,7 @@ export class World implements Swarm {
   readonly faults: { corruptChunks: number; bans: number } = { corruptChunks: 0, bans: 0 }
   readonly #partitions: Partitions
   readonly bytes: { fromOrigin: number; fromPeers: number } = { fromOrigin: 0, fromPeers: 0 }
+  readonly #starting = new Map<Peer, EventHandle>()
   liveCount = 0
   readonly #runningJobs = new Set<JobRun>()
   #endedJobs = 0
@@ -203,8 +204,9 @@ export class World implements Swarm {
 
   breakLink(link: TaskLink, isSilent: boolean): void {
     const { submitter, latencyUs } = link
-    const afterUs = isSilent ? COORDINATOR_DEFAULTS.silenceMs * 1000 : latencyUs
-    this.kernel.after(afterUs, TAG.message + submitter.tag, () => {
+    const heardUs = link.heardUs(ALIVE_EVERY_MS * 1000)
+    const atUs = isSilent ? heardUs + PEER_SILENCE_MS * 1000 : this.kernel.nowUs + latencyUs
+    this.kernel.at(atUs, TAG.message + submitter.tag, () => {
       if (link.isOver || this.peerNamed(link.peer).holdsLink(link)) return
       submitter.lose(link, isSilent ? 'nothing was heard of it' : 'its connection was closed')
     })
@@ -333,9 +335,10 @@ export class World implements Swarm {
     switch (event.kind) {
       case 'up':
         if (!event.isDiskKept && peer.sessions > 0) peer.host.shelves.clear()
-        peer.up(event.isDiskKept && peer.sessions > 0)
+        this.#start(peer, event.isDiskKept && peer.sessions > 0)
         break
       case 'down':
+        this.kernel.cancel(this.#starting.get(peer) ?? NO_EVENT)
         peer.down(!event.isForEver)
         break
       case 'notice':
@@ -349,6 +352,17 @@ export class World implements Swarm {
         break
     }
     this.liveCount += Number(peer.state === 'up') - Number(before === 'up')
+  }
+
+  /** Its process is started: from then on it takes a while until it is there. */
+  #start(peer: Peer, isBack: boolean): void {
+    const { startUpS } = this.scenario.shell
+    if (startUpS === 0) return peer.up(isBack)
+    const start = this.kernel.after(startUpS * 1e6, TAG.churn + peer.number, () => {
+      peer.up(isBack)
+      this.liveCount += 1
+    })
+    this.#starting.set(peer, start)
   }
 }
 

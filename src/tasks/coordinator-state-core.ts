@@ -1,4 +1,5 @@
 import { CandidateBook, type Candidate, type Refusal } from './candidate-book.ts'
+import { PEER_SILENCE_MS } from './link-times-core.ts'
 import { PendingRequests, type RequestRange } from './pending-requests.ts'
 import type { LeaseKey, Outcome, Phase } from './task-messages.ts'
 
@@ -40,7 +41,7 @@ export interface CoordinatorOptions {
 
 export const COORDINATOR_DEFAULTS: CoordinatorOptions = {
   peersMax: 32,
-  silenceMs: 10_000,
+  silenceMs: PEER_SILENCE_MS,
   failedPeersMax: 3,
   attemptsMax: 6,
   failuresInRowMax: 4,

@@ -17,6 +17,7 @@ import {
 import { CoordinatorEvents } from './coordinator-events.ts'
 import { GroupCommit, type GroupCommitOptions } from './group-commit.ts'
 import type { CommitEntry, Journal } from './journal.ts'
+import { ALIVE_EVERY_MS, OPEN_MS } from './link-times-core.ts'
 import { progressOf, type JobProgress } from './job-progress.ts'
 import { nextTickMs } from './pace-core.ts'
 import { TaskLink } from './task-link.ts'
@@ -54,8 +55,8 @@ export const COORDINATOR_SHELL_DEFAULTS: CoordinatorShellOptions = {
   commitShare: 0.1,
   commitWaitMsMax: 20,
   commitGroupMax: 512,
-  openMs: 5_000,
-  aliveEveryMs: 2_000,
+  openMs: OPEN_MS,
+  aliveEveryMs: ALIVE_EVERY_MS,
   closeMs: 1_000,
 }
 

@@ -10,6 +10,7 @@ import {
   type TaskRequest,
   type TaskResult,
 } from './task-messages.ts'
+import { ALIVE_EVERY_MS, OPEN_MS } from './link-times-core.ts'
 import { stepWorker } from './worker-core.ts'
 import { WorkerSession } from './worker-session.ts'
 import {
@@ -57,9 +58,9 @@ export interface WorkerShellOptions extends WorkerOptions {
 
 export const WORKER_DEFAULTS: WorkerShellOptions = {
   ...WORKER_CORE_DEFAULTS,
-  aliveEveryMs: 2_000,
+  aliveEveryMs: ALIVE_EVERY_MS,
   silenceMs: 15_000,
-  openMs: 5_000,
+  openMs: OPEN_MS,
 }
 
 /** How long a peer that leaves waits for its last messages to go out, ms. */

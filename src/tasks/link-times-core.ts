@@ -1,0 +1,11 @@
+/*
+ * When the two ends of a task stream act by the clock: one place for the peers and for the simulator, which
+ * sends no heartbeats and works out from these when they would be missed. ms.
+ */
+
+/** Each end says at least this often that it is there. */
+export const ALIVE_EVERY_MS = 2_000
+/** A submitter takes a peer as lost of which it heard nothing for this long. */
+export const PEER_SILENCE_MS = 10_000
+/** How long dialling a peer and opening a stream to it may take, and saying on it what is wanted. */
+export const OPEN_MS = 5_000
