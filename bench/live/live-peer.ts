@@ -11,7 +11,7 @@ export interface LiveSwarm {
   scenario: Scenario
   swarmId: string
   /** Where a peer that starts can join. */
-  bootstrap(): string[]
+  bootstrap: () => string[]
 }
 
 /** A time that it was started and came up; by the wall clock. */
@@ -141,7 +141,7 @@ export class LivePeer {
 async function heldBytes(data: string, contextId: string): Promise<number> {
   const list = new HearthProcess(['context', 'ls', `--data=${data}`])
   await list.exited
-  const contexts = list.lastLine as unknown as { contextId: string; share: number; bytes: number }[]
+  const contexts = list.lastLine as { contextId: string; share: number; bytes: number }[]
   const held = contexts.find((context) => context.contextId === contextId)
   return held === undefined ? 0 : Math.round(held.share * held.bytes)
 }

@@ -21,8 +21,13 @@ export interface CompareOptions {
 }
 
 /** What of a run is compared. */
-export const MEASURES: readonly { measure: string; unit: string; of: (run: RunResult) => number }[] = [
+export const MEASURES: readonly {
+  measure: string
+  unit: string
+  of: (run: RunResult) => number | undefined
+}[] = [
   { measure: 'makespan', unit: 's', of: ({ makespanS }) => makespanS },
+  { measure: 'the last 0.3 % of the work', unit: 's', of: ({ tailS }) => tailS },
   { measure: 'work done', unit: 'inferences', of: ({ work }) => work.completed },
   { measure: 'work lost', unit: 'inferences', of: ({ work }) => work.wasted },
   { measure: 'GPU time useful', unit: '%', of: ({ gpuS }) => (100 * gpuS.useful) / Math.max(1, gpuS.up) },
@@ -75,17 +80,17 @@ export async function compareCommand(
   return results.every(holds) ? 0 : 1
 }
 
-/** Every measure of two samples of runs whose seeds go together. */
+/** Every measure of two samples of runs whose seeds go together; one that a run lacks is left out. */
 export function compareRuns(
   a: readonly RunResult[],
   b: readonly RunResult[],
   seed: number,
 ): MeasureComparison[] {
-  return MEASURES.map(({ measure, unit, of }) => ({
-    measure,
-    unit,
-    ...comparePaired(a.map(of), b.map(of), { random: seededRandom(seed) }),
-  }))
+  return MEASURES.flatMap(({ measure, unit, of }) => {
+    const [ofA, ofB] = [a, b].map((runs) => runs.flatMap((run) => of(run) ?? [])) as [number[], number[]]
+    if (ofA.length < a.length || ofB.length < b.length) return []
+    return { measure, unit, ...comparePaired(ofA, ofB, { random: seededRandom(seed) }) }
+  })
 }
 
 /** The comparison as a table for people. */

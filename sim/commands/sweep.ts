@@ -140,7 +140,10 @@ function rowOf(run: RunResult): Row {
     isComplete: run.isComplete,
     broken: run.checks.filter((check) => !check.holds).map(({ check }) => check),
     measures: Object.fromEntries(
-      MEASURES.map(({ measure, unit, of }) => [unit === '' ? measure : `${measure}, ${unit}`, of(run)]),
+      MEASURES.flatMap(({ measure, unit, of }) => {
+        const value = of(run)
+        return value === undefined ? [] : [[unit === '' ? measure : `${measure}, ${unit}`, value]]
+      }),
     ),
   }
 }
@@ -150,7 +153,7 @@ function csvOf(rows: readonly Row[]): string {
   const [first] = rows
   if (first === undefined) return ''
   const keys = Object.keys(first.set)
-  const measures = Object.keys(first.measures)
+  const measures = [...new Set(rows.flatMap((row) => Object.keys(row.measures)))]
   const head = [...keys, 'seed', ...measures, 'complete', 'checks broken']
   const lines = rows.map((row) => [
     ...keys.map((key) => row.set[key] ?? ''),

@@ -38,6 +38,9 @@ export function resultOf(
     eventHash: kernel.hash,
     isComplete: world.isComplete,
     makespanS,
+    ...(world.tailFromUs === undefined || !world.isComplete
+      ? {}
+      : { tailS: makespanS - world.tailFromUs / 1e6 }),
     work: {
       total: sum((job) => job.workload.inferences),
       completed: sum((job) => job.committedInferences),

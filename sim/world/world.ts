@@ -37,6 +37,8 @@ import type { Workload } from './workload.ts'
 /** Connections that a peer keeps: whose adverts it hears at once. As base/limits.ts's CONNECTIONS_MAX. */
 const CONNECTIONS_MAX = 64
 const ORIGIN = 'origin'
+/** The last of the work, which waits for the slowest. */
+const TAIL_SHARE = 0.003
 /** After all that happens at time 0; churn comes in whole milliseconds. */
 const PLACED_US = 500
 
@@ -77,6 +79,10 @@ export class World implements Swarm {
   liveCount = 0
   readonly #runningJobs = new Set<JobRun>()
   #endedJobs = 0
+  readonly #inferences: number
+  #committedInferences = 0
+  /** When all but TAIL_SHARE of all work was done. */
+  tailFromUs: number | undefined
 
   constructor(scenario: Scenario, options: WorldOptions) {
     this.scenario = scenario
@@ -104,6 +110,7 @@ export class World implements Swarm {
     for (const [number, id] of this.#contextIds.entries()) this.#contextNumbers.set(id, number)
     this.origin = this.#makeOrigin()
     this.jobs = planJobs(this, options.eventsOf)
+    this.#inferences = this.jobs.reduce((sum, { workload }) => sum + workload.inferences, 0)
     for (const source of this.#churnSources()) this.#play(source.churn, source.peerOf)
     this.series = new SeriesRecorder(this)
   }
@@ -221,6 +228,9 @@ export class World implements Swarm {
   ): void {
     const peer = this.peerNamed(peerName)
     peer.inferences += inferences
+    this.#committedInferences += inferences
+    if (this.#committedInferences >= (1 - TAIL_SHARE) * this.#inferences)
+      this.tailFromUs ??= this.kernel.nowUs
     peer.firstResultUs ??= this.kernel.nowUs
     if (facts === undefined) return
     peer.meter.usefulUs += facts.ranUs
