@@ -10,10 +10,11 @@ export function runProgress(output: Output, total: number, before = 0): (done: n
   let notedMs = beganMs
   const tell = (done: number): void => {
     const nowMs = systemClock.nowMs()
-    const leftMs = done === 0 ? undefined : ((nowMs - beganMs) / done) * (total - before - done)
-    const words = `${before + done} of ${total} runs done${leftMs === undefined ? '' : `, about ${duration(leftMs)} left`}`
+    const left = total - before - done
+    const rest = done === 0 || left === 0 ? '' : `, about ${duration(((nowMs - beganMs) / done) * left)} left`
+    const words = `${before + done} of ${total} runs done${rest}`
     output.progress(words)
-    if (output.isInteractive || nowMs - notedMs < NOTE_EVERY_MS) return
+    if (left === 0 || output.isInteractive || nowMs - notedMs < NOTE_EVERY_MS) return
     notedMs = nowMs
     output.note(words)
   }

@@ -63,7 +63,7 @@ export function courseFigure(
         title: isLast ? `time (${unit.label})` : null,
         axis: { tickCount: 8, format: '~r', labels: isLast },
       },
-      y: { field, type: 'quantitative', title, axis: { format: '~s' } },
+      y: { field, type: 'quantitative', title, axis: { format: ',d' } },
       detail: { field: 'line' },
       color: {
         field: 'who',

@@ -71,17 +71,27 @@ export function validationFigure(rows: readonly ValidationRow[]): Figure {
               type: 'nominal',
               title: null,
               scale: { domain: ['fitted', 'predicted'], range: [PALETTE[0], PALETTE[1]] },
+              legend: { values: present(values.map(({ kind }) => kind)) },
             },
             shape: {
               field: 'shape',
               type: 'nominal',
               title: null,
               scale: { domain: ['in its band', 'out of its band'], range: ['circle', 'cross'] },
-              legend: { symbolFillColor: 'currentColor', symbolStrokeColor: 'currentColor' },
+              legend: {
+                values: present(values.map(({ shape }) => shape)),
+                symbolFillColor: 'currentColor',
+                symbolStrokeColor: 'currentColor',
+              },
             },
           },
         },
       ],
     },
   }
+}
+
+/** Each once: a legend names nothing that is not in the figure. */
+function present(values: readonly string[]): string[] {
+  return [...new Set(values)]
 }
