@@ -242,10 +242,13 @@ function unstoredLength({ promptLength, stored }: Sequence): number {
   return promptLength - stored
 }
 
-/** Tokens that a slot holds when it must hold `length`: 64, 128, 192, 256, 384, 512, 768, … */
+/**
+ * Tokens that a slot holds when it must hold `length`: 64, 128, … 512, 640, … 1,024, 1,280, … Every step reads
+ * all of them, so that at most an eighth is beyond what is needed; changing it moves what there is.
+ */
 export function capacityFor(length: number): number {
   let step = CAPACITY_TOKENS_MIN
-  while (step * 4 < length) step *= 2
+  while (step * 8 < length) step *= 2
   return Math.max(CAPACITY_TOKENS_MIN, Math.ceil(length / step) * step)
 }
 

@@ -214,9 +214,9 @@ test.each([
   [64, 64],
   [65, 128],
   [200, 256],
-  [257, 384],
-  [400, 512],
-  [600, 768],
+  [257, 320],
+  [400, 448],
+  [600, 640],
 ])('%i tokens fit a capacity of %i', (length, capacity) => {
   expect(capacityFor(length)).toBe(capacity)
   expect(capacity % CAPACITY_TOKENS_MIN).toBe(0)
