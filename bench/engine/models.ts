@@ -1,6 +1,6 @@
 // The models of the engine's benches: random weights in usual shapes, written once for each run.
 import { join } from 'node:path'
-import { defaultThreads } from '../../src/inference/engine-host.ts'
+import { defaultThreads } from '../../src/inference/engine-host-options.ts'
 import { DeltaGraph } from '../../src/inference/delta-graph.ts'
 import { describeDecoder } from '../../src/inference/onnx/decoder.ts'
 import { buildLlamaGraph, type LlamaAttention } from '../../src/inference/onnx/llama-graph.ts'

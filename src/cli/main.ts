@@ -56,6 +56,7 @@ command(program, 'up', 'run a peer on this machine')
   .addOption(new Option('--engine <name>', 'the engine to run contexts with').default('auto'))
   .option('--slots <n>', 'requests run at once per context')
   .option('--threads <n>', 'threads per loaded context')
+  .option('--quick-start', 'answer before the weights of a context are prepared: see docs/inference.md')
   .addOption(
     new Option('--device <name>', 'what models run on: the best that works here, or the one named')
       .choices(DEVICE_WISHES)

@@ -31,6 +31,7 @@ export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions,
   engine?: EngineName
   slots?: string
   threads?: string
+  quickStart?: boolean
   device?: DeviceWish
   evaluate?: EvaluationMode
   fakeTiming?: string
@@ -65,6 +66,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
       engine: options.engine,
       slots: wholeNumber('--slots', options.slots),
       threads: wholeNumber('--threads', options.threads),
+      quickStart: options.quickStart,
       device: options.device,
       endpoint,
       fake: fakeTiming(options.fakeTiming),

@@ -58,7 +58,10 @@ export class DeltaGraph implements StepGraph {
     { keepsPastOnDevice = false, ...options }: SessionOptions & { keepsPastOnDevice?: boolean },
   ): Promise<DeltaGraph> {
     const delta = rewriteToDelta(model, decoder, source, basename(path))
-    const session = await openSession({ model: delta.bytes, weightsFolder: dirname(path) }, options)
+    const session = await openSession(
+      { model: delta.bytes, weightsFolder: dirname(path) },
+      { ...options, skipsOptimizing: options.skipsPrepacking === true && !model.nodes.some(isByteProduct) },
+    )
     const rowsMin = sumsSingleRowsApart(model, options) ? 2 : 1
     const devicePast = keepsPastOnDevice ? await DevicePast.open(decoder.kvShape, options) : undefined
     return new DeltaGraph(session, delta, decoder, rowsMin, devicePast)
@@ -127,6 +130,11 @@ export class DeltaGraph implements StepGraph {
     const onDevice = past.kind === 'slots' ? this.#devicePast?.feeds(past.store, pastRows) : undefined
     return { ...Object.fromEntries(wanted), ...(onDevice ?? pastFeeds(past, this.kvShape, pastRows)) }
   }
+}
+
+/** What only onnxruntime's optimizer makes exact on every processor: see onnx-session.ts. */
+function isByteProduct({ operator }: ModelNode): boolean {
+  return /Integer|uantize|^Q/.test(operator)
 }
 
 /** Accuracy level of MatMulNBits with which one row is computed as several are: in 8 bits. */

@@ -1,58 +1,15 @@
 // The parent's side of an engine: one child process per loaded context, because onnxruntime blocks its
 // thread, cannot be interrupted, and gives memory back only by dying.
-import { availableParallelism, loadavg, totalmem } from 'node:os'
-import type { Clock } from '../base/clock.ts'
+import { sleep, type Clock } from '../base/clock.ts'
 import { HearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
-import type { ExecutionProvider } from './device-choice.ts'
-import type { EngineFacts, EngineName, EngineRequest, EngineResult, FakeTiming } from './engine.ts'
-import { endpointRunMsMax, type EndpointOptions } from './endpoint/endpoint-options.ts'
+import type { EngineFacts, EngineRequest, EngineResult } from './engine.ts'
+import { freeCores, resolveOptions, type EngineHostOptions } from './engine-host-options.ts'
 import { EngineProcess, type EngineProcessOptions } from './engine-process.ts'
 
 export interface EngineHostComponents {
   clock: Clock
   log: Logger
-}
-
-export interface EngineHostOptions {
-  /** The context's folder: a model in Hugging Face's ONNX layout. */
-  folder: string
-  /** Default 'auto'. */
-  engine?: EngineName
-  /** Sequences run at once. Default: the engine's own choice. */
-  slots?: number | undefined
-  /** Threads inside one step. Default 1 on one or two cores, else the cores that nobody uses now. */
-  threads?: number | undefined
-  /** What onnxruntime is to run it on. Default 'cpu'. */
-  provider?: ExecutionProvider | undefined
-  /** What the graphics card that `provider` means is called: part of the numeric class. */
-  deviceName?: string | undefined
-  /** Whether a small model goes to the processor if that is faster. Default false. */
-  comparesWithCpu?: boolean | undefined
-  contextLengthMax?: number | undefined
-  dtype?: string | undefined
-  /** Priority of the child: 0 as ours, 19 the humblest. Default 5. */
-  nice?: number
-  /** Loading takes at most this long, ms. Default 120,000. */
-  loadMsMax?: number
-  /** A request takes at most this long in the child, ms. Default 600,000. */
-  runMsMax?: number
-  /** One step of the model takes at most this long, ms. Default 60,000. */
-  silenceMsMax?: number
-  /** Resident memory of the child, bytes. Default: half of the machine's. */
-  residentBytesMax?: number
-  /** How often the child says that it lives, and how often that is checked, ms. Default 500. */
-  heartbeatMs?: number
-  /**
-   * Whether a process that runs from weights as they are mapped answers at once, while a second one
-   * prepares them; then the second takes over, and the first goes when its runs are done. For large
-   * models. Default false, because the two are of different numeric classes.
-   */
-  quickStart?: boolean
-  /** The OpenAI-compatible server that this machine has. */
-  endpoint?: EndpointOptions | undefined
-  /** The fake engine's timing. */
-  fake?: Partial<FakeTiming> | undefined
 }
 
 export type EngineHostFacts = EngineFacts & {
@@ -70,11 +27,19 @@ export interface EngineExit {
 /** Idle: not started, stopped, or its process died. While the host is wanted, the next run starts another. */
 type State = { kind: 'idle' } | { kind: 'started'; process: EngineProcess; facts: Promise<EngineHostFacts> }
 
+/**
+ * How long the process of a quick start has the machine to itself at most, ms: until its first answer, because
+ * on few cores preparing the weights takes from it more than it gains.
+ */
+const QUICK_ALONE_MS_MAX = 2_000
+
 export class EngineHost {
   readonly folder: string
   readonly #components: EngineHostComponents
   readonly #options: EngineProcessOptions
-  readonly #quickStart: boolean
+  /** Threads of the process that answers first; undefined without one. */
+  readonly #quickThreads: number | undefined
+  #answered: PromiseWithResolvers<void> = Promise.withResolvers<void>()
   readonly #exitListeners = new Set<(exit: EngineExit) => void>()
   #state: State = { kind: 'idle' }
   /** Between `start` and `stop`. */
@@ -87,7 +52,7 @@ export class EngineHost {
     this.#components = components
     this.folder = options.folder
     this.#options = resolveOptions(options)
-    this.#quickStart = options.quickStart ?? false
+    if (options.quickStart === true) this.#quickThreads = options.threads ?? freeCores()
   }
 
   /** What was measured and chosen when the context was loaded; undefined while it is not loaded. */
@@ -129,7 +94,11 @@ export class EngineHost {
     await this.#ready(options.signal)
     const state = this.#state
     if (state.kind !== 'started') throw stopped()
-    return await state.process.run(request, options.signal)
+    try {
+      return await state.process.run(request, options.signal)
+    } finally {
+      this.#answered.resolve()
+    }
   }
 
   /** Kills the process. Resolves when it is gone and the machine has its memory back. */
@@ -160,16 +129,20 @@ export class EngineHost {
   }
 
   #launch(): Promise<EngineHostFacts> {
-    const started = this.#spawn(this.#quickStart)
+    const isQuick = this.#quickThreads !== undefined
+    const started = this.#spawn(isQuick)
     this.#state = started
-    if (this.#quickStart) void this.#prepareFull(started.process)
+    this.#answered = Promise.withResolvers<void>()
+    if (isQuick) void this.#prepareFull(started.process)
     return started.facts
   }
 
   #spawn(skipsPrepacking: boolean): Extract<State, { kind: 'started' }> {
     const { clock, log } = this.#components
     const startedMs = clock.nowMs()
-    const engine = { ...this.#options.engine, skipsPrepacking }
+    const { engine: options } = this.#options
+    const threads = skipsPrepacking ? (this.#quickThreads ?? options.threads) : options.threads
+    const engine = { ...options, threads, skipsPrepacking }
     const process = new EngineProcess({ clock, log }, { ...this.#options, engine })
     const facts = process.loaded.then((loaded) => {
       const facts = { ...loaded, loadMs: clock.nowMs() - startedMs }
@@ -187,6 +160,7 @@ export class EngineHost {
   async #prepareFull(quick: EngineProcess): Promise<void> {
     try {
       await quick.loaded
+      await this.#firstAnswer(quick)
       if (!this.#isCurrent(quick)) return
       const full = this.#spawn(false)
       this.#others.add(full.process)
@@ -203,6 +177,14 @@ export class EngineHost {
         'context stays as it started',
       )
     }
+  }
+
+  /** Resolves once something was answered, after QUICK_ALONE_MS_MAX, or when the process is gone. */
+  async #firstAnswer(quick: EngineProcess): Promise<void> {
+    const wait = new AbortController()
+    const timeUp = sleep(this.#components.clock, QUICK_ALONE_MS_MAX, wait.signal).catch(() => {})
+    await Promise.race([this.#answered.promise, quick.exited, timeUp])
+    wait.abort()
   }
 
   #onProcessExit(process: EngineProcess, cause: HearthError): void {
@@ -224,59 +206,8 @@ export class EngineHost {
   }
 }
 
-/** One or two cores: one thread, because two are slower beside any other work; else the free cores. */
-export function defaultThreads(): number {
-  const cores = availableParallelism()
-  if (cores <= 2) return 1
-  return Math.max(1, Math.min(cores - 1, Math.round(cores - (loadavg()[0] ?? 0))))
-}
-
 function stopped(): HearthError {
   return new HearthError('engine-failed', 'the engine host is stopped')
-}
-
-function resolveOptions(options: EngineHostOptions): EngineProcessOptions {
-  const {
-    folder,
-    engine = 'auto',
-    slots,
-    threads = defaultThreads(),
-    provider,
-    deviceName,
-    comparesWithCpu,
-    contextLengthMax,
-    dtype,
-    endpoint,
-    fake,
-  } = options
-  for (const [name, value] of Object.entries({ slots, threads, contextLengthMax })) {
-    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1)) {
-      throw new RangeError(`${name} must be a whole number of at least 1, got ${value}`)
-    }
-  }
-  return {
-    folder,
-    engine: {
-      engine,
-      slots,
-      threads,
-      provider,
-      deviceName,
-      comparesWithCpu,
-      contextLengthMax,
-      dtype,
-      endpoint,
-      fake,
-    },
-    nice: options.nice ?? 5,
-    heartbeatMs: options.heartbeatMs ?? 500,
-    limits: {
-      loadMsMax: options.loadMsMax ?? 120_000,
-      runMsMax: options.runMsMax ?? (endpoint === undefined ? 600_000 : endpointRunMsMax(endpoint)),
-      silenceMsMax: options.silenceMsMax ?? 60_000,
-      residentBytesMax: options.residentBytesMax ?? Math.floor(totalmem() / 2),
-    },
-  }
 }
 
 /** `promise`, or the signal's reason if that comes first. */

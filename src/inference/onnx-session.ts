@@ -24,12 +24,20 @@ export interface SessionOptions {
   keepsOutputsOnDevice?: boolean
   /** Runs from weights as they are mapped: ready at once, slower at large batches. */
   skipsPrepacking?: boolean
+  /** Runs the graph as it is: what onnxruntime would make of it takes longer than all the rest of opening it. */
+  skipsOptimizing?: boolean
 }
 
 /** Opens a session. Throws `model-unsupported` with onnxruntime's reason. */
 export async function openSession(
   { model, weightsFolder }: SessionSource,
-  { threads, provider = 'cpu', keepsOutputsOnDevice = false, skipsPrepacking = false }: SessionOptions,
+  {
+    threads,
+    provider = 'cpu',
+    keepsOutputsOnDevice = false,
+    skipsPrepacking = false,
+    skipsOptimizing = false,
+  }: SessionOptions,
 ): Promise<InferenceSession> {
   const session = {
     // A thread that spins while it waits takes the core from whoever has work.
@@ -45,6 +53,7 @@ export async function openSession(
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     logSeverityLevel: 3,
+    graphOptimizationLevel: skipsOptimizing ? 'disabled' : 'all',
     ...(keepsOutputsOnDevice ? { preferredOutputLocation: 'gpu-buffer' } : {}),
     extra: { session },
   }

@@ -4,7 +4,8 @@ import { every, type Cancel, type Clock } from '../base/clock.ts'
 import { withDeadline } from '../base/deadline.ts'
 import { HearthError, isHearthError } from '../base/errors.ts'
 import { estimateMemoryBytes } from './context-folder.ts'
-import type { EngineHost, EngineHostFacts, EngineHostOptions } from './engine-host.ts'
+import type { EngineHost, EngineHostFacts } from './engine-host.ts'
+import type { EngineHostOptions } from './engine-host-options.ts'
 import { nextTickMs, stepResidency, type ResidencyEffect, type ResidencyEvent } from './residency-core.ts'
 import {
   createResidency,

@@ -57,6 +57,8 @@ export interface ServingPeerOptions {
     engine?: EngineName | undefined
     slots?: number | undefined
     threads?: number | undefined
+    /** Whether large contexts answer before their weights are prepared: EngineHostOptions. */
+    quickStart?: boolean | undefined
     /** What models run on. Default 'auto'. */
     device?: DeviceWish | undefined
     /** The OpenAI-compatible server of this machine, for the engine `openai`. */
@@ -123,7 +125,7 @@ export function createServing(
     },
     { uploadRate: 'measured', ...upload },
   )
-  const { engine: name, slots, threads, endpoint, fake } = engine
+  const { engine: name, slots, threads, quickStart, endpoint, fake } = engine
   const warm = new WarmContexts(
     { clock, makeHost: (options) => new EngineHost({ clock, log }, options) },
     {
@@ -134,6 +136,7 @@ export function createServing(
         comparesWithCpu: (engine.device ?? 'auto') === 'auto',
         slots,
         threads,
+        quickStart,
         endpoint,
         fake,
       },

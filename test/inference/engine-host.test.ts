@@ -5,7 +5,8 @@ import { afterEach, expect, test } from 'vitest'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import type { EngineRequest } from '../../src/inference/engine.ts'
-import { EngineHost, type EngineHostOptions } from '../../src/inference/engine-host.ts'
+import { EngineHost } from '../../src/inference/engine-host.ts'
+import type { EngineHostOptions } from '../../src/inference/engine-host-options.ts'
 
 const PARENT = join(import.meta.dirname, '../support/engine-host-parent.ts')
 const hosts: EngineHost[] = []

@@ -5,7 +5,8 @@ import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import type { EngineResult } from '../../src/inference/engine.ts'
 import type { ExecutionProvider } from '../../src/inference/device-choice.ts'
-import { EngineHost, type EngineHostOptions } from '../../src/inference/engine-host.ts'
+import { EngineHost } from '../../src/inference/engine-host.ts'
+import type { EngineHostOptions } from '../../src/inference/engine-host-options.ts'
 import goldens from '../fixtures/facts-goldens.json' with { type: 'json' }
 
 const FACTS = join(import.meta.dirname, '../../models/facts')
@@ -38,6 +39,17 @@ test('a model that a device does not take runs on the processor, and says so', a
   const facts = await host.start()
   await host.stop()
   expect(facts).toMatchObject({ provider: 'cpu', numericClass: expect.stringContaining('/cpu/') })
+})
+
+test('a quick start answers from unprepared weights, then from prepared ones, and says which', async () => {
+  const host = hostOf({ quickStart: true, slots: 1, engine: 'ort-delta', provider })
+  const ask = async (): Promise<string | undefined> =>
+    choiceOf(await host.run({ url: '/v1/completions', body: { prompt: 'Gold', max_tokens: 4 } })).text
+  expect((await host.start()).numericClass).toContain('-unpacked/')
+  const quick = await ask()
+  await expect.poll(() => host.facts?.numericClass, { timeout: 30_000 }).not.toContain('-unpacked/')
+  expect(await ask()).toBe(quick)
+  await host.stop()
 })
 
 describe.each(['ort-present', 'ort-delta'] as const)('%s', (engine) => {

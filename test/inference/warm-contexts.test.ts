@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
-import { EngineHost, type EngineHostOptions } from '../../src/inference/engine-host.ts'
+import { EngineHost } from '../../src/inference/engine-host.ts'
+import type { EngineHostOptions } from '../../src/inference/engine-host-options.ts'
 import { WarmContexts, type Eviction, type WarmContextsOptions } from '../../src/inference/warm-contexts.ts'
 
 const made: EngineHost[] = []
