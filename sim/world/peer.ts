@@ -14,6 +14,7 @@ import { Engine, type EngineRun } from './engine.ts'
 import { GpuMeter } from './gpu-meter.ts'
 import type { Host } from './host.ts'
 import { Larder, type LarderOwner } from './larder.ts'
+import { Presence } from './presence.ts'
 import { ReplicaKeeper } from './replica-keeper.ts'
 import type { RunFacts } from './run-facts.ts'
 import { TAG } from './tags.ts'
@@ -52,6 +53,7 @@ export class Peer implements LarderOwner {
   readonly keeper: ReplicaKeeper | undefined
   readonly #world: Swarm
   readonly #timers: Timers
+  readonly #presence: Presence
   readonly #links = new Map<string, TaskLink>()
   /** When the lease of a session began. */
   readonly #leases = new Map<string, number>()
@@ -85,6 +87,7 @@ export class Peer implements LarderOwner {
     this.meter = new GpuMeter(device.slots)
     this.#timers = new Timers(world.kernel, TAG.timer + number)
     this.larder = new Larder(world, this, this.#timers, device.diskBytes)
+    this.#presence = new Presence(world.directory, this, world.scenario.contexts.count)
     this.keeper =
       world.adverts === undefined ? undefined : new ReplicaKeeper(world, world.adverts, this, this.#timers)
   }
@@ -113,40 +116,13 @@ export class Peer implements LarderOwner {
 
   #join(): void {
     this.hasJoined = true
-    this.#sayThere()
+    if (this.isFindable) this.#presence.sayThere()
     this.keeper?.start()
   }
 
   /** Whether others find it in the DHT. */
   get isFindable(): boolean {
     return this.hasJoined && this.host.side === 0
-  }
-
-  #sayThere(): void {
-    if (!this.isFindable) return
-    const { directory } = this.#world
-    directory.join(this.number)
-    this.larder.publish()
-    for (const context of this.#lies()) {
-      directory.hold(this.number, context, 'stored')
-      directory.hold(this.number, context, 'warm')
-    }
-  }
-
-  #sayGone(): void {
-    const { directory } = this.#world
-    directory.leave(this.number)
-    this.larder.unpublish()
-    for (const context of this.#lies()) {
-      directory.unhold(this.number, context, 'stored')
-      directory.unhold(this.number, context, 'warm')
-    }
-  }
-
-  /** Contexts that it says it has loaded, and has not. */
-  #lies(): number[] {
-    const { count } = this.#world.scenario.contexts
-    return this.device.isLiar ? Array.from({ length: count }, (_, context) => context) : []
   }
 
   /** It is killed: all that it did is lost, its disk is kept or not. */
@@ -172,7 +148,7 @@ export class Peer implements LarderOwner {
     this.#isTicking = false
     this.#leases.clear()
     this.#inbox = []
-    this.#sayGone()
+    this.#presence.sayGone()
     for (const link of this.#links.values()) this.#world.breakLink(link, isSilent || link.isCut)
     this.#links.clear()
   }
@@ -222,9 +198,9 @@ export class Peer implements LarderOwner {
     host.uploads.cutOff()
     for (const { sources } of host.fetches.values()) for (const source of sources) source.uploads.cutOff()
     if (!this.hasJoined || this.state !== 'up') return
-    if (side !== 0) return this.#sayGone()
+    if (side !== 0) return this.#presence.sayGone()
     for (const link of this.#links.values()) if (link.isOver) this.#loseLink(link)
-    this.#sayThere()
+    this.#presence.sayThere()
     for (const context of this.#warmContexts()) this.#world.directory.hold(this.number, context, 'warm')
     this.#world.announce(this)
   }

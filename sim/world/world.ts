@@ -4,8 +4,7 @@ import { ALIVE_EVERY_MS, PEER_SILENCE_MS } from '../../src/tasks/link-times-core
 import type { Candidate } from '../../src/tasks/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/task-messages.ts'
 import { WORKER_CORE_DEFAULTS, type WorkerOptions } from '../../src/tasks/worker-state-core.ts'
-import type { ChurnEvent, ChurnSource } from '../churn/churn-events.ts'
-import { Kernel, NO_EVENT, type EventHandle } from '../kernel/kernel.ts'
+import { Kernel } from '../kernel/kernel.ts'
 import { mix } from '../kernel/mix.ts'
 import { RandomStreams } from '../kernel/random-streams.ts'
 import { FairFlows } from '../network/fair-flows.ts'
@@ -17,6 +16,7 @@ import { CopiesLedger } from './copies-ledger.ts'
 import { deviceOf } from './device.ts'
 import { Directory } from './directory.ts'
 import type { RunFacts } from './run-facts.ts'
+import { Fates } from './fates.ts'
 import { Host } from './host.ts'
 import type { HostView } from './host-view.ts'
 import type { JobRun } from './job-run.ts'
@@ -24,7 +24,6 @@ import { planJobs } from './jobs-plan.ts'
 import { Partitions } from './partition.ts'
 import { PaperTree } from './paper-tree.ts'
 import { Peer } from './peer.ts'
-import { churnOfGroup, joinsChurn } from './pool-churn.ts'
 import type { ReplicaKeeper } from './replica-keeper.ts'
 import { SeriesRecorder } from './series-recorder.ts'
 import { Shelf } from './shelf.ts'
@@ -75,8 +74,7 @@ export class World implements Swarm {
   readonly faults: { corruptChunks: number; bans: number } = { corruptChunks: 0, bans: 0 }
   readonly #partitions: Partitions
   readonly bytes: { fromOrigin: number; fromPeers: number } = { fromOrigin: 0, fromPeers: 0 }
-  readonly #starting = new Map<Peer, EventHandle>()
-  liveCount = 0
+  readonly #fates: Fates
   readonly #runningJobs = new Set<JobRun>()
   #endedJobs = 0
   readonly #inferences: number
@@ -111,7 +109,8 @@ export class World implements Swarm {
     this.origin = this.#makeOrigin()
     this.jobs = planJobs(this, options.eventsOf)
     this.#inferences = this.jobs.reduce((sum, { workload }) => sum + workload.inferences, 0)
-    for (const source of this.#churnSources()) this.#play(source.churn, source.peerOf)
+    this.#fates = new Fates(this, (group, number) => this.#makePeer(group, number))
+    this.#fates.play()
     this.series = new SeriesRecorder(this)
   }
 
@@ -250,7 +249,7 @@ export class World implements Swarm {
 
   #areConnected(job: JobView, peer: PeerView): boolean {
     const draw = (mix(mix(job.number + 1) ^ peer.number) >>> 0) / 0x1_0000_0000
-    return draw < CONNECTIONS_MAX / Math.max(1, this.liveCount)
+    return draw < CONNECTIONS_MAX / Math.max(1, this.#fates.liveCount)
   }
 
   #onParted(): void {
@@ -287,21 +286,6 @@ export class World implements Swarm {
     return host
   }
 
-  #churnSources(): { churn: ChurnSource; peerOf: (number: number) => Peer }[] {
-    const { peers, joins } = this.scenario
-    const sources = peers.map((group) => {
-      const members = Array.from({ length: group.count }, (_, number) => this.#makePeer(group, number))
-      const peerOf = (number: number): Peer => (members[number] ??= this.#makePeer(group, number))
-      return { churn: churnOfGroup(group, this.streams), peerOf, members }
-    })
-    if (joins === undefined) return sources
-    const order = shuffled(
-      sources.flatMap(({ members }) => members),
-      this.streams,
-    )
-    return [{ churn: joinsChurn(joins, order.keys().toArray()), peerOf: (number) => order[number] as Peer }]
-  }
-
   #makePeer(group: PeerGroup, number: number): Peer {
     const id = `${group.name}-${String(number).padStart(5, '0')}`
     const device = deviceOf(this.scenario, group, number, this.streams)
@@ -321,59 +305,6 @@ export class World implements Swarm {
     this.#byName.set(id, peer)
     return peer
   }
-
-  #play(churn: ChurnSource, peerOf: (number: number) => Peer): void {
-    const event = churn.next()
-    if (event === undefined) return
-    const { quiet } = this.scenario
-    if (
-      quiet !== undefined &&
-      event.atMs >= quiet.fromS * 1000 &&
-      event.kind !== 'up' &&
-      event.kind !== 'thaw'
-    )
-      return this.#play(churn, peerOf)
-    this.kernel.at(event.atMs * 1000, TAG.churn + event.peer, () => {
-      this.#befall(peerOf(event.peer), event)
-      this.#play(churn, peerOf)
-    })
-  }
-
-  #befall(peer: Peer, event: ChurnEvent): void {
-    this.kernel.note(peer.number)
-    const before = peer.state
-    switch (event.kind) {
-      case 'up':
-        if (!event.isDiskKept && peer.sessions > 0) peer.host.shelves.clear()
-        this.#start(peer, event.isDiskKept && peer.sessions > 0)
-        break
-      case 'down':
-        this.kernel.cancel(this.#starting.get(peer) ?? NO_EVENT)
-        peer.down(!event.isForEver)
-        break
-      case 'notice':
-        peer.notice((event.downAtMs - event.atMs) * 1000)
-        break
-      case 'freeze':
-        peer.freeze()
-        break
-      case 'thaw':
-        peer.thaw()
-        break
-    }
-    this.liveCount += Number(peer.state === 'up') - Number(before === 'up')
-  }
-
-  /** Its process is started: from then on it takes a while until it is there. */
-  #start(peer: Peer, isBack: boolean): void {
-    const { startUpS } = this.scenario.shell
-    if (startUpS === 0) return peer.up(isBack)
-    const start = this.kernel.after(startUpS * 1e6, TAG.churn + peer.number, () => {
-      peer.up(isBack)
-      this.liveCount += 1
-    })
-    this.#starting.set(peer, start)
-  }
 }
 
 /** Peers count copies to keep enough of them, and to know which they may drop. */
@@ -390,15 +321,4 @@ function chunkLengths(bytes: number, chunkBytes: number): Uint32Array {
   const last = bytes - chunkBytes * (lengths.length - 1)
   lengths[lengths.length - 1] = last
   return lengths
-}
-
-/** Fisher and Yates, by a stream of its own. */
-function shuffled(peers: Peer[], streams: RandomStreams): Peer[] {
-  const random = streams.of('pool', 'order')
-  const order = [...peers]
-  for (let index = order.length - 1; index > 0; index -= 1) {
-    const other = Math.floor(random.next() * (index + 1))
-    ;[order[index], order[other]] = [order[other] as Peer, order[index] as Peer]
-  }
-  return order
 }
