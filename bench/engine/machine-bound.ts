@@ -18,10 +18,11 @@ export interface MachineBound {
 export async function measureBound(
   { hidden, intermediate }: LlamaShape,
   rows: number,
+  threads: number = THREADS,
 ): Promise<MachineBound> {
   return {
-    flops: await productRate(rows, hidden, intermediate),
-    bandwidth: await readRate(),
+    flops: await productRate(rows, hidden, intermediate, threads),
+    bandwidth: await readRate(threads),
   }
 }
 
@@ -43,7 +44,7 @@ export function boundRate(
 }
 
 /** Weights of all matrix products; looking up an embedding is none. */
-function weightsOf({
+export function weightsOf({
   layers,
   hidden,
   intermediate,
@@ -57,7 +58,7 @@ function weightsOf({
 }
 
 /** A constant right side, as weights are, so that onnxruntime prepares it. */
-async function productRate(rows: number, inputs: number, outputs: number): Promise<number> {
+async function productRate(rows: number, inputs: number, outputs: number, threads: number): Promise<number> {
   const builder = new GraphBuilder('product')
   builder.input('states', 'float', [rows, inputs])
   const dims = [inputs, outputs]
@@ -65,12 +66,12 @@ async function productRate(rows: number, inputs: number, outputs: number): Promi
   builder.output(builder.node('MatMul', ['states', weight]), 'float')
   const states = new Tensor('float32', new Float32Array(rows * inputs).fill(0.5), [rows, inputs])
   const times = Math.max(1, Math.round(2e9 / (2 * rows * inputs * outputs)))
-  const seconds = await bestSeconds(builder, { states }, times)
+  const seconds = await bestSeconds(builder, { states }, { times, threads })
   return (2 * rows * inputs * outputs * times) / seconds
 }
 
 /** One row times a large matrix that is no constant: it is read once, and little else is done. */
-async function readRate(): Promise<number> {
+async function readRate(threads: number): Promise<number> {
   const inputs = 1_024
   const outputs = READ_BYTES / 4 / inputs
   const builder = new GraphBuilder('read')
@@ -79,15 +80,15 @@ async function readRate(): Promise<number> {
   builder.output(builder.node('MatMul', ['states', 'matrix']), 'float')
   const states = new Tensor('float32', new Float32Array(inputs).fill(0.5), [1, inputs])
   const matrix = new Tensor('float32', new Float32Array(READ_BYTES / 4).fill(0.5), [inputs, outputs])
-  return READ_BYTES / (await bestSeconds(builder, { states, matrix }, 1))
+  return READ_BYTES / (await bestSeconds(builder, { states, matrix }, { times: 1, threads }))
 }
 
 async function bestSeconds(
   { graph }: GraphBuilder,
   feeds: Record<string, Tensor>,
-  times: number,
+  { times, threads }: { times: number; threads: number },
 ): Promise<number> {
-  const options = { intraOpNumThreads: THREADS, logSeverityLevel: 3 } as const
+  const options = { intraOpNumThreads: threads, logSeverityLevel: 3 } as const
   const session = await InferenceSession.create(encodeModel(graph), options)
   let best = Infinity
   for (let attempt = 0; attempt < TRIES; attempt += 1) {

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { defaultThreads } from '../../src/inference/engine-host-options.ts'
 import { DeltaGraph } from '../../src/inference/delta-graph.ts'
+import type { SessionOptions } from '../../src/inference/onnx-session.ts'
 import { describeDecoder } from '../../src/inference/onnx/decoder.ts'
 import { buildLlamaGraph, type LlamaAttention } from '../../src/inference/onnx/llama-graph.ts'
 import { randomWeights, type LlamaShape } from '../../src/inference/onnx/llama-weights.ts'
@@ -84,23 +85,26 @@ export class BenchModels {
     size: Size,
     attention: LlamaAttention = 'grouped-query',
     weights: 'fp32' | 'int8' = 'fp32',
+    layout: 'weights beside' | 'one file' = 'weights beside',
   ): BenchModel {
-    const name = `${size}-${attention}-${weights}`.replaceAll(' ', '')
+    const name = `${size}-${attention}-${weights}-${layout}`.replaceAll(' ', '')
     const found = this.#models.get(name)
     if (found !== undefined) return found
     const shape = this.shapeOf(size)
     const path = join(this.#folder, `${name}.onnx`)
     const graph = buildLlamaGraph(shape, randomWeights(1), attention)
-    writeModel(weights === 'int8' ? quantizeGraph(graph) : graph, path, { externalData: true })
+    writeModel(weights === 'int8' ? quantizeGraph(graph) : graph, path, {
+      externalData: layout === 'weights beside',
+    })
     const model = { path, shape }
     this.#models.set(name, model)
     return model
   }
 }
 
-export async function openDelta(path: string, skipsPrepacking = false): Promise<DeltaGraph> {
+export async function openDelta(path: string, options: Partial<SessionOptions> = {}): Promise<DeltaGraph> {
   using source = new FileSource(path)
   const model = readModel(source)
   const decoder = describeDecoder(model, undefined)
-  return await DeltaGraph.open({ path, model, source, decoder }, { threads: THREADS, skipsPrepacking })
+  return await DeltaGraph.open({ path, model, source, decoder }, { threads: THREADS, ...options })
 }

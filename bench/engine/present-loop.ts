@@ -1,8 +1,9 @@
-// The usual loop on a stock export: the whole cache out of onnxruntime, and in again, at every token.
+// The usual loop on a stock export: the whole cache out of onnxruntime, and in again, one token longer, at every
+// token; of the logits, which leave for every row, the greatest is the next token.
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { greatest } from '../../src/inference/sampling.ts'
 import { THREADS, type BenchModel } from './models.ts'
-import { draw, PROMPT_TOKENS } from './sequences.ts'
+import { draw, PROMPT_TOKENS, stepRate } from './sequences.ts'
 
 export class PresentLoop {
   readonly #session: InferenceSession
@@ -18,7 +19,7 @@ export class PresentLoop {
     return new PresentLoop(await InferenceSession.create(model.path, options), model)
   }
 
-  /** Tokens per second of decoding, after `PROMPT_TOKENS` tokens that are in the cache already. */
+  /** Tokens per second of decoding, after `PROMPT_TOKENS` tokens that are in the cache already; see `stepRate`. */
   async rate(rows: number, tokens: number): Promise<number> {
     const { layers, keyValueHeads, headSize, vocabulary } = this.#model.shape
     const names = Array.from({ length: layers }, (_, layer) => [`${layer}.key`, `${layer}.value`]).flat()
@@ -31,10 +32,8 @@ export class PresentLoop {
       ]),
     )
     let ids = draw(rows, vocabulary)
-    let beganMs = 0
-    // The first step is not counted.
-    for (let step = 0; step <= tokens; step += 1) {
-      if (step === 1) beganMs = performance.now()
+    const endedMs: number[] = []
+    for (let step = 0; step < tokens; step += 1) {
       const mask = new BigInt64Array(rows * (PROMPT_TOKENS + step + 1)).fill(1n)
       const feeds = {
         input_ids: integers(BigInt64Array.from(ids, BigInt), rows),
@@ -46,8 +45,9 @@ export class PresentLoop {
       past = Object.fromEntries(
         names.map((name) => [`past_key_values.${name}`, outputs[`present.${name}`] as Tensor]),
       )
+      endedMs.push(performance.now())
     }
-    return (rows * tokens * 1_000) / (performance.now() - beganMs)
+    return stepRate(rows, endedMs)
   }
 
   async close(): Promise<void> {

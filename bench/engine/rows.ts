@@ -29,6 +29,13 @@ export const atLeast = (name: string, bound: number, toward?: number): Wanted =>
   ...(toward === undefined ? {} : { toward }),
 })
 
+/** What a ratio would be of a program that reached the machine's bound: a smaller one cannot be surpassed by much. */
+export const atTheBound = (name: string): Wanted => ({
+  name: `${name}, at the machine's bound`,
+  unit: '×',
+  better: 'higher',
+})
+
 /** A share of what the machine could do; nothing is promised of it. */
 export const shareOfBound = (name: string): Wanted => ({
   name: `${name}, of the machine's bound`,

@@ -64,8 +64,8 @@ export async function secondsOf(work: () => Promise<unknown>): Promise<number> {
 }
 
 /**
- * Tokens per second of decoding alone, with `rows` sequences in every step: from when the last of them has
- * its first token until the first of them is complete. Their prompts differ in the last token, because how
+ * Tokens per second of decoding alone, with `rows` sequences in every step: by the median time between two
+ * tokens of the last of them, which joins when all others decode. Their prompts differ in the last token, because how
  * their keys came to be does not matter to decoding, and computing them takes longest.
  */
 export async function decodeRate(graph: DeltaGraph, rows: number, tokens: number): Promise<number> {
@@ -75,37 +75,16 @@ export async function decodeRate(graph: DeltaGraph, rows: number, tokens: number
     promptTokens: [...beginning, row % vocabularySize],
     tokensMax: tokens,
   }))
-  const window = new DecodeWindow(rows, tokens)
-  await runAll(modelOn(graph, rows, true), requests, (_, count) => window.take(count))
-  return window.rate
+  const takenMs: number[] = []
+  await runAll(modelOn(graph, rows, true), requests, (sequence) => {
+    if (sequence === rows - 1) takenMs.push(performance.now())
+  })
+  return stepRate(rows, takenMs)
 }
 
-/** Counts the steps between everybody's first token and somebody's last. */
-class DecodeWindow {
-  readonly #rows: number
-  readonly #tokens: number
-  #started = 0
-  #beganMs = Number.NaN
-  #counted = 0
-  #rate = Number.NaN
-
-  constructor(rows: number, tokens: number) {
-    this.#rows = rows
-    this.#tokens = tokens
-  }
-
-  get rate(): number {
-    return this.#rate
-  }
-
-  take(count: number): void {
-    if (count === 1) this.#started += 1
-    if (this.#started < this.#rows) return
-    if (Number.isNaN(this.#beganMs)) this.#beganMs = performance.now()
-    else this.#counted += 1
-    if (count !== this.#tokens || !Number.isNaN(this.#rate)) return
-    // The others' tokens of this step are computed, and about to be taken.
-    const steps = Math.ceil(this.#counted / this.#rows)
-    this.#rate = (steps * this.#rows * 1_000) / (performance.now() - this.#beganMs)
-  }
+/** Tokens per second of steps of `rows` tokens, which ended at these times: by the median, since others use the machine too. */
+export function stepRate(rows: number, endedMs: readonly number[]): number {
+  const steps = endedMs.slice(1).map((ms, index) => ms - (endedMs[index] ?? 0))
+  steps.sort((left, right) => left - right)
+  return (rows * 1_000) / (steps[Math.floor(steps.length / 2)] ?? Number.NaN)
 }
