@@ -1,5 +1,11 @@
 import { z } from 'zod'
 import { churnSchema, type Churn } from './churn-schema.ts'
+import {
+  coordinatorConstants,
+  replicationConstants,
+  residencyConstants,
+  workerConstants,
+} from './constants-schema.ts'
 
 /*
  * What a scenario file may say. Seconds unless a name says otherwise; MB and GB are 10^6 and 10^9 bytes, Mbps
@@ -279,8 +285,6 @@ const shell = z.strictObject({
   requestMs: z.number().min(0).default(0),
 })
 
-const numbers = z.record(z.string(), z.number())
-
 export const scenarioSchema: z.ZodType<Scenario> = z.strictObject({
   title: z.string().min(1),
   extends: z.string().optional(),
@@ -306,10 +310,10 @@ export const scenarioSchema: z.ZodType<Scenario> = z.strictObject({
   partitions: z.array(partition).default([]),
   bootstrapLoss: z.array(loss).default([]),
   losses: z.enum(['closed', 'silent']).default('closed'),
-  coordinator: numbers.default({}),
-  worker: numbers.default({}),
-  residency: numbers.default({}),
-  replication: numbers.default({}),
+  coordinator: coordinatorConstants.default({}),
+  worker: workerConstants.default({}),
+  residency: residencyConstants.default({}),
+  replication: replicationConstants.default({}),
   replicas: z.int().min(0).max(16).default(0),
   quiet: z.strictObject({ fromS: seconds, boundS: z.number().positive() }).optional(),
 })

@@ -9,25 +9,18 @@ import {
   type CoordinatorOptions,
 } from '../../src/tasks/coordinator-state-core.ts'
 import { nextTickMs } from '../../src/tasks/pace-core.ts'
-import { OPEN_MS } from '../../src/tasks/link-times-core.ts'
 import type { Candidate } from '../../src/tasks/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/task-messages.ts'
 import type { EventSink } from '../../src/base/event-log.ts'
 import type { Random } from '../../src/base/random.ts'
 import type { EventHandle } from '../kernel/kernel.ts'
+import { SHELL_DEFAULTS } from '../scenarios/constants-schema.ts'
 import type { Scenario } from '../scenarios/schema.ts'
 import type { RunFacts } from './run-facts.ts'
 import { TAG } from './tags.ts'
 import { TaskLink, type SubmitterEnd } from './task-link.ts'
 import type { Workload } from './workload.ts'
 import type { JobView, Swarm } from './swarm.ts'
-
-/** The constants of the shell, tasks/coordinator.ts, that a run depends on. */
-export const SHELL_DEFAULTS: Readonly<Record<'tickMs' | 'commitEveryMs' | 'openMs', number>> = {
-  tickMs: 100,
-  commitEveryMs: 10,
-  openMs: OPEN_MS,
-}
 
 interface Commit {
   peer: string | undefined

@@ -62,6 +62,37 @@ describe('copies in a simulated swarm', () => {
     expect(run({ contexts, peers: [{ ...others, churn }] }).copiesMade).toBeLessThanOrEqual(2)
   })
 
+  test('that are lost are made again after the grace, and not before', () => {
+    const contexts = { bytesGB: 1, chunkMB: 10 }
+    const holders = { ...others, name: 'holder', count: 3, holds: true }
+    const leaver = { ...holders, name: 'leaver', count: 1, leave: { fromS: 1000, everyS: 1 } }
+    const peers = [{ ...holders, count: 2 }, leaver, others]
+    const { series } = run({ contexts, peers, stepS: 10 })
+    const copiesAt = (timeS: number): number | undefined => series.replicas[series.timeS.indexOf(timeS)]
+    expect([990, 1010, 1270].map(copiesAt)).toEqual([3, 2, 2])
+    expect(copiesAt(1600)).toBe(3)
+  })
+
+  test('of what is short are made by one that joins, once it has been there for a while', () => {
+    const peers = [
+      { ...others, count: 2, holds: true },
+      { ...others, name: 'late', count: 1, joinAtS: 500 },
+    ]
+    const { series } = run({ peers, stepS: 10 })
+    const copiesAt = (timeS: number): number | undefined => series.replicas[series.timeS.indexOf(timeS)]
+    expect(copiesAt(1090)).toBe(2)
+    expect(copiesAt(1500)).toBe(3)
+  })
+
+  test('of what is in demand are one more than jobs use', () => {
+    const contexts = { bytesGB: 1, chunkMB: 10, copies: 3 }
+    const jobs = [{ inferences: 20_000 }]
+    const coordinator = { peersMax: 3, giveUpMs: 604_800_000 }
+    const busy = run({ contexts, jobs, coordinator, peers: [others] })
+    expect(busy.copiesMade).toBe(1)
+    expect(run({ contexts, jobs: [{ inferences: 20_000, atS: 3600 }], peers: [others] }).copiesMade).toBe(0)
+  })
+
   test('leave room: a disk takes no more than it may, and what others hold goes first', () => {
     const result = run({
       contexts: { bytesGB: 1, chunkMB: 10, count: 12, copies: 3 },

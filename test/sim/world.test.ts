@@ -27,6 +27,9 @@ describe('a run', () => {
 
   test('says which line of a scenario is wrong', () => {
     expect(() => runOnce({ scenario: 'pv4', settings: ['bath=3'], seed: 1 })).toThrow('--set bath')
+    expect(() => runOnce({ scenario: 'pv4', settings: ['coordinator.peersmax=3'], seed: 1 })).toThrow(
+      /--set coordinator\.peersmax: .*no such constant; there are .*peersMax/,
+    )
     expect(() => runOnce({ scenario: 'test/sim/fixtures/wrong.yaml', settings: [], seed: 1 })).toThrow(
       /wrong\.yaml:4: batch/,
     )
