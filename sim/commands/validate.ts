@@ -16,7 +16,10 @@ export async function validateCommand(
   output: Output,
 ): Promise<number> {
   if (what !== 'paper')
-    throw new HearthError('usage', `\`hearth sim validate\` takes "paper", and got "${what}"`)
+    throw new HearthError(
+      'usage',
+      `\`hearth sim validate\` takes "paper", and got "${what}"; \`npm run bench -- live\` holds the simulator beside real processes`,
+    )
   const reps = wholeNumber('--reps', options.reps, 1)
   const jobs = options.jobs === undefined ? defaultJobs() : wholeNumber('--jobs', options.jobs, 1)
   const requests = paperRequests(reps)

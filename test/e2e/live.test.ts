@@ -4,7 +4,7 @@ import { runLive } from '../../bench/live/live-run.ts'
 import { loadScenario } from '../../sim/scenarios/load.ts'
 
 const BYTES = 4_000_000
-/** Twenty seconds of the scenario: each of the two peers is killed after eleven, and comes back without its disk. */
+/** Twenty seconds of the scenario: each of two peers is killed every eleven seconds, and comes back without its disk. */
 const SETTINGS = [
   `contexts.bytesGB=${BYTES / 1e9}`,
   'jobs.0.inferences=40',
@@ -21,12 +21,14 @@ describe('a scenario on real processes', () => {
     const { scenario } = loadScenario(request.scenario, request.settings)
     const run = await runLive(scenario, request.seed)
     const { live, simulated } = simulateBeside(run, request)
-    expect(run.peers.map(({ starts }) => starts.length)).toEqual([1, 2, 2])
+    const starts = run.peers.map((peer) => peer.starts.length)
+    expect(Math.min(...starts.slice(1))).toBeGreaterThanOrEqual(2)
     for (const { committedS, links } of [live, simulated]) {
       expect(committedS).toHaveLength(40)
       expect(links.flatMap(({ resultsAtS }) => resultsAtS).length).toBeGreaterThanOrEqual(40)
     }
     expect(coldStarts(live)).toBeGreaterThanOrEqual(1)
-    expect(live.bytes).toBeLessThanOrEqual(4 * 1.01 * BYTES)
+    // Each start of the two finds an empty disk.
+    expect(live.bytes).toBeLessThanOrEqual((starts.reduce((sum, count) => sum + count, 0) - 1) * 1.01 * BYTES)
   }, 120_000)
 })
