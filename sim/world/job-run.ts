@@ -279,7 +279,11 @@ function optionsOf({ coordinator, policy, mode, batch }: Scenario): {
   // out when they would be missed.
   const core: CoordinatorOptions = { ...COORDINATOR_DEFAULTS, silenceMs: Number.POSITIVE_INFINITY }
   // Batches are the paper's; Hearth has them only where a mode is to be compared that it has not.
-  if (policy === 'paper' || mode !== 'pervasive') core.leaseSize = batch
+  if (policy === 'paper' || mode !== 'pervasive') {
+    core.leaseSize = batch
+    // The bound on what a peer may have out is one of memory on real machines; a batch is given out whole.
+    core.outstandingMax = Math.max(core.outstandingMax, batch)
+  }
   const shell = { ...SHELL_DEFAULTS }
   for (const [name, value] of Object.entries(coordinator))
     Object.assign(name in shell ? shell : core, { [name]: value })

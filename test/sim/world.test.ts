@@ -25,6 +25,11 @@ describe('a run', () => {
     expect(result.gpuS.wasted).toBeLessThan(17 * 100 * 0.8)
   })
 
+  test('gives out a batch as a whole, however large', () => {
+    const settings = ['batch=7500', 'jobs.0.inferences=20000', 'peers.0.count=2', 'peers.1.count=1']
+    expect(runOnce({ scenario: 'pv4', settings, seed: 1 }).tasks.count).toBe(3)
+  })
+
   test('says which line of a scenario is wrong', () => {
     expect(() => runOnce({ scenario: 'pv4', settings: ['bath=3'], seed: 1 })).toThrow('--set bath')
     expect(() => runOnce({ scenario: 'pv4', settings: ['coordinator.peersmax=3'], seed: 1 })).toThrow(
