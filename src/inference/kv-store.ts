@@ -136,6 +136,13 @@ export class KvStore {
     for (const array of this.#arrays) array.copyWithin(to * size, from * size, (from + 1) * size)
   }
 
+  /** Fills a slot with zeros. */
+  clear(slot: number): void {
+    const size = this.#slotSize
+    this.#version += 1
+    for (const array of this.#arrays) array.fill(0, slot * size, (slot + 1) * size)
+  }
+
   get #slotSize(): number {
     return this.shape.keyValueHeads * this.#capacity * this.shape.headSize
   }

@@ -1,6 +1,6 @@
 // Runs sequences through a model in steps that they share: the shell of slot-scheduler-core.ts.
 import { HearthError, messageOf } from '../base/errors.ts'
-import { KV_PARTS, KvStore, type KvPlace } from './kv-store.ts'
+import { KV_PARTS, KvStore, type KvPlace, type KvRows } from './kv-store.ts'
 import { PrefixFinder, type Prefix } from './prefix-core.ts'
 import { PrefixStores } from './prefix-stores.ts'
 import { SlotScheduler, type DecodeRow, type PrefillRow, type Step } from './slot-scheduler-core.ts'
@@ -162,8 +162,9 @@ export class SlotModel implements TokenModel {
       this.#store,
       rows.map(({ slot, from, count }, row) => ({ row, slot, to: from, count })),
     )
-    for (const [row, { sequence, isLast }] of rows.entries()) {
-      if (isLast) this.#choose(sequence, output, row)
+    for (const [row, { sequence, slot, count, isLast }] of rows.entries()) {
+      const place = { row, slot, last: count - 1 }
+      if (this.#hasNumbers(sequence, output, place) && isLast) this.#choose(sequence, output, row)
     }
   }
 
@@ -194,7 +195,9 @@ export class SlotModel implements TokenModel {
     )
     output.kept?.()
     for (const { sequence, slot } of rows) {
-      this.#choose(sequence, output, slot)
+      if (this.#hasNumbers(sequence, output, { row: slot, slot, last: 0 })) {
+        this.#choose(sequence, output, slot)
+      }
     }
   }
 
@@ -206,6 +209,38 @@ export class SlotModel implements TokenModel {
         store.write(layer, part, output.keyValues(layer, part), places)
       }
     }
+  }
+
+  /**
+   * Whether a row's last token left numbers in the last layer, which any infinity or NaN before it reaches.
+   * Where it did not, the request is refused, and its slot cleared: masked tokens count as zero times what the
+   * slot holds, and zero times NaN is none, so that whoever has the slot next would be harmed.
+   */
+  #hasNumbers(
+    sequence: number,
+    output: StepOutput,
+    { row, slot, last }: { row: number; slot: number; last: number },
+  ): boolean {
+    const { layers } = this.#store.shape
+    const at = output.newFrom(row) + last
+    const isFinite = KV_PARTS.every((part) =>
+      Number.isFinite(this.#sumOf(output.keyValues(layers - 1, part), row, at)),
+    )
+    if (isFinite) return true
+    this.#store.clear(slot)
+    const why = 'the model computes values that are no numbers for this prompt'
+    this.#runs.get(sequence)?.finish(new HearthError('request-invalid', why))
+    return false
+  }
+
+  #sumOf({ data, tokens }: KvRows, row: number, token: number): number {
+    const { keyValueHeads, headSize } = this.#store.shape
+    let sum = 0
+    for (let head = 0; head < keyValueHeads; head += 1) {
+      const from = ((row * keyValueHeads + head) * tokens + token) * headSize
+      for (let index = from; index < from + headSize; index += 1) sum += data[index] as number
+    }
+    return sum
   }
 
   #wantLogits(rows: readonly { sequence: number }[]): boolean {

@@ -214,3 +214,47 @@ test('two threads give the bits of one', async () => {
   }
   expect(results[1]).toEqual(results[0])
 })
+
+test('a request whose values are no numbers is refused, and its batch mates and who has its slot next are not harmed', async () => {
+  const [golden] = goldens
+  if (golden === undefined) throw new Error('no goldens')
+  const graph = await openDelta(paths.get(golden.name) as string, false)
+  const poison = 7
+  /** As an overflow in fp16 does: the token's keys and values are NaN in every layer. */
+  const poisoned: StepGraph = {
+    kvShape: graph.kvShape,
+    vocabularySize: graph.vocabularySize,
+    sharesPrefixes: true,
+    close: () => graph.close(),
+    run: async (input) => {
+      const output = await graph.run(input)
+      const { keyValueHeads, headSize } = graph.kvShape
+      const keyValues: typeof output.keyValues = (layer, part) => {
+        const { data, tokens } = output.keyValues(layer, part)
+        const size = keyValueHeads * tokens * headSize
+        for (const [row, ids] of input.rows.entries()) {
+          if (ids.includes(poison)) data.fill(Number.NaN, row * size, (row + 1) * size)
+        }
+        return { data, tokens }
+      }
+      return { ...output, keyValues }
+    },
+  }
+  const [bad, good] = [
+    [1, 2, poison, 4, 5, 6],
+    [1, 2, 3, 4],
+  ]
+  const clean = await continueGreedily(modelOn(graph), good, 4)
+  expect(clean.tokens).not.toContain(poison)
+  const pair = modelOn(poisoned, { slots: 2 })
+  const [refused, mate] = await Promise.allSettled([
+    continueGreedily(pair, bad, 4),
+    continueGreedily(pair, good, 4),
+  ])
+  expect(refused).toMatchObject({ status: 'rejected', reason: { code: 'request-invalid' } })
+  expect(mate).toEqual({ status: 'fulfilled', value: clean })
+  const alone = modelOn(poisoned, { slots: 1 })
+  await expect(continueGreedily(alone, bad, 4)).rejects.toThrow('no numbers')
+  expect(await continueGreedily(alone, good, 4)).toEqual(clean)
+  await graph.close()
+})
