@@ -6,7 +6,7 @@ import type { KvPart, KvRows, KvShape } from './kv-store.ts'
 import { floatData, openSession, type Feeds, type SessionOptions } from './onnx-session.ts'
 import type { AttentionKind, Decoder } from './onnx/decoder.ts'
 import { DELTA_INPUTS } from './onnx/delta-attention.ts'
-import { BEST_OUTPUT, LOGITS_OUTPUT, rewriteToDelta, type DeltaModel } from './onnx/delta-rewrite.ts'
+import { BEST_OUTPUT, rewriteToDelta, type DeltaModel } from './onnx/delta-rewrite.ts'
 import type { ModelNode, OnnxModel } from './onnx/onnx-reader.ts'
 import type { ByteSource } from './onnx/protobuf.ts'
 import { integers, maskOf, pastFeeds, pastTokensOf, tokenFeeds, widthOf } from './step-feeds.ts'
@@ -44,9 +44,10 @@ export class DeltaGraph implements StepGraph {
     this.#rowsMin = rowsMin
     this.#devicePast = devicePast
     this.#session = session
-    this.#delta = { inputs: delta.inputs, newKeys: delta.newKeys, newValues: delta.newValues }
+    const { bytes: _bytes, ...named } = delta
+    this.#delta = named
     this.#withoutLogits = [BEST_OUTPUT, ...delta.newKeys, ...delta.newValues]
-    this.#withLogits = [LOGITS_OUTPUT, ...this.#withoutLogits]
+    this.#withLogits = [delta.logits, ...this.#withoutLogits]
     this.#attention = decoder.attention
     this.kvShape = decoder.kvShape
     this.vocabularySize = decoder.vocabularySize
@@ -74,7 +75,7 @@ export class DeltaGraph implements StepGraph {
     const outputs = await this.#session.run(feeds, fetches)
     const kept = await this.#keepOnDevice(padded, feeds, outputs)
     const best = outputs[BEST_OUTPUT]?.data as BigInt64Array
-    const logits = input.wantsLogits ? floatData(outputs, LOGITS_OUTPUT) : new Float32Array(0)
+    const logits = input.wantsLogits ? floatData(outputs, this.#delta.logits) : new Float32Array(0)
     const { vocabularySize } = this
     const width = paddedWidth(input)
     return {

@@ -36,7 +36,8 @@ const INT8_LEVELS = 127
 /** Which form it is: results of two forms are not bit-equal. */
 export const DELTA_FORM = 3
 
-export const LOGITS_OUTPUT = 'hearth_logits'
+/** fp32 logits of a head that makes fp16. */
+const FLOAT_LOGITS = 'hearth_logits'
 /** The likeliest token of each row: all that leaves when nobody wants the logits. */
 export const BEST_OUTPUT = 'hearth_best'
 
@@ -47,6 +48,8 @@ export interface DeltaModel {
   /** The outputs with the new keys and values of each layer. */
   newKeys: readonly string[]
   newValues: readonly string[]
+  /** The output with the logits. */
+  logits: string
 }
 
 /**
@@ -66,7 +69,7 @@ export function rewriteToDelta(
     decoder.attention === 'grouped-query'
       ? replaceAttention(edit, model, decoder)
       : splitCaches(edit, model, decoder, source)
-  cutLogits(edit, model, decoder)
+  const logits = cutLogits(edit, model, decoder)
   for (const node of model.nodes) if (node.operator === 'DynamicQuantizeLinear') quantizeByRow(edit, node)
   const { keyValueHeads, headSize } = decoder.kvShape
   const newKeys = news.map(({ key }) => key)
@@ -79,7 +82,7 @@ export function rewriteToDelta(
   if (decoder.attention === 'grouped-query' && inputs.has('attention_mask')) {
     throw unsupported('it uses the attention mask outside its attention')
   }
-  return { bytes: edit.encode(source, fileName), inputs, newKeys, newValues }
+  return { bytes: edit.encode(source, fileName), inputs, newKeys, newValues, logits }
 }
 
 function checkModel(model: OnnxModel, operatorSet: number): void {
@@ -174,23 +177,27 @@ function quantizeByRow(edit: GraphEdit, node: ModelNode): void {
   })
 }
 
-/** Computes the head for each row's last token only: [rows, 1, vocabulary] instead of every position's. */
-function cutLogits(edit: GraphEdit, { outputs }: OnnxModel, { vocabularySize }: Decoder): void {
+/**
+ * Computes the head for each row's last token only: [rows, 1, vocabulary] instead of every position's. Returns
+ * the output with them: the head's own where it can be, for an output that another is made of is copied.
+ */
+function cutLogits(edit: GraphEdit, { outputs }: OnnxModel, { vocabularySize }: Decoder): string {
   const { states, takers } = findHead(edit)
   edit.intercept(states, takers, () =>
     edit.builder.node('GatherND', [states, DELTA_INPUTS.lastPositions], { attributes: { batch_dims: 1 } }),
   )
   const isHalf = outputs.find(({ name }) => name === 'logits')?.type === FLOAT16
-  edit.append(() => {
-    const options = isHalf ? { attributes: { to: FLOAT } } : {}
-    edit.builder.namedNode(isHalf ? 'Cast' : 'Identity', ['logits'], [LOGITS_OUTPUT], options)
-  })
+  const logits = isHalf ? FLOAT_LOGITS : 'logits'
+  if (isHalf) {
+    edit.append(() => edit.builder.namedNode('Cast', ['logits'], [logits], { attributes: { to: FLOAT } }))
+  }
   edit.append(() => {
     const attributes = { axis: -1, keepdims: 0 }
-    edit.builder.namedNode('ArgMax', [LOGITS_OUTPUT], [BEST_OUTPUT], { attributes })
+    edit.builder.namedNode('ArgMax', [logits], [BEST_OUTPUT], { attributes })
   })
-  edit.builder.output(LOGITS_OUTPUT, 'float', ['rows', 1, vocabularySize])
+  edit.builder.output(logits, 'float', ['rows', 1, vocabularySize])
   edit.builder.output(BEST_OUTPUT, 'int64', ['rows', 1])
+  return logits
 }
 
 /** The value that the head begins with, and the nodes that take it. */
