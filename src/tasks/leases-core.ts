@@ -103,7 +103,7 @@ export function giveBack(
 export function feedHungry(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
   if (state.hungry.size === 0) return
   const mayCopy = nowMs >= state.lookAtMs && state.options.leaseSize === undefined
-  if (nowMs >= state.lookAtMs) state.lookAtMs = nowMs + lookEveryMs(state)
+  if (nowMs >= state.lookAtMs) state.lookAtMs = nowMs + lookEveryMs(state, nowMs)
   state.fedAtMs = nowMs
   let slow: SlowLease[] | undefined
   for (const peer of state.hungry) {

@@ -31,9 +31,10 @@ function measure(state: Coordinator, nowMs: number): void {
   pace.measureAtMs = nowMs + Math.max(OFTEN_MS, Math.min(leftMs(state) / LEFT_PARTS, takenMs / TAKEN_PARTS))
 }
 
-/** How often peers that have nothing to do are thought of, ms. */
-export function lookEveryMs({ pace }: Coordinator): number {
-  return Math.max(OFTEN_MS, pace.requestMs / REQUEST_PARTS)
+/** How often peers that have nothing to do are thought of, ms; a request takes as long as the job, while none is answered. */
+export function lookEveryMs({ pace, startedAtMs }: Coordinator, nowMs: number): number {
+  const requestMs = pace.requestMs === 0 ? nowMs - startedAtMs : pace.requestMs
+  return Math.max(OFTEN_MS, requestMs / REQUEST_PARTS)
 }
 
 /** When a `tick` could next change something, ms: one before does nothing, unless another event comes first. */
