@@ -1,0 +1,27 @@
+// A process of its own for one run of the simulator, so that its memory is its own: gets a RunRequest as its
+// argument, prints a SimulatedRun.
+import { runOnce, type RunRequest } from '../../sim/run.ts'
+
+export interface SimulatedRun {
+  events: number
+  eventHash: string
+  /** Requests of jobs that were done. */
+  tasks: number
+  /** Seconds that the run took, without starting the process and reading the scenario. */
+  wallS: number
+  /** The most memory that the process had. */
+  peakBytes: number
+  /** Names of checks that did not hold. */
+  broken: string[]
+}
+
+const { events, eventHash, tasks, wallS, checks } = runOnce(JSON.parse(process.argv[2] ?? '') as RunRequest)
+const run: SimulatedRun = {
+  events,
+  eventHash,
+  tasks: tasks.count,
+  wallS,
+  peakBytes: process.resourceUsage().maxRSS * 1024,
+  broken: checks.filter(({ holds }) => !holds).map(({ check }) => check),
+}
+console.log(JSON.stringify(run))
