@@ -51,7 +51,7 @@ export interface WorkCount {
   /** Inferences asked for, and done: each counts once. */
   total: number
   completed: number
-  /** Inferences of results that were computed or half computed and then not committed. */
+  /** What was computed or half computed and then not committed: its GPU time, in inferences of mean length. */
   wasted: number
   /** Inferences that became an error line. */
   failed: number

@@ -22,7 +22,6 @@ import type { TaskLink } from './task-link.ts'
 import { Timers } from './timers.ts'
 import { WarmContexts } from './warm-contexts.ts'
 import type { PeerState, Swarm } from './swarm.ts'
-import type { Workload } from './workload.ts'
 
 const LEDGER_TICK_US = 60_000_000
 /** As tasks/worker.ts: a submitter of which nothing was heard for so long is taken as gone. */
@@ -34,8 +33,6 @@ type RunResult = Extract<WorkerEvent, { kind: 'done' }>['result']
 
 /** A request that runs here. */
 interface PeerRun extends EngineRun {
-  readonly workload: Workload
-  readonly n: number
   /** Its use of the loaded context. */
   readonly ticket: number
   readonly handedOverUs: number
@@ -72,8 +69,6 @@ export class Peer implements LarderOwner {
   hasJoined = false
   sessions = 0
   inferences = 0
-  /** Inferences that were run, committed or not. */
-  ran = 0
   firstUpUs: number | undefined
   firstResultUs: number | undefined
   loads = 0
@@ -386,12 +381,11 @@ export class Peer implements LarderOwner {
     const { requestMs } = this.#world.scenario.shell
     const seconds = workload.runS(n, this.device.inferenceS) + requestMs / 1000
     this.#engine ??= this.#makeEngine()
-    this.#engine.start({ id, seconds, workload, n, ticket, handedOverUs: this.#world.kernel.nowUs })
+    this.#engine.start({ id, seconds, ticket, handedOverUs: this.#world.kernel.nowUs })
   }
 
-  #onRan({ id, workload, n, ticket, handedOverUs }: PeerRun, ranUs: number): void {
+  #onRan({ id, ticket, handedOverUs }: PeerRun, ranUs: number): void {
     this.#warm?.giveBack(ticket)
-    this.ran += workload.inferencesOf(n)
     const endedUs = this.#world.kernel.nowUs
     const facts: RunFacts = { ranUs, startedUs: handedOverUs, endedUs, isLast: true }
     const before = this.#delivered

@@ -44,10 +44,7 @@ export function resultOf(
     work: {
       total: sum((job) => job.workload.inferences),
       completed: sum((job) => job.committedInferences),
-      wasted: Math.max(
-        0,
-        peers.reduce((total, peer) => total + peer.ran - peer.inferences, 0),
-      ),
+      wasted: Math.round(peers.reduce((total, peer) => total + wastedInferences(peer), 0)),
       failed: sum((job) => job.failedInferences),
     },
     jobs: jobs.map((job) => jobResult(world, job)),
@@ -112,6 +109,12 @@ function gpuSeconds({ meter }: Peer): GpuSeconds {
     wasted: Math.max(0, meter.busyUs - meter.usefulUs) / 1e6,
     idle: meter.idleUs / 1e6,
   }
+}
+
+/** Work that was lost, half computed or whole, in inferences of the mean length there. */
+function wastedInferences({ meter, device }: Peer): number {
+  const perInferenceUs = (device.inferenceS * 1e6) / device.slots
+  return Math.max(0, meter.busyUs - meter.usefulUs) / perInferenceUs
 }
 
 function addUp(parts: readonly GpuSeconds[]): GpuSeconds {

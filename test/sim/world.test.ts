@@ -21,6 +21,7 @@ describe('a run', () => {
     expect(result.checks.filter((check) => !check.holds)).toEqual([])
     expect(result.work.completed).toBe(55_000)
     expect(result.gpuS.wasted).toBeGreaterThan(0)
+    expect(result.work.wasted).toBeGreaterThan(0)
     // At most one task in flight on each of the 17 that may leave: 100 inferences of 0.62 s.
     expect(result.gpuS.wasted).toBeLessThan(17 * 100 * 0.8)
   })
