@@ -1,5 +1,5 @@
-// Peers that join a swarm and add the same model of a hub, all at once, each with `hearth up` and `hearth context
-// add` as its owner would: how much of it is read from the hub?
+// Peers of a swarm that add the same model of a hub, all at once, each with `hearth up` and `hearth context add` as
+// its owner would: how much of it is read from the hub?
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { HearthProcess } from '../../src/cli/child-process.ts'
@@ -19,7 +19,7 @@ export interface OriginRunOptions {
 export interface OriginOutcome {
   /** Bytes read from the hub over those of the model. */
   originShare: number
-  /** From the first command to the last context. */
+  /** From the commands to the last context. */
   seconds: number
   contextIds: string[]
 }
@@ -54,13 +54,9 @@ export async function runOrigin(options: OriginRunOptions): Promise<OriginOutcom
   }
   try {
     const door = await up(0, [])
+    for (let index = 1; index < peers; index += 1) await up(index, ['--bootstrap', door])
     const beganMs = performance.now()
-    const contextIds = await Promise.all(
-      Array.from({ length: peers }, async (_value, index) => {
-        if (index > 0) await up(index, ['--bootstrap', door])
-        return await add(index)
-      }),
-    )
+    const contextIds = await Promise.all(Array.from({ length: peers }, (_value, index) => add(index)))
     const seconds = (performance.now() - beganMs) / 1_000
     const bytes = Object.values(files).reduce((sum, { byteLength }) => sum + byteLength, 0)
     return { originShare: hub.bytesSent / bytes, seconds, contextIds }
