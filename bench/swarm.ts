@@ -11,6 +11,7 @@ import { aria2Seconds, hasAria2 } from './transfer/aria2.ts'
 import { Namespaces } from './transfer/namespaces.ts'
 import { runOrigin } from './transfer/origin-run.ts'
 import { type Places, thisMachine } from './transfer/places.ts'
+import { sharedRatio } from './transfer/shared-run.ts'
 import { runSwarm, type SwarmOutcome, type SwarmRunOptions } from './transfer/swarm-run.ts'
 
 const MIB = 1024 * 1024
@@ -19,8 +20,9 @@ const SLOW_BYTES_PER_SECOND = 64 * 1024
 const FETCHERS = 4
 /** Sources of one fetcher where some of them misbehave. */
 const SOURCES = 4
-/** Peers that add the same model of a hub, and how long the hub takes to send it. */
+/** Peers that add the same model of a hub, its size, and how long the hub takes to send it. */
 const SEEKERS = 10
+const SOUGHT_BYTES = 64 * MIB
 const HUB_SECONDS = 10
 
 /** Figures by name, gathered over the runs. */
@@ -74,8 +76,10 @@ class Swarms {
     const parts: [string, () => Promise<void>][] = [
       ['uncapped', () => this.#uncapped()],
       ['capped', () => this.#inNamespaces(1 + FETCHERS, (places) => this.#capped(places))],
+      ['limited', () => this.#limited()],
       ['killed', () => this.#inNamespaces(1 + FETCHERS, (places) => this.#seedKilled(places))],
       ['faults', () => this.#inNamespaces(SOURCES + 1, (places) => this.#faults(places))],
+      ['shared', () => this.#shared()],
       ['origin', () => this.#origin()],
       ['liar', () => this.#inNamespaces(1 + FETCHERS, (places) => this.#liar(places))],
     ]
@@ -90,14 +94,26 @@ class Swarms {
     return join(this.#model, 'onnx/model.onnx_data')
   }
 
-  /** Peers that join and add the same model of a hub at once. */
+  async #shared(): Promise<void> {
+    const folder = join(this.#folder, `run-${(this.#runs += 1)}`)
+    const ratio = await sharedRatio(folder, this.#bytes / 2)
+    rmSync(folder, { recursive: true, force: true })
+    this.#figures.add(
+      lower('second context with the tokenizer and one of two shards: bytes sent over new ones', '×', 1.01),
+      ratio,
+    )
+  }
+
+  /** Peers of a swarm that add the same model of a hub at once. */
   async #origin(): Promise<void> {
     const folder = join(this.#folder, `run-${(this.#runs += 1)}`)
     const paths = ['config.json', 'onnx/model.onnx', 'onnx/model.onnx_data', 'tokenizer.json']
-    const bytesPerSecond = this.#bytes / HUB_SECONDS
+    const bytes = Math.min(this.#bytes, SOUGHT_BYTES)
+    const bytesPerSecond = bytes / HUB_SECONDS
+    const model = await writeFiles(join(folder, 'model'), modelFiles('sought', bytes))
     const options = {
       folder,
-      model: this.#model,
+      model,
       paths,
       peers: this.#options.quick ? 3 : SEEKERS,
       bytesPerSecond,
@@ -165,6 +181,19 @@ class Swarms {
     )
     if (aria2 !== undefined)
       this.#figures.add(higher('capped: aria2’s time over ours', 1.25, 1.4), aria2 / ours.seconds)
+  }
+
+  /** The same with the upload limit that each program has itself, as an owner would set it. */
+  async #limited(): Promise<void> {
+    const swarm = { places: thisMachine, holders: 1, fetchers: FETCHERS, directLane: true }
+    const ours = await this.#swarm('own limits', { ...swarm, uploadRate: UPLINK_BYTES_PER_SECOND })
+    this.#figures.add(
+      lower('own upload limits: time over its lower bound', '×', 1.15, 1.05),
+      ours.seconds / this.#boundSeconds(),
+    )
+    const aria2 = await this.#aria2(thisMachine, UPLINK_BYTES_PER_SECOND)
+    if (aria2 === undefined) return
+    this.#figures.add(higher('own upload limits: aria2’s time over ours', 1.25, 1.4), aria2 / ours.seconds)
   }
 
   /** What no distribution can beat: the seed sends all of it once, and all uplinks together every copy. */
@@ -251,13 +280,13 @@ class Swarms {
     return outcome
   }
 
-  async #aria2(places: Places): Promise<number | undefined> {
+  async #aria2(places: Places, uploadBytesPerSecond?: number): Promise<number | undefined> {
     if (!hasAria2()) {
       this.#options.note('there is no aria2 here: left out')
       return undefined
     }
     const folder = join(this.#folder, `run-${(this.#runs += 1)}`)
-    const seconds = await aria2Seconds(places, folder, this.#file, FETCHERS)
+    const seconds = await aria2Seconds(places, folder, this.#file, FETCHERS, uploadBytesPerSecond)
     this.#options.note(`aria2: ${seconds.toFixed(2)} s`)
     rmSync(folder, { recursive: true, force: true })
     return seconds

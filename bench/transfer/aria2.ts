@@ -24,13 +24,14 @@ export function hasAria2(): boolean {
 
 /**
  * Seconds in which `leechers` get the file from one seed: from the start of their processes, which takes
- * aria2 about 50 ms, to the last one's having it.
+ * aria2 about 50 ms, to the last one's having it. With `uploadBytesPerSecond` as each one's own upload limit.
  */
 export async function aria2Seconds(
   places: Places,
   folder: string,
   file: string,
   leechers: number,
+  uploadBytesPerSecond?: number,
 ): Promise<number> {
   const tracker = new Child('tracker-main.ts', [places.hostOf()], places.within())
   const { port } = await tracker.next<{ port: number }>()
@@ -42,7 +43,7 @@ export async function aria2Seconds(
     const own = join(folder, String(index))
     mkdirSync(own)
     if (index === 0) linkSync(file, join(own, 'file'))
-    clients.push(spawnClient(places, index, own, torrent))
+    clients.push(spawnClient(places, index, own, torrent, uploadBytesPerSecond))
     return join(own, 'done')
   }
   try {
@@ -61,7 +62,13 @@ export async function aria2Seconds(
   }
 }
 
-function spawnClient(places: Places, index: number, folder: string, torrent: string): ChildProcess {
+function spawnClient(
+  places: Places,
+  index: number,
+  folder: string,
+  torrent: string,
+  uploadBytesPerSecond = 0,
+): ChildProcess {
   const hook = join(folder, 'hook.sh')
   writeFileSync(hook, `#!/bin/sh\ntouch '${join(folder, 'done')}'\n`)
   chmodSync(hook, 0o700)
@@ -73,6 +80,7 @@ function spawnClient(places: Places, index: number, folder: string, torrent: str
     `--on-bt-download-complete=${hook}`,
     '--check-integrity=true',
     '--seed-ratio=0.0',
+    `--max-upload-limit=${uploadBytesPerSecond}`,
     '--enable-dht=false',
     '--enable-dht6=false',
     '--bt-enable-lpd=false',

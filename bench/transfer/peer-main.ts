@@ -10,6 +10,7 @@ interface PeerOptions {
   store: string
   host: string
   directLane: boolean
+  uploadRate?: number
   fault?: Fault
 }
 

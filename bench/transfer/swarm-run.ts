@@ -18,6 +18,8 @@ export interface SwarmRunOptions {
   /** What a peer does wrong, by its number. */
   faults?: Readonly<Record<number, Fault>>
   directLane: boolean
+  /** What each peer may send by its own settings, bytes per second. Default: no cap. */
+  uploadRate?: number
   /** The first holder is killed once this much of chunks has left its namespace. */
   killAfterBytes?: number | undefined
 }
@@ -76,12 +78,12 @@ export async function runSwarm(options: SwarmRunOptions): Promise<SwarmOutcome> 
 }
 
 async function start(
-  { places, folder, faults, directLane }: SwarmRunOptions,
+  { places, folder, faults, directLane, uploadRate }: SwarmRunOptions,
   index: number,
 ): Promise<Started> {
   const store = join(folder, `peer-${index}`)
   mkdirSync(store, { recursive: true })
-  const options = { store, host: places.hostOf(index), directLane, fault: faults?.[index] }
+  const options = { store, host: places.hostOf(index), directLane, uploadRate, fault: faults?.[index] }
   const child = new Child('peer-main.ts', [JSON.stringify(options)], places.within(index))
   return { child, ...(await child.next<{ id: string; address: string }>()) }
 }
