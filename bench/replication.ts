@@ -103,7 +103,11 @@ async function liveRestoreRatio(quick: boolean): Promise<number> {
   try {
     const model = await writeFiles(join(folder, 'model'), modelFiles('bench', bytes))
     const seconds = await repairSeconds({
-      ...{ folder, model, peers, holders, graceSeconds },
+      folder,
+      model,
+      peers,
+      holders,
+      graceSeconds,
       uploadBytesPerSecond: bytesPerSecond,
     })
     return seconds / (graceSeconds + (2 * bytes) / bytesPerSecond)

@@ -31,7 +31,9 @@ export async function repairSeconds(options: RepairRunOptions): Promise<number> 
   const running: Running[] = []
   try {
     for (let index = 0; index < options.peers; index += 1) {
-      running.push(await start(options, index, running[0]))
+      const peer = await start(options, index, running[0])
+      running.push(peer)
+      await peer.process.event('ready', READY_MS)
     }
     const [victim, ...others] = running
     if (victim === undefined) throw new RangeError('a swarm of nobody')
@@ -69,11 +71,17 @@ async function start(
   }
   const report = door === undefined ? undefined : await reportOf(door)
   const process = new HearthProcess([
-    ...['up', '--data', data.path, '--listen', '/ip4/127.0.0.1/tcp/0'],
-    ...['--repair-after', String(graceSeconds), '--upload-rate', String(uploadBytesPerSecond)],
+    'up',
+    '--data',
+    data.path,
+    '--listen',
+    '/ip4/127.0.0.1/tcp/0',
+    '--repair-after',
+    String(graceSeconds),
+    '--upload-rate',
+    String(uploadBytesPerSecond),
     ...(report === undefined ? [] : ['--bootstrap', report.addresses[0] ?? '']),
   ])
-  await process.event('ready', READY_MS)
   return { process, data }
 }
 
