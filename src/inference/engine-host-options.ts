@@ -36,8 +36,9 @@ export interface EngineHostOptions {
   heartbeatMs?: number
   /**
    * Whether a process that runs from weights as they are mapped answers first; then a second one prepares
-   * them, takes over when it has, and the first goes when its runs are done. For large models. Default
-   * false, because the two are of different numeric classes, and have the model in memory twice for a while.
+   * them, takes over when it has, and the first goes when its runs are done. For large models, on the
+   * processor. Default false, because the two are of different numeric classes, and have the model in
+   * memory twice for a while.
    */
   quickStart?: boolean | undefined
   /** The OpenAI-compatible server that this machine has. */

@@ -52,7 +52,7 @@ export class EngineHost {
     this.#components = components
     this.folder = options.folder
     this.#options = resolveOptions(options)
-    if (options.quickStart === true) this.#quickThreads = options.threads ?? freeCores()
+    if (startsQuick(options)) this.#quickThreads = options.threads ?? freeCores()
   }
 
   /** What was measured and chosen when the context was loaded; undefined while it is not loaded. */
@@ -204,6 +204,11 @@ export class EngineHost {
   #isCurrent(process: EngineProcess): boolean {
     return this.#state.kind === 'started' && this.#state.process === process
   }
+}
+
+/** A card, or a server, has its own way with weights. */
+function startsQuick({ quickStart = false, provider = 'cpu', endpoint }: EngineHostOptions): boolean {
+  return quickStart && provider === 'cpu' && endpoint === undefined
 }
 
 function stopped(): HearthError {
