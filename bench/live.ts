@@ -1,5 +1,6 @@
 // Does the simulator tell what real peers do? The same scenarios on eight real processes and simulated. Not in
 // sim/, which drives cores and never a process; here are the parts that start and end `hearth` commands.
+import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { loadScenario } from '../sim/scenarios/load.ts'
 import type { Bench, BenchOptions } from './bench.ts'
@@ -43,7 +44,10 @@ class Comparison {
     const { scenario } = loadScenario(name, this.#settings(name))
     const result = await runLive(scenario, SEED)
     this.#live.set(name, result)
-    this.#options.note(`${name}, live: ${result.course.makespanS.toFixed(1)} s`)
+    const [, load = 0] = loadavg()
+    this.#options.note(
+      `${name}, live: ${result.course.makespanS.toFixed(1)} s, with ${load.toFixed(1)} processes at work on average`,
+    )
   }
 
   /** Without times of this machine: with those that were measured last. */

@@ -132,7 +132,7 @@ traceCommand('fit <file>', 'fit models of churn to a trace, and say how well eac
 program
   .command('validate <what>')
   .description('hold the simulator beside what is known; paper: the runs of arXiv 2509.13201')
-  .option('--reps <n>', 'seeds of each run; their mean counts', '3')
+  .option('--reps <n>', 'seeds of each run; their mean counts', '5')
   .option('--jobs <n>', 'runs at once (default: one per core)')
   .option('--json', 'print JSON for programs')
   .action((what: string, options: ValidateOptions & { json?: boolean }) =>
