@@ -67,6 +67,8 @@ export class World implements Swarm {
   readonly series: SeriesRecorder
   readonly #options: WorldOptions
   readonly #lengths: Uint32Array
+  /** All of a context, from the start: nothing of it changes, so all hosts share it. */
+  readonly #wholeShelf: Shelf
   readonly #contextIds: string[]
   readonly #contextNumbers = new Map<string, number>()
   readonly #byName = new Map<string, Peer>()
@@ -104,6 +106,7 @@ export class World implements Swarm {
     )
     this.contextBytes = scenario.contexts.bytesGB * 1e9
     this.#lengths = chunkLengths(this.contextBytes, scenario.contexts.chunkMB * 1e6)
+    this.#wholeShelf = new Shelf(this.#lengths.length, true)
     this.#contextIds = Array.from({ length: scenario.contexts.count }, (_, number) => `context-${number}`)
     for (const [number, id] of this.#contextIds.entries()) this.#contextNumbers.set(id, number)
     this.origin = this.#makeOrigin()
@@ -280,7 +283,7 @@ export class World implements Swarm {
     if (!isThere) return host
     host.isReachable = true
     for (const context of this.#contextIds.keys()) {
-      host.shelves.set(context, new Shelf(this.#lengths.length, true))
+      host.shelves.set(context, this.#wholeShelf)
       this.tree.addSource(host, context)
     }
     return host
@@ -297,8 +300,7 @@ export class World implements Swarm {
       corruptShare: device.corruptShare,
     })
     if (group.holds) {
-      for (const context of this.#contextIds.keys())
-        host.shelves.set(context, new Shelf(this.#lengths.length, true))
+      for (const context of this.#contextIds.keys()) host.shelves.set(context, this.#wholeShelf)
     }
     const peer = new Peer(this, this.peers.length, group.name, device, host)
     this.peers.push(peer)

@@ -28,7 +28,9 @@ function measure(state: Coordinator, nowMs: number): void {
   for (const { tookMs } of book.linked()) if (tookMs > 0) times.push(tookMs)
   pace.requestMs = median(times) ?? 0
   const takenMs = nowMs - state.startedAtMs
-  pace.measureAtMs = nowMs + Math.max(OFTEN_MS, Math.min(leftMs(state) / LEFT_PARTS, takenMs / TAKEN_PARTS))
+  const partMs = Math.min(leftMs(state) / LEFT_PARTS, takenMs / TAKEN_PARTS)
+  // Less than a request takes tells nothing new: at the tail, what is left is shorter than that.
+  pace.measureAtMs = nowMs + Math.max(OFTEN_MS, pace.requestMs / REQUEST_PARTS, partMs)
 }
 
 /** How often peers that have nothing to do are thought of, ms; a request takes as long as the job, while none is answered. */

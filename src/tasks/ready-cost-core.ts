@@ -55,7 +55,7 @@ export function paysBack(costMs: number, requestMs: number, projectedMs: number)
 }
 
 /** The middle one, of two the lower; undefined when there is none. */
-export function median(values: number[]): number | undefined {
-  values.sort((a, b) => a - b)
+export function median(numbers: readonly number[]): number | undefined {
+  const values = Float64Array.from(numbers).sort()
   return values[Math.floor((values.length - 1) / 2)]
 }
