@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { HearthError } from '../../src/base/errors.ts'
@@ -119,8 +118,7 @@ function folderName(settings: readonly string[], hash: string): string {
     .join('_')
     .replace(/[^\w.+-]+/g, '-')
     .slice(0, FOLDER_NAME_MAX)
-  const whole = createHash('sha256').update(hash).digest('hex').slice(0, 8)
-  return `${readable}-${whole}`
+  return `${readable}-${hash.slice(0, 8)}`
 }
 
 interface Row {
