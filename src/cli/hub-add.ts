@@ -73,7 +73,8 @@ export class HubAdd {
       const model = await HubDownload.plan({ clock }, repo, options)
       const access = this.#options.alone === true ? undefined : data.control()
       const { originId } = model
-      if (access === undefined || originId === undefined) return await this.#downloaded(model)
+      const isInCache = (await model.bytesHeld()) === model.bytesTotal
+      if (access === undefined || originId === undefined || isInCache) return await this.#downloaded(model)
       return await this.#withSwarm(model, originId, access)
     } catch (error) {
       this.#printer.stop()
