@@ -10,7 +10,7 @@ import type { Random } from '../../src/base/random.ts'
 import type { TaskResult } from '../../src/tasks/task-messages.ts'
 import type { PeerDevice } from './device.ts'
 import { loadSeconds } from './device.ts'
-import { Engine, type EngineRun } from './engine.ts'
+import { Gpu, type GpuOwner } from './gpu.ts'
 import { GpuMeter } from './gpu-meter.ts'
 import type { Host } from './host.ts'
 import { Larder, type LarderOwner } from './larder.ts'
@@ -20,7 +20,6 @@ import type { RunFacts } from './run-facts.ts'
 import { TAG } from './tags.ts'
 import type { TaskLink } from './task-link.ts'
 import { Timers } from './timers.ts'
-import { WarmContexts } from './warm-contexts.ts'
 import type { PeerState, Swarm } from './swarm.ts'
 
 const LEDGER_TICK_US = 60_000_000
@@ -31,15 +30,8 @@ const LAST_WORDS_US = 500_000
 
 type RunResult = Extract<WorkerEvent, { kind: 'done' }>['result']
 
-/** A request that runs here. */
-interface PeerRun extends EngineRun {
-  /** Its use of the loaded context. */
-  readonly ticket: number
-  readonly handedOverUs: number
-}
-
-/** One serving peer: worker-core and residency-core on a simulated GPU, disk and line. */
-export class Peer implements LarderOwner {
+/** One serving peer: worker-core on a simulated GPU, disk and line. */
+export class Peer implements GpuOwner, LarderOwner {
   readonly number: number
   readonly group: string
   readonly host: Host
@@ -56,8 +48,7 @@ export class Peer implements LarderOwner {
   readonly #leases = new Map<string, number>()
   /** These are made when something first comes of them: most peers of a large swarm wait. */
   #worker: Worker | undefined
-  #engine: Engine<PeerRun> | undefined
-  #warm: WarmContexts | undefined
+  #gpu: Gpu | undefined
   #inbox: [TaskLink, WorkerEvent][] = []
   #loadsDrawn = 0
   #isTicking = false
@@ -132,14 +123,13 @@ export class Peer implements LarderOwner {
     }
     this.state = 'down'
     this.host.isReachable = false
-    this.#engine?.clear()
+    this.#gpu?.clear()
     this.larder.lose(keepsDisk)
     this.meter.down(nowUs)
     this.#timers.clear()
-    this.loads += this.#warm?.loads ?? 0
+    this.loads += this.#gpu?.loads ?? 0
     this.#worker = undefined
-    this.#warm = undefined
-    this.#engine = undefined
+    this.#gpu = undefined
     this.#isTicking = false
     this.#leases.clear()
     this.#inbox = []
@@ -210,7 +200,7 @@ export class Peer implements LarderOwner {
   }
 
   #warmContexts(): number[] {
-    return [...this.host.shelves.keys()].filter((context) => this.#warm?.isLoaded(context) === true)
+    return [...this.host.shelves.keys()].filter((context) => this.#gpu?.isLoaded(context) === true)
   }
 
   holdsLink(link: TaskLink): boolean {
@@ -246,7 +236,7 @@ export class Peer implements LarderOwner {
 
   /** The run has ended: what is under way is counted. */
   settle(): void {
-    this.#engine?.clear()
+    this.#gpu?.clear()
     this.meter.touch(this.#world.kernel.nowUs)
   }
 
@@ -257,16 +247,16 @@ export class Peer implements LarderOwner {
   }
 
   mayRun(context: number): boolean {
-    return this.#warm?.isLoaded(context) === true && this.host.shelf(context)?.isWhole === true
+    return this.#gpu?.isLoaded(context) === true && this.host.shelf(context)?.isWhole === true
   }
 
   isWarm(context: number): boolean {
-    return this.state === 'up' && this.#warm?.isLoaded(context) === true
+    return this.state === 'up' && this.#gpu?.isLoaded(context) === true
   }
 
   /** Whether it is up, with one loaded that is wanted. */
   hasWarm(isWanted: (context: number) => boolean): boolean {
-    return this.state === 'up' && this.#warm?.hasLoaded(isWanted) === true
+    return this.state === 'up' && this.#gpu?.hasLoaded(isWanted) === true
   }
 
   mayDrop(context: number): { may: boolean; others: number } {
@@ -279,7 +269,7 @@ export class Peer implements LarderOwner {
   }
 
   get loadCount(): number {
-    return this.loads + (this.#warm?.loads ?? 0)
+    return this.loads + (this.#gpu?.loads ?? 0)
   }
 
   #perform(effect: WorkerEffect): void {
@@ -305,10 +295,8 @@ export class Peer implements LarderOwner {
         return this.#discard(effect.contextId, effect.keepsFiles)
       case 'run':
         return this.#run(effect.run, effect.contextId, effect.request.n, effect.request.body)
-      case 'stop-run': {
-        const run = this.#engine?.stop(effect.run)
-        if (run !== undefined) this.#warm?.giveBack(run.ticket)
-      }
+      case 'stop-run':
+        this.#gpu?.stop(effect.run)
     }
   }
 
@@ -346,8 +334,7 @@ export class Peer implements LarderOwner {
       if (mode === 'partial')
         for (const session of this.#leases.keys()) this.#leases.set(session, this.#world.kernel.nowUs)
       this.dispatch({ kind: 'progress', contextId, phase: 'loading', detail: '' })
-      this.#warm ??= this.#makeWarm()
-      this.#warm.load(context, (refusal) => {
+      this.#requireGpu().load(context, (refusal) => {
         if (refusal !== undefined) return this.#cannot(contextId, 'limit-reached', refusal)
         if (mode === 'pervasive') {
           if (this.isFindable) this.#world.directory.hold(this.number, context, 'warm')
@@ -361,8 +348,7 @@ export class Peer implements LarderOwner {
 
   #discard(contextId: string, keepsFiles: boolean): void {
     const context = this.#world.contextNumbered(contextId)
-    this.#warm ??= this.#makeWarm()
-    this.#warm.unload(context, () => {
+    this.#requireGpu().unload(context, () => {
       if (!keepsFiles) this.larder.discard(context)
       this.dispatch({ kind: 'discarded', contextId })
     })
@@ -374,23 +360,25 @@ export class Peer implements LarderOwner {
 
   #run(id: string, contextId: string, n: number, body: string): void {
     const context = this.#world.contextNumbered(contextId)
-    const ticket = this.#warm?.borrow(context)
-    if (ticket === undefined) return this.dispatch({ kind: 'done', run: id, result: NOT_LOADED })
-    this.#world.checks.onRun(this, context)
-    const workload = this.#world.workloadOf(Number(body))
-    const { requestMs } = this.#world.scenario.shell
-    const seconds = workload.runS(n, this.device.inferenceS) + requestMs / 1000
-    this.#engine ??= this.#makeEngine()
-    this.#engine.start({ id, seconds, ticket, handedOverUs: this.#world.kernel.nowUs })
+    const secondsOf = (): number => {
+      this.#world.checks.onRun(this, context)
+      const workload = this.#world.workloadOf(Number(body))
+      return workload.runS(n, this.device.inferenceS) + this.#world.scenario.shell.requestMs / 1000
+    }
+    if (this.#gpu?.start(id, context, secondsOf) === true) return
+    this.dispatch({ kind: 'done', run: id, result: NOT_LOADED })
   }
 
-  #onRan({ id, ticket, handedOverUs }: PeerRun, ranUs: number): void {
-    this.#warm?.giveBack(ticket)
-    const endedUs = this.#world.kernel.nowUs
-    const facts: RunFacts = { ranUs, startedUs: handedOverUs, endedUs, isLast: true }
+  onRan(run: string, facts: RunFacts): void {
     const before = this.#delivered
-    this.dispatch({ kind: 'done', run: id, result: doneWith(facts) })
+    this.dispatch({ kind: 'done', run, result: doneWith(facts) })
     if (this.#delivered === before) this.#tickLater()
+  }
+
+  onUnloaded(context: number, reason: string): void {
+    this.#world.directory.unhold(this.number, context, 'warm')
+    this.keeper?.changed(context)
+    this.#cannot(this.#world.contextId(context), 'context-unavailable', reason)
   }
 
   #loseLink(link: TaskLink): void {
@@ -417,31 +405,9 @@ export class Peer implements LarderOwner {
     })
   }
 
-  #makeWarm(): WarmContexts {
-    const { scenario, kernel } = this.#world
-    return new WarmContexts(
-      {
-        timers: this.#timers,
-        meter: this.meter,
-        nowUs: () => kernel.nowUs,
-        drawLoadS: () => this.drawLoadS(),
-        nameOf: (context) => this.#world.contextId(context),
-        onClosed: (context, reason) => {
-          this.#world.directory.unhold(this.number, context, 'warm')
-          this.keeper?.changed(context)
-          this.#cannot(this.#world.contextId(context), 'context-unavailable', reason)
-        },
-      },
-      this.device.memoryBytes,
-      scenario.contexts.memoryGB * 1e9,
-      scenario.residency,
-    )
-  }
-
-  #makeEngine(): Engine<PeerRun> {
-    const { kernel } = this.#world
-    const onDone = (run: PeerRun, ranUs: number): void => this.#onRan(run, ranUs)
-    return new Engine(this.#timers, this.meter, () => kernel.nowUs, this.device.slots, onDone)
+  #requireGpu(): Gpu {
+    this.#gpu ??= new Gpu(this.#world, this, this.#timers)
+    return this.#gpu
   }
 }
 

@@ -1,0 +1,101 @@
+import type { PeerDevice } from './device.ts'
+import { Engine, type EngineRun } from './engine.ts'
+import type { GpuMeter } from './gpu-meter.ts'
+import type { RunFacts } from './run-facts.ts'
+import type { Swarm } from './swarm.ts'
+import type { Timers } from './timers.ts'
+import { WarmContexts } from './warm-contexts.ts'
+
+/** The peer whose GPU it is. */
+export interface GpuOwner {
+  readonly device: PeerDevice
+  readonly meter: GpuMeter
+  /** How long the next load takes, s. */
+  drawLoadS(): number
+  /** A run is done. */
+  onRan(run: string, facts: RunFacts): void
+  /** A context that was loaded had to go. */
+  onUnloaded(context: number, reason: string): void
+}
+
+/** A request that runs here. */
+interface GpuRun extends EngineRun {
+  /** Its use of the loaded context. */
+  readonly ticket: number
+  readonly handedOverUs: number
+}
+
+/** One peer's GPU: what residency-core keeps loaded on it, and the requests that run there. */
+export class Gpu {
+  readonly #world: Swarm
+  readonly #owner: GpuOwner
+  readonly #warm: WarmContexts
+  readonly #engine: Engine<GpuRun>
+
+  constructor(world: Swarm, owner: GpuOwner, timers: Timers) {
+    this.#world = world
+    this.#owner = owner
+    const { kernel, scenario } = world
+    const { device, meter } = owner
+    const nowUs = (): number => kernel.nowUs
+    this.#warm = new WarmContexts(
+      {
+        timers,
+        meter,
+        nowUs,
+        drawLoadS: () => owner.drawLoadS(),
+        nameOf: (context) => world.contextId(context),
+        onClosed: (context, reason) => owner.onUnloaded(context, reason),
+      },
+      device.memoryBytes,
+      scenario.contexts.memoryGB * 1e9,
+      scenario.residency,
+    )
+    this.#engine = new Engine(timers, meter, nowUs, device.slots, (run, ranUs) => this.#onRan(run, ranUs))
+  }
+
+  /** Contexts that were loaded, as often as they were. */
+  get loads(): number {
+    return this.#warm.loads
+  }
+
+  isLoaded(context: number): boolean {
+    return this.#warm.isLoaded(context)
+  }
+
+  hasLoaded(isWanted: (context: number) => boolean): boolean {
+    return this.#warm.hasLoaded(isWanted)
+  }
+
+  load(context: number, onLoaded: (refusal: string | undefined) => void): void {
+    this.#warm.load(context, onLoaded)
+  }
+
+  unload(context: number, onUnloaded: () => void): void {
+    this.#warm.unload(context, onUnloaded)
+  }
+
+  /** Runs a request for so many seconds of its slot; false when its context is not loaded. */
+  start(id: string, context: number, secondsOf: () => number): boolean {
+    const ticket = this.#warm.borrow(context)
+    if (ticket === undefined) return false
+    this.#engine.start({ id, seconds: secondsOf(), ticket, handedOverUs: this.#world.kernel.nowUs })
+    return true
+  }
+
+  stop(id: string): void {
+    const run = this.#engine.stop(id)
+    if (run !== undefined) this.#warm.giveBack(run.ticket)
+  }
+
+  /** Nothing runs any more; the meter is told of what ran. */
+  clear(): void {
+    this.#engine.clear()
+  }
+
+  #onRan({ id, ticket, handedOverUs }: GpuRun, ranUs: number): void {
+    this.#warm.giveBack(ticket)
+    const { nowUs } = this.#world.kernel
+    this.#owner.onRan(id, { ranUs, startedUs: handedOverUs, endedUs: nowUs, isLast: true })
+  }
+}
