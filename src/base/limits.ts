@@ -79,7 +79,7 @@ export const TASK_PREFIX_UNITS_MAX: number = 64 * KIB
 export const TASK_CREDIT_MAX = 4096
 /** Task sessions that one peer serves at once. */
 export const TASK_SESSIONS_MAX = 64
-/** Peers that one job remembers beside those that it uses: sixteen for each of its usual 32. */
+/** Peers that one job remembers beside those that it uses: ten for each of its usual 50. */
 export const CANDIDATES_KNOWN_MAX = 512
 
 /** A context's chunk, bytes: the unit of hashing, of transfer and of blame. */

@@ -5,7 +5,7 @@ import type { LeaseKey, Outcome, Phase } from './task-messages.ts'
 
 /** What decides how a job is spread. Times in ms. */
 export interface CoordinatorOptions {
-  /** Peers that one job uses at once. */
+  /** Peers that one job uses at once: each of the largest swarm that Hearth is made for, below `CONNECTIONS_MAX`. */
   peersMax: number
   /** A peer from which nothing is heard for this long is taken as lost. */
   silenceMs: number
@@ -40,7 +40,7 @@ export interface CoordinatorOptions {
 }
 
 export const COORDINATOR_DEFAULTS: CoordinatorOptions = {
-  peersMax: 32,
+  peersMax: 50,
   silenceMs: PEER_SILENCE_MS,
   failedPeersMax: 3,
   attemptsMax: 6,
