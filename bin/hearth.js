@@ -1,5 +1,6 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=8
 // Starts Hearth on a Node that can run it. Plain JavaScript, so that an old Node can say what is wrong.
+// The young generation is small, since V8 gives it 130 MB of a large machine, and a submitter fills them.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import module from 'node:module'
@@ -14,9 +15,8 @@ if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR_MIN) {
   rememberCompiledCode()
   await import('../src/cli/main.ts')
 } else if (existsSync(bundledNode)) {
-  const child = spawn(bundledNode, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
-    stdio: 'inherit',
-  })
+  const parameters = [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)]
+  const child = spawn(bundledNode, parameters, { stdio: 'inherit' })
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   // A terminal gives Ctrl-C to the child by itself; twice would mean "at once".
   process.on('SIGINT', () => process.stdin.isTTY || child.kill('SIGINT'))

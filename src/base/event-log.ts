@@ -1,4 +1,4 @@
-import { appendFile, mkdir, rename, stat } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Cancel, Clock } from './clock.ts'
 
@@ -21,6 +21,11 @@ export interface EventLogOptions {
   fileBytesMax?: number
 }
 
+/** With so many lines waiting they are written at once: what waits long in memory is costly to collect. */
+const LINES_AT_ONCE = 1_024
+
+const BUFFER_BYTES = 256 * 1024
+
 /**
  * An NDJSON file of events: docs/protocol/event-log.md. Its first line says the schema; every other
  * has `t`, ms since the log was opened. Writing never delays whoever logs, and never fails it.
@@ -34,7 +39,11 @@ export class EventLog implements EventSink {
   #waiting: string[] = []
   #dropped = 0
   #cancelFlush: Cancel | undefined
-  #writing: Promise<void> = Promise.resolve()
+  #writing: Promise<void> | undefined
+  /** Kept open: a busy process has few turns of its event loop to spare for each write. */
+  #file: FileHandle | undefined
+  #fileBytes = 0
+  #buffer: Buffer | undefined
 
   constructor(clock: Clock, path: string, options: EventLogOptions) {
     this.#clock = clock
@@ -47,13 +56,20 @@ export class EventLog implements EventSink {
 
   add(event: LoggedEvent): void {
     if (this.#waiting.length >= this.#options.waitingMax) this.#dropped += 1
-    else this.#push({ t: Math.round((this.#clock.nowMs() - this.#openedAtMs) * 10) / 10, ...event })
+    else this.#push(this.#timed(event))
   }
 
-  /** Writes what waits. */
+  /** Writes what waits. The log may be used again. */
   async close(): Promise<void> {
-    this.#flush()
-    await this.#writing
+    do {
+      this.#flush()
+      await this.#writing
+    } while (this.#waiting.length > 0 || this.#writing !== undefined)
+    await this.#closeFile()
+  }
+
+  #timed(event: LoggedEvent): object {
+    return { t: Math.round((this.#clock.nowMs() - this.#openedAtMs) * 10) / 10, ...event }
   }
 
   #header(): object {
@@ -62,47 +78,86 @@ export class EventLog implements EventSink {
 
   #push(line: object): void {
     this.#waiting.push(JSON.stringify(line))
+    if (this.#waiting.length >= LINES_AT_ONCE) this.#flush()
+    else this.#flushLater()
+  }
+
+  #flushLater(): void {
     this.#cancelFlush ??= this.#clock.schedule(this.#options.flushEveryMs, () => this.#flush(), {
       background: true,
     })
   }
 
+  /** Writes what waits, unless a write is under way: what comes meanwhile waits within its bound. */
   #flush(): void {
     this.#cancelFlush?.()
     this.#cancelFlush = undefined
-    if (this.#waiting.length === 0) return
-    const text = `${this.#waiting.join('\n')}\n`
+    if (this.#waiting.length === 0 || this.#writing !== undefined) return
+    const lines = this.#waiting
     this.#waiting = []
-    this.#writing = this.#writing.then(() => this.#append(text))
+    this.#writing = this.#write(lines)
   }
 
-  /** Moves a full file aside; true when it did, so that the new one has to begin with the schema. */
-  async #makeRoom(): Promise<boolean> {
-    const { fileBytesMax } = this.#options
-    if (fileBytesMax === undefined) return false
-    const size = await stat(this.#path).then(
-      (stats) => stats.size,
-      () => 0,
-    )
-    if (size < fileBytesMax) return false
-    await rename(this.#path, `${this.#path}.old`)
-    return true
+  async #write(lines: readonly string[]): Promise<void> {
+    await this.#append(lines)
+    this.#writing = undefined
+    if (this.#waiting.length > 0) this.#flushLater()
   }
 
-  async #append(text: string): Promise<void> {
+  async #append(lines: readonly string[]): Promise<void> {
     try {
-      await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 })
-      const isNew = await this.#makeRoom()
-      await appendFile(this.#path, isNew ? `${JSON.stringify(this.#header())}\n${text}` : text, {
-        mode: 0o600,
-      })
+      await this.#put(await this.#fileWithRoom(), lines)
       if (this.#dropped === 0) return
       const dropped = this.#dropped
       this.#dropped = 0
-      this.add({ kind: 'events-dropped', events: dropped })
+      this.#push(this.#timed({ kind: 'events-dropped', events: dropped }))
     } catch {
       // A log that cannot be written must not stop what it tells of: the journal is the truth.
-      this.#dropped += text.split('\n').length - 1
+      this.#dropped += lines.length
     }
+  }
+
+  /** The file to append to; one that is full is moved aside, and the new one begins with the schema. */
+  async #fileWithRoom(): Promise<FileHandle> {
+    const { fileBytesMax = Infinity } = this.#options
+    const file = this.#file ?? (await this.#openFile())
+    if (this.#fileBytes < fileBytesMax) return file
+    await this.#closeFile()
+    await rename(this.#path, `${this.#path}.old`)
+    const fresh = await this.#openFile()
+    await this.#put(fresh, [JSON.stringify(this.#header())])
+    return fresh
+  }
+
+  /** Through one buffer: a text of all lines would be large, and lie about for long. */
+  async #put(file: FileHandle, lines: readonly string[]): Promise<void> {
+    this.#buffer ??= Buffer.allocUnsafe(BUFFER_BYTES)
+    let filled = 0
+    const write = async (bytes: Uint8Array): Promise<void> => {
+      await file.appendFile(bytes)
+      this.#fileBytes += bytes.byteLength
+      filled = 0
+    }
+    for (const line of lines) {
+      const bytes = Buffer.byteLength(line) + 1
+      if (filled + bytes > BUFFER_BYTES) await write(this.#buffer.subarray(0, filled))
+      if (bytes > BUFFER_BYTES) await write(Buffer.from(`${line}\n`))
+      else filled += this.#buffer.write(`${line}\n`, filled)
+    }
+    await write(this.#buffer.subarray(0, filled))
+  }
+
+  async #openFile(): Promise<FileHandle> {
+    await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 })
+    const file = await open(this.#path, 'a', 0o600)
+    this.#fileBytes = (await file.stat()).size
+    this.#file = file
+    return file
+  }
+
+  async #closeFile(): Promise<void> {
+    const file = this.#file
+    this.#file = undefined
+    await file?.close()
   }
 }

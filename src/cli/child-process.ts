@@ -9,6 +9,8 @@ import { systemClock } from '../base/system-clock.ts'
 export type HearthEvent = { event: string } & Record<string, unknown>
 
 const MAIN = fileURLToPath(new URL('../../bin/hearth.js', import.meta.url))
+/** As in the first line of bin/hearth.js. */
+const NODE_OPTIONS = ['--max-semi-space-size=8']
 /** Of what a child says to people, the end that is kept to explain its failure, characters. */
 const STDERR_KEPT = 4_000
 
@@ -24,7 +26,7 @@ export class HearthProcess {
 
   constructor(parameters: readonly string[], environment: NodeJS.ProcessEnv = process.env) {
     this.#command = `hearth ${parameters.join(' ')}`
-    this.#child = spawn(process.execPath, [MAIN, ...parameters, '--json'], {
+    this.#child = spawn(process.execPath, [...NODE_OPTIONS, MAIN, ...parameters, '--json'], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: environment,
     })

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { EventLog } from '../../src/base/event-log.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
@@ -44,6 +46,20 @@ describe('an event log', () => {
     const lines = await readLog(path)
     expect(lines.filter((line) => line['kind'] === 'event')).toHaveLength(99)
     expect(lines.at(-1)).toMatchObject({ kind: 'events-dropped', events: 51 })
+  })
+
+  test('keeps no more in memory while a slow disk takes what was written before', async () => {
+    const path = join(folder, 'slow')
+    await promisify(execFile)('mkfifo', [path])
+    const log = new EventLog(systemClock, path, options)
+    const closes: Promise<void>[] = []
+    for (let round = 0; round < 4; round += 1) {
+      for (let n = 0; n < 99; n += 1) log.add({ kind: 'event', round, n })
+      closes.push(log.close())
+    }
+    const [lines] = await Promise.all([readLog(path), ...closes])
+    expect(lines.filter((line) => line['kind'] === 'event')).toHaveLength(99 + 100)
+    expect(lines.at(-1)).toMatchObject({ kind: 'events-dropped', events: 3 * 99 - 100 })
   })
 
   test('moves a full file aside, and begins the new one with its schema', async () => {
