@@ -1,6 +1,7 @@
 import { type FileHandle, mkdir, open, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Cancel, Clock } from './clock.ts'
+import { LineWriter } from './line-writer.ts'
 
 /** One decision or transition: what, and the values to understand it by. */
 export type LoggedEvent = { kind: string } & Record<string, unknown>
@@ -24,8 +25,6 @@ export interface EventLogOptions {
 /** With so many lines waiting they are written at once: what waits long in memory is costly to collect. */
 const LINES_AT_ONCE = 1_024
 
-const BUFFER_BYTES = 256 * 1024
-
 /**
  * An NDJSON file of events: docs/protocol/event-log.md. Its first line says the schema; every other
  * has `t`, ms since the log was opened. Writing never delays whoever logs, and never fails it.
@@ -41,9 +40,7 @@ export class EventLog implements EventSink {
   #cancelFlush: Cancel | undefined
   #writing: Promise<void> | undefined
   /** Kept open: a busy process has few turns of its event loop to spare for each write. */
-  #file: FileHandle | undefined
-  #fileBytes = 0
-  #buffer: Buffer | undefined
+  #file: OpenFile | undefined
 
   constructor(clock: Clock, path: string, options: EventLogOptions) {
     this.#clock = clock
@@ -106,7 +103,9 @@ export class EventLog implements EventSink {
 
   async #append(lines: readonly string[]): Promise<void> {
     try {
-      await this.#put(await this.#fileWithRoom(), lines)
+      const { writer } = await this.#fileWithRoom()
+      for (const line of lines) await writer.add(line)
+      await writer.flush()
       if (this.#dropped === 0) return
       const dropped = this.#dropped
       this.#dropped = 0
@@ -118,46 +117,34 @@ export class EventLog implements EventSink {
   }
 
   /** The file to append to; one that is full is moved aside, and the new one begins with the schema. */
-  async #fileWithRoom(): Promise<FileHandle> {
+  async #fileWithRoom(): Promise<OpenFile> {
     const { fileBytesMax = Infinity } = this.#options
     const file = this.#file ?? (await this.#openFile())
-    if (this.#fileBytes < fileBytesMax) return file
+    if (file.bytesBefore + file.writer.bytes < fileBytesMax) return file
     await this.#closeFile()
     await rename(this.#path, `${this.#path}.old`)
     const fresh = await this.#openFile()
-    await this.#put(fresh, [JSON.stringify(this.#header())])
+    await fresh.writer.add(JSON.stringify(this.#header()))
     return fresh
   }
 
-  /** Through one buffer: a text of all lines would be large, and lie about for long. */
-  async #put(file: FileHandle, lines: readonly string[]): Promise<void> {
-    this.#buffer ??= Buffer.allocUnsafe(BUFFER_BYTES)
-    let filled = 0
-    const write = async (bytes: Uint8Array): Promise<void> => {
-      await file.appendFile(bytes)
-      this.#fileBytes += bytes.byteLength
-      filled = 0
-    }
-    for (const line of lines) {
-      const bytes = Buffer.byteLength(line) + 1
-      if (filled + bytes > BUFFER_BYTES) await write(this.#buffer.subarray(0, filled))
-      if (bytes > BUFFER_BYTES) await write(Buffer.from(`${line}\n`))
-      else filled += this.#buffer.write(`${line}\n`, filled)
-    }
-    await write(this.#buffer.subarray(0, filled))
-  }
-
-  async #openFile(): Promise<FileHandle> {
+  async #openFile(): Promise<OpenFile> {
     await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 })
-    const file = await open(this.#path, 'a', 0o600)
-    this.#fileBytes = (await file.stat()).size
-    this.#file = file
-    return file
+    const handle = await open(this.#path, 'a', 0o600)
+    const { size } = await handle.stat()
+    this.#file = { handle, bytesBefore: size, writer: new LineWriter(handle) }
+    return this.#file
   }
 
   async #closeFile(): Promise<void> {
     const file = this.#file
     this.#file = undefined
-    await file?.close()
+    await file?.handle.close()
   }
+}
+
+interface OpenFile {
+  handle: FileHandle
+  writer: LineWriter
+  bytesBefore: number
 }

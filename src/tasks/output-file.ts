@@ -1,10 +1,8 @@
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { HearthError } from '../base/errors.ts'
+import { LineWriter } from '../base/line-writer.ts'
 import type { JournalLine } from './journal.ts'
-
-/** Bytes gathered before a write. */
-const WRITE_BYTES = 1 << 20
 
 /**
  * Writes the settled lines of a job in OpenAI batch output form: to a file beside `path`, made
@@ -20,14 +18,9 @@ export async function writeOutputFile(
   try {
     const file = await open(partial, 'w', 0o644)
     try {
-      let buffered = ''
-      for (const line of lines) {
-        buffered += `${JSON.stringify(outputLine(jobId, line))}\n`
-        if (buffered.length < WRITE_BYTES) continue
-        await file.write(buffered)
-        buffered = ''
-      }
-      await file.write(buffered)
+      const writer = new LineWriter(file)
+      for (const line of lines) await writer.add(JSON.stringify(outputLine(jobId, line)))
+      await writer.flush()
       await file.sync()
     } finally {
       await file.close()
