@@ -1,5 +1,6 @@
 import type { Cancel, Clock } from '../base/clock.ts'
 import { HearthError } from '../base/errors.ts'
+import { onNextTurn } from '../base/event-loop.ts'
 import type { CommitEntry, Journal } from './journal.ts'
 import type { LeaseKey } from './task-messages.ts'
 
@@ -82,10 +83,13 @@ export class GroupCommit {
   }
 }
 
-/** Runs `work` when the message at hand has been dealt with: the results of one frame go together. */
+/**
+ * Runs `work` in the next turn of the event loop. By then the results of one frame are together, and what was
+ * sent on them has left: a commit blocks the process until the disk has it, and would keep a peer waiting.
+ */
 function afterThis(work: () => void): Cancel {
   let isCancelled = false
-  queueMicrotask(() => {
+  onNextTurn(() => {
     if (!isCancelled) work()
   })
   return () => {
