@@ -235,8 +235,11 @@ class Swarms {
       const outcome = await this.#swarm(name, { ...swarm, faults })
       this.#judge(name, outcome, without, SOURCES - 1)
       if (share < 1) continue
-      const isBanned = outcome.banned.includes(SOURCES - 1)
-      this.#figures.add(lower(`${name}: not banned`, '', 0), isBanned ? 0 : 1)
+      const ban = outcome.banned.find(({ peer }) => peer === SOURCES - 1)
+      this.#figures.add(
+        lower(`${name}: corrupt chunks until it is banned`, '', 2),
+        ban?.corruptChunks ?? Number.POSITIVE_INFINITY,
+      )
     }
   }
 
@@ -252,7 +255,7 @@ class Swarms {
 
   #judge(name: string, outcome: SwarmOutcome, without: SwarmOutcome, culprit: number): void {
     const bad = outcome.hashes.filter((hash) => hash !== this.#hash).length
-    const honest = outcome.banned.filter((peer) => peer !== culprit).length
+    const honest = outcome.banned.filter(({ peer }) => peer !== culprit).length
     this.#figures.add(lower(`${name}: files with a bad byte`, '', 0), bad)
     this.#figures.add(lower(`${name}: honest peers banned`, '', 0), honest)
     this.#figures.add(

@@ -19,13 +19,14 @@ const { fault, ...options } = JSON.parse(process.argv[2] ?? '') as PeerOptions
 const WIRE_FACTOR = 1.02
 const LOOK_EVERY_MS = 5
 const sent = { bytes: 0 }
-const banned: string[] = []
+/** Whom it banned, and why. */
+const banned: { peer: string; words: string }[] = []
 
 const peer = await startSharingPeer({
   ...options,
   decisions: {
-    note: ({ code, peer }) => {
-      if (code === 'source-banned' && peer !== undefined) banned.push(peer)
+    note: ({ code, peer, words }) => {
+      if (code === 'source-banned' && peer !== undefined) banned.push({ peer, words })
     },
   },
   wrap: (network) =>

@@ -24,6 +24,11 @@ export interface SwarmRunOptions {
   killAfterBytes?: number | undefined
 }
 
+export interface Banned {
+  peer: number
+  corruptChunks: number
+}
+
 export interface SwarmOutcome {
   /** Until the last fetcher had all of it. */
   seconds: number
@@ -35,8 +40,8 @@ export interface SwarmOutcome {
   residentBytesMax: number[]
   /** Of all peers from the first request on; nothing where one was killed. */
   cpuSeconds: number
-  /** The numbers of those who were banned by somebody. */
-  banned: number[]
+  /** Who was banned by somebody, by number, and after how many corrupt chunks. */
+  banned: Banned[]
   /** The sha2-256 of the weights at each fetcher. */
   hashes: string[]
 }
@@ -51,7 +56,7 @@ interface Stats {
   sentBytes: number
   residentBytesMax: number
   cpuSeconds: number
-  banned: string[]
+  banned: { peer: string; words: string }[]
 }
 
 /** Everything up to the first byte happens before the clock starts: processes, imports, connections. */
@@ -114,7 +119,13 @@ async function measure(
     allSentBytes: sentBytes.reduce((sum, bytes) => sum + bytes, 0),
     residentBytesMax: stats.map((peer) => peer.residentBytesMax),
     cpuSeconds: cpuOf(stats) - cpuOf(before),
-    banned: stats.flatMap(({ banned }) => banned.map((peer) => started.findIndex(({ id }) => id === peer))),
+    banned: stats.flatMap(({ banned }) =>
+      banned.map(({ peer, words }) => ({
+        peer: started.findIndex(({ id }) => id === peer),
+        // "2 of its chunks were corrupt"
+        corruptChunks: Number.parseInt(words, 10),
+      })),
+    ),
     hashes,
   }
 }
