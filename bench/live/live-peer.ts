@@ -116,7 +116,8 @@ export class LivePeer {
 
   #parameters(): string[] {
     const { scenario, swarmId, bootstrap } = this.#swarm
-    const { device, events } = this.plan
+    const { group, device, events } = this.plan
+    const uplinkMbps = group.uploadCapMbps ?? device.upMbps
     const notice = events.find((event) => event.kind === 'notice')
     const drainS = notice?.kind === 'notice' ? (notice.downAtMs - notice.atMs) / 1000 : 10
     const requestS = device.inferenceS * scenario.inferencesPerRequest
@@ -129,7 +130,7 @@ export class LivePeer {
       '--engine=fake',
       `--fake-timing=${1000 * device.loadS}/${1000 * requestS}/0`,
       `--slots=${device.slots}`,
-      `--upload-rate=${(1e6 * device.upMbps) / 8}B`,
+      `--upload-rate=${(1e6 * uplinkMbps) / 8}B`,
       `--drain-deadline=${drainS}`,
       // Who works fetches what it needs; nobody else is to.
       '--no-replicate',

@@ -58,6 +58,8 @@ export class Peer implements GpuOwner, LarderOwner {
   state: PeerState = 'down'
   /** Whether it has found the others since it came up. */
   hasJoined = false
+  /** Whether it was told that it will be taken away. */
+  isLeaving = false
   sessions = 0
   inferences = 0
   firstUpUs: number | undefined
@@ -95,6 +97,7 @@ export class Peer implements GpuOwner, LarderOwner {
     this.host.isReachable = true
     this.meter.up(nowUs)
     this.hasJoined = false
+    this.isLeaving = false
     this.larder.count(true)
     const random = (): Random => this.#world.streams.of(this.id, 'join', this.sessions)
     this.#world.bootstrap.join(knowsOthers, this.#timers, random, () => this.#join())
@@ -141,6 +144,8 @@ export class Peer implements GpuOwner, LarderOwner {
   /** It is told that it will be taken away: what has not begun goes back, what runs may end in time. */
   notice(leftUs: number): void {
     if (this.state !== 'up') return
+    this.isLeaving = true
+    this.#world.announce(this)
     this.dispatch({ kind: 'drain' })
     this.keeper?.drain()
     this.#timers.after(Math.max(0, leftUs - LAST_WORDS_US), () => this.dispatch({ kind: 'drain-over' }))

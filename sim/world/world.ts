@@ -189,11 +189,13 @@ export class World implements Swarm {
 
   candidateOf(number: number, context: number): Candidate {
     const tier = this.directory.tierOf(number, context)
+    const { id, isLeaving } = this.peers[number] as Peer
     // The origin holds every context: whoever has nothing of one can fetch it.
     return {
-      peer: (this.peers[number] as Peer).id,
+      peer: id,
       tier: tier === 'absent' ? this.#coldTier() : tier,
-      accepts: true,
+      accepts: !isLeaving,
+      reason: isLeaving ? 'draining' : undefined,
     }
   }
 
