@@ -9,7 +9,6 @@ import type { MulticastDNSComponents } from '@libp2p/mdns'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
 import type { Ping } from '@libp2p/ping'
-import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
 import type { Libp2pOptions } from 'libp2p'
 import { HearthError, messageOf } from '../base/errors.ts'
@@ -23,6 +22,7 @@ import {
   STREAM_WINDOW_BYTES_INITIAL,
   STREAM_WINDOW_BYTES_MAX,
 } from '../base/limits.ts'
+import { frugalYamux } from './frugal-yamux.ts'
 import type { Identity } from './identity.ts'
 import { dropLoopbackWhenOthersExist, listensBeyondLoopback, mapPeerInfo } from './libp2p-addresses.ts'
 import { noiseCrypto } from './noise-crypto.ts'
@@ -150,7 +150,7 @@ export function plainNode(
     transports: [pacedTcp()],
     connectionEncrypters: [noise({ crypto: noiseCrypto })],
     streamMuxers: [
-      yamux({
+      frugalYamux({
         maxInboundStreams: CONNECTION_STREAMS_MAX,
         maxOutboundStreams: CONNECTION_STREAMS_MAX,
         // The 10 that is libp2p's own ends every stream of a busy peer that opens many as soon as it has dialled.

@@ -1,0 +1,31 @@
+import { yamux, type YamuxMuxerInit } from '@libp2p/yamux'
+import { StreamState, YamuxStream } from '@libp2p/yamux/stream'
+import type { StreamMuxerFactory } from '@libp2p/interface'
+
+/** Of @libp2p/yamux's streams, what its types leave out. */
+interface Windowed {
+  recvWindow: number
+  recvWindowCapacity: number
+  state: StreamState
+  sendWindowUpdate: (this: Windowed) => void
+}
+
+const streams = YamuxStream.prototype as unknown as Windowed
+const { sendWindowUpdate } = streams
+
+/**
+ * Tells the other side of room in the window once half of it is used, as yamux's specification has it, and not
+ * for every message that comes: each of ours would be answered by a frame of its own, encrypted, with a
+ * system call at both ends.
+ */
+streams.sendWindowUpdate = function () {
+  // Before that the frame opens the stream, or accepts it.
+  const isEstablished = this.state === StreamState.Established
+  if (isEstablished && 2 * this.recvWindowCapacity > this.recvWindow) return
+  sendWindowUpdate.call(this)
+}
+
+/** libp2p's yamux, with fewer window updates. */
+export function frugalYamux(init: YamuxMuxerInit): () => StreamMuxerFactory {
+  return yamux(init)
+}
