@@ -66,6 +66,8 @@ export class AdvertExchange {
   readonly #greeting = new Set<string>()
   #cancels: Cancel[] = []
   #cancelPush: Cancel | undefined
+  /** What members were told last. */
+  #told = ''
   #stopHandling: () => Promise<void> = async () => {}
   #stopped = new AbortController()
 
@@ -104,14 +106,14 @@ export class AdvertExchange {
     await this.#stopHandling()
   }
 
-  /** To be called when what `describe` answers has changed: members are told at once. */
+  /** To be called when what `describe` answers may have changed: members are told at once if it has. */
   changed(): void {
     this.#signer.changed()
     this.#cancelPush ??= this.#components.clock.schedule(
       this.#options.changeDelayMs,
       () => {
         this.#cancelPush = undefined
-        this.#pushAll()
+        void this.#pushNews()
       },
       { background: true },
     )
@@ -239,7 +241,18 @@ export class AdvertExchange {
     }
   }
 
+  /** Tells members what they were not told before: each push is a stream to each of them. */
+  async #pushNews(): Promise<void> {
+    try {
+      await this.#signer.sign()
+      if (this.#signer.said !== this.#told) this.#pushAll()
+    } catch (error) {
+      this.#components.log.warn({ error: messageOf(error) }, 'our advert could not be signed')
+    }
+  }
+
   #pushAll(): void {
+    this.#told = this.#signer.said
     const waiting = this.#components.members.list()
     const next = async (): Promise<void> => {
       for (let peer = waiting.pop(); peer !== undefined; peer = waiting.pop()) {

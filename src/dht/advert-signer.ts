@@ -26,11 +26,17 @@ export class AdvertSigner {
   readonly #components: AdvertSignerComponents
   readonly #options: AdvertSignerOptions
   #sequence = 0
+  #said = ''
   #current: { signed: Promise<SignedAdvert>; atMs: number } | undefined
 
   constructor(components: AdvertSignerComponents, options: AdvertSignerOptions) {
     this.#components = components
     this.#options = options
+  }
+
+  /** What the newest advert says, without its dates: equal for two that say the same. */
+  get said(): string {
+    return this.#said
   }
 
   /** The next advert is signed anew. */
@@ -51,6 +57,7 @@ export class AdvertSigner {
   /** What does not fit is left out, the least useful first: a peer with too many contexts still serves the rest. */
   async #signNow(): Promise<SignedAdvert> {
     const body = this.#components.describe()
+    this.#said = JSON.stringify(body)
     const contexts = [...body.contexts].sort((a, b) => TIER_RANK[a.tier] - TIER_RANK[b.tier])
     for (let count = ADVERT_CONTEXTS_MAX; count > 0; count = Math.floor(count / 2)) {
       try {

@@ -223,7 +223,9 @@ export class WarmContexts {
     const effects = stepResidency(this.#residency, event, clock.nowMs())
     for (const effect of effects) this.#perform(effect)
     this.#scheduleTick()
-    if (effects.length > 0 || event.kind === 'loaded' || event.kind === 'unloaded') this.#changed()
+    // A use of what is loaded, one for each request, is no news.
+    const isNews = effects.some(({ kind }) => kind !== 'grant')
+    if (isNews || event.kind === 'loaded' || event.kind === 'unloaded') this.#changed()
   }
 
   #perform(effect: ResidencyEffect): void {

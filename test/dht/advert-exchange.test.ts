@@ -60,6 +60,25 @@ test('two peers that meet know each other within a second, and what changes is t
   expect(told.map(({ serving }) => serving)).toEqual([{ accepts: false, reason: 'paused' }])
 })
 
+test('what is said to have changed and has not is not told', async () => {
+  const body: AdvertBody = testBody()
+  const a = await start({ describe: () => body, adverts: { changeDelayMs: 1 } })
+  const b = await start({ bootstrap: [a.address] })
+  const sequence = (): number => b.adverts.board.peek(a.id)?.sequence ?? 0
+  await until('b knows a', () => sequence() > 0)
+  const greeted = sequence()
+  body.slots += 1
+  a.adverts.changed()
+  await until('news is told', () => sequence() > greeted)
+  const told = sequence()
+  a.adverts.changed()
+  for (let more = 0; more < 10; more += 1) await ask(b, a, { kind: 'peers' })
+  expect(sequence()).toBe(told)
+  body.slots += 1
+  a.adverts.changed()
+  await until('news is told again', () => sequence() > told)
+})
+
 test('get asks only when what is known is too old, and once for those who ask together', async () => {
   let asked = 0
   const describe = (): AdvertBody => {

@@ -140,6 +140,15 @@ test('an evicted context is gone when the call returns, and its runs have failed
   expect(warm.list()).toEqual([])
 })
 
+test('uses of a loaded context are no news', async () => {
+  makeWarm(1)
+  await warm.acquire('a', '/a')
+  let changes = 0
+  warm.onChange(() => (changes += 1))
+  for (let use = 0; use < 3; use += 1) (await warm.acquire('a', '/a')).release()
+  expect(changes).toBe(0)
+})
+
 test('a context whose process died is told of, and is there again after the next use', async () => {
   makeWarm(1)
   const { host } = await warm.acquire('a', '/a')
