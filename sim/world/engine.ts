@@ -3,13 +3,9 @@ import type { Timer, Timers } from './timers.ts'
 
 /** A request in the engine. */
 export interface EngineRun {
-  readonly id: string
+  readonly id: number
   /** Seconds in its slot. */
   readonly seconds: number
-}
-
-interface Started<Run> {
-  readonly run: Run
   startedUs: number
   /** Its end; undefined while it waits for a slot. */
   timer: Timer | undefined
@@ -23,9 +19,9 @@ export class Engine<Run extends EngineRun> {
   readonly #slots: number
   readonly #onDone: (run: Run, ranUs: number) => void
   /** Those that have a slot, and those that wait, in their order: a few. */
-  readonly #running: Started<Run>[] = []
-  readonly #waiting: Started<Run>[] = []
-  readonly #finish = (started: Started<Run>): void => this.#onDone(started.run, this.#end(started))
+  readonly #running: Run[] = []
+  readonly #waiting: Run[] = []
+  readonly #finish = (run: Run): void => this.#onDone(run, this.#end(run))
 
   /** `onDone` gets the GPU time that a run took. */
   constructor(
@@ -43,19 +39,17 @@ export class Engine<Run extends EngineRun> {
   }
 
   start(run: Run): void {
-    const started: Started<Run> = { run, startedUs: 0, timer: undefined }
-    if (this.#running.length < this.#slots) this.#begin(started)
-    else this.#waiting.push(started)
+    if (this.#running.length < this.#slots) this.#begin(run)
+    else this.#waiting.push(run)
   }
 
   /** Returns the run, if it was there. */
-  stop(id: string): Run | undefined {
-    const waiting = this.#waiting.findIndex(({ run }) => run.id === id)
-    if (waiting >= 0) return this.#waiting.splice(waiting, 1)[0]?.run
-    const started = this.#running.find(({ run }) => run.id === id)
-    if (started === undefined) return undefined
-    this.#end(started)
-    return started.run
+  stop(id: number): Run | undefined {
+    const waiting = this.#waiting.findIndex((run) => run.id === id)
+    if (waiting >= 0) return this.#waiting.splice(waiting, 1)[0]
+    const running = this.#running.find((run) => run.id === id)
+    if (running !== undefined) this.#end(running)
+    return running
   }
 
   /** The host is gone; the meter is told of what ran. */
@@ -64,18 +58,18 @@ export class Engine<Run extends EngineRun> {
     for (let first = this.#running[0]; first !== undefined; first = this.#running[0]) this.#end(first)
   }
 
-  #begin(started: Started<Run>): void {
-    this.#running.push(started)
-    started.startedUs = this.#nowUs()
-    this.#meter.beginRun(started.startedUs)
-    started.timer = this.#timers.after(started.run.seconds * 1e6, this.#finish, started)
+  #begin(run: Run): void {
+    this.#running.push(run)
+    run.startedUs = this.#nowUs()
+    this.#meter.beginRun(run.startedUs)
+    run.timer = this.#timers.after(run.seconds * 1e6, this.#finish, run)
   }
 
   /** Frees its slot. Returns the GPU time that it took. */
-  #end(started: Started<Run>): number {
-    if (started.timer !== undefined) this.#timers.cancel(started.timer)
-    const ranUs = this.#meter.endRun(started.startedUs, this.#nowUs())
-    this.#running.splice(this.#running.indexOf(started), 1)
+  #end(run: Run): number {
+    if (run.timer !== undefined) this.#timers.cancel(run.timer)
+    const ranUs = this.#meter.endRun(run.startedUs, this.#nowUs())
+    this.#running.splice(this.#running.indexOf(run), 1)
     const next = this.#waiting.shift()
     if (next !== undefined) this.#begin(next)
     return ranUs

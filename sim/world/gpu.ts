@@ -13,7 +13,7 @@ export interface GpuOwner {
   /** How long the next load takes, s. */
   drawLoadS(): number
   /** A run is done. */
-  onRan(run: string, facts: RunFacts): void
+  onRan(run: number, facts: RunFacts): void
   /** A context that was loaded had to go. */
   onUnloaded(context: number, reason: string): void
 }
@@ -75,15 +75,14 @@ export class Gpu {
     this.#warm.unload(context, onUnloaded)
   }
 
-  /** Runs a request for so many seconds of its slot; false when its context is not loaded. */
-  start(id: string, context: number, secondsOf: () => number): boolean {
+  /** Runs a request for so many seconds of its slot. Its context must be loaded. */
+  start(id: number, context: number, seconds: number): void {
     const ticket = this.#warm.borrow(context)
-    if (ticket === undefined) return false
-    this.#engine.start({ id, seconds: secondsOf(), ticket, handedOverUs: this.#world.kernel.nowUs })
-    return true
+    const handedOverUs = this.#world.kernel.nowUs
+    this.#engine.start({ id, seconds, startedUs: 0, timer: undefined, ticket, handedOverUs })
   }
 
-  stop(id: string): void {
+  stop(id: number): void {
     const run = this.#engine.stop(id)
     if (run !== undefined) this.#warm.giveBack(run.ticket)
   }

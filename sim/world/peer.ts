@@ -363,18 +363,17 @@ export class Peer implements GpuOwner, LarderOwner {
     this.dispatch({ kind: 'unprepared', contextId, reason, detail })
   }
 
-  #run(id: string, contextId: string, n: number, body: string): void {
+  #run(id: number, contextId: string, n: number, body: string): void {
+    const { checks, scenario } = this.#world
     const context = this.#world.contextNumbered(contextId)
-    const secondsOf = (): number => {
-      this.#world.checks.onRun(this, context)
-      const workload = this.#world.workloadOf(Number(body))
-      return workload.runS(n, this.device.inferenceS) + this.#world.scenario.shell.requestMs / 1000
-    }
-    if (this.#gpu?.start(id, context, secondsOf) === true) return
-    this.dispatch({ kind: 'done', run: id, result: NOT_LOADED })
+    if (this.#gpu?.isLoaded(context) !== true)
+      return this.dispatch({ kind: 'done', run: id, result: NOT_LOADED })
+    checks.onRun(this, context)
+    const runS = this.#world.workloadOf(Number(body)).runS(n, this.device.inferenceS)
+    this.#gpu.start(id, context, runS + scenario.shell.requestMs / 1000)
   }
 
-  onRan(run: string, facts: RunFacts): void {
+  onRan(run: number, facts: RunFacts): void {
     const before = this.#delivered
     this.dispatch({ kind: 'done', run, result: doneWith(facts) })
     if (this.#delivered === before) this.#tickLater()

@@ -73,9 +73,8 @@ export class WarmContexts {
     this.#settle()
   }
 
-  /** Begins a use of a context that is loaded; undefined when it is not. Returns the ticket that ends it. */
-  borrow(context: number): number | undefined {
-    if (!this.isLoaded(context)) return undefined
+  /** Begins a use of a context that is loaded. Returns the ticket that ends it. */
+  borrow(context: number): number {
     const ticket = this.#nextTicket++
     this.#step({ kind: 'acquire', ticket, contextId: this.#parts.nameOf(context), estimateBytes: 0 })
     return ticket

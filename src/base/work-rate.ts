@@ -13,6 +13,8 @@ export interface WorkRateOptions {
 const RUNS_REMEMBERED_MIN = 8
 
 export const WORK_RATE_DEFAULTS: WorkRateOptions = { memoryMs: 60_000, workMsMin: 1_000 }
+/** Of requests: they may take milliseconds. */
+export const REQUEST_RATE: WorkRateOptions = { memoryMs: 30_000, workMsMin: 1 }
 
 /** How fast something works: what it has done per second of the time in which it had work. Time comes in with every call. */
 export class WorkRate {

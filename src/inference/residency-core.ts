@@ -48,7 +48,7 @@ export function nextTickMs({ residents, waiters, options }: Residency, nowMs: nu
   for (const resident of residents.values()) {
     if (resident.phase !== 'loaded') continue
     times.push(resident.loadedMs + stayMs(resident, options))
-    if (resident.uses.size === 0) times.push(resident.usedMs + options.idleMsMin)
+    if (resident.uses === 0) times.push(resident.usedMs + options.idleMsMin)
   }
   const ahead = times.filter((time) => time > nowMs)
   return ahead.length === 0 ? undefined : Math.min(...ahead)
@@ -94,7 +94,6 @@ function acquire(
   }
   // One that once grew over the bound may come back alone.
   const bytes = Math.min(state.sizes.get(contextId) ?? estimateBytes, memoryBytesMax)
-  state.tickets.set(ticket, contextId)
   state.waiters.push({ ticket, contextId, bytes, sinceMs: nowMs })
 }
 
@@ -106,21 +105,24 @@ function grant(
   effects: ResidencyEffect[],
 ): void {
   const { contextId } = resident
-  state.tickets.set(ticket, contextId)
-  resident.uses.add(ticket)
+  state.tickets.set(ticket, resident)
+  resident.uses += 1
   resident.usedMs = nowMs
   effects.push({ kind: 'grant', ticket, contextId })
 }
 
 function release(state: Residency, ticket: number, nowMs: number, effects: ResidencyEffect[]): void {
-  const resident = state.residents.get(state.tickets.get(ticket) ?? '')
+  const resident = state.tickets.get(ticket)
+  if (resident === undefined) {
+    const waiting = state.waiters.findIndex((waiter) => waiter.ticket === ticket)
+    if (waiting >= 0) state.waiters.splice(waiting, 1)
+    return
+  }
   state.tickets.delete(ticket)
-  const waiting = state.waiters.findIndex((waiter) => waiter.ticket === ticket)
-  if (waiting >= 0) return void state.waiters.splice(waiting, 1)
-  if (resident === undefined || !resident.uses.delete(ticket)) return
+  resident.uses -= 1
   resident.usedMs = nowMs
   const isUnwanted = resident.phase === 'loading' || resident.phase === 'closing'
-  if (resident.uses.size === 0 && isUnwanted) leave(resident, '', effects)
+  if (resident.uses === 0 && isUnwanted) leave(resident, '', effects)
 }
 
 function onLoaded({ residents }: Residency, contextId: string, nowMs: number): void {
@@ -156,7 +158,7 @@ function leave(resident: Resident | undefined, reason: string, effects: Residenc
 
 /** Takes no more uses of it; it leaves now, or with the last one that runs. */
 function close(resident: Resident, reason: string, effects: ResidencyEffect[]): void {
-  if (resident.uses.size === 0) return leave(resident, reason, effects)
+  if (resident.uses === 0) return leave(resident, reason, effects)
   resident.phase = 'closing'
   effects.push({ kind: 'close', contextId: resident.contextId, reason })
 }
@@ -192,7 +194,7 @@ function newResident(contextId: string, bytes: number, nowMs: number): Resident 
     phase: 'loading',
     bytes,
     isMeasured: false,
-    uses: new Set(),
+    uses: 0,
     loadBeganMs: nowMs,
     loadMs: 0,
     loadedMs: 0,

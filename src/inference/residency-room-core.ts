@@ -38,7 +38,7 @@ export function spentRoom({ residents, options }: Residency): Resident[] {
     if (phase !== 'closing' && phase !== 'leaving') excess += bytes
   // Asked with every event, and hardly ever so: nothing is made for it.
   if (excess <= 0) return NONE
-  const idle = [...residents.values()].filter(({ phase, uses }) => phase === 'loaded' && uses.size === 0)
+  const idle = [...residents.values()].filter(({ phase, uses }) => phase === 'loaded' && uses === 0)
   return idle.sort(firstToGo(options)).filter(({ bytes }) => {
     if (excess <= 0) return false
     excess -= bytes
@@ -49,12 +49,12 @@ export function spentRoom({ residents, options }: Residency): Resident[] {
 function mayGo(resident: Resident, options: ResidencyOptions, isPatient: boolean, nowMs: number): boolean {
   if (resident.phase !== 'loaded') return false
   if (nowMs - resident.loadedMs < stayMs(resident, options)) return false
-  return !isPatient || (resident.uses.size === 0 && nowMs - resident.usedMs >= options.idleMsMin)
+  return !isPatient || (resident.uses === 0 && nowMs - resident.usedMs >= options.idleMsMin)
 }
 
 /** Idle ones first; then by their last use, put later by what reloading would cost. Ties by id. */
 function firstToGo({ reloadWeight }: ResidencyOptions): (left: Resident, right: Resident) => number {
-  const isUsed = ({ uses }: Resident): number => (uses.size > 0 ? 1 : 0)
+  const isUsed = ({ uses }: Resident): number => (uses > 0 ? 1 : 0)
   const worth = ({ usedMs, loadMs }: Resident): number => usedMs + reloadWeight * loadMs
   return (left, right) =>
     isUsed(left) - isUsed(right) || worth(left) - worth(right) || (left.contextId < right.contextId ? -1 : 1)

@@ -1,4 +1,5 @@
 // What residency-core.ts decides on, and by which constants (docs/decisions/residency.md).
+import { SmallMap } from '../base/small-map.ts'
 
 export interface ResidencyOptions {
   /** Memory of all loaded contexts together, bytes. */
@@ -42,8 +43,8 @@ export interface Resident {
   /** An estimate until its first measurement, then the most that was measured. */
   bytes: number
   isMeasured: boolean
-  /** Tickets of the uses that have not ended. */
-  uses: Set<number>
+  /** Those that have not ended. */
+  uses: number
   loadBeganMs: number
   loadMs: number
   loadedMs: number
@@ -62,8 +63,8 @@ export interface Residency {
   readonly residents: Map<string, Resident>
   /** In the order in which they came. */
   readonly waiters: Waiter[]
-  /** The use or the wait of each ticket: its context. */
-  readonly tickets: Map<number, string>
+  /** Of each ticket that is a use: of what. */
+  readonly tickets: SmallMap<Resident>
   /** What contexts measured when they were last loaded; the oldest is forgotten. */
   readonly sizes: Map<string, number>
 }
@@ -74,5 +75,5 @@ export function createResidency(options: ResidencyOptions): Residency {
     const least = name.endsWith('Max') ? 1 : 0
     if (!(value >= least)) throw new RangeError(`${name} must be at least ${least}, got ${value}`)
   }
-  return { options, residents: new Map(), waiters: [], tickets: new Map(), sizes: new Map() }
+  return { options, residents: new Map(), waiters: [], tickets: new SmallMap(), sizes: new Map() }
 }

@@ -106,7 +106,7 @@ export class WarmContexts {
     return residents.flatMap(({ contextId, phase, uses }) => {
       if (phase === 'closing' || phase === 'leaving') return []
       const facts = this.#hosts.get(contextId)?.facts
-      return [{ contextId, isReady: facts !== undefined, uses: uses.size, facts }]
+      return [{ contextId, isReady: facts !== undefined, uses, facts }]
     })
   }
 

@@ -7,7 +7,7 @@ export function grantCredit(
   nowMs: number,
   effects: WorkerEffect[],
 ): void {
-  if (!state.accepts || context.sessions.size === 0 || state.ledger.isFull) return
+  if (!state.accepts || context.sessions.length === 0 || state.ledger.isFull) return
   if (state.options.evaluate !== 'pervasive') grantNextLease(context, effects)
   else if (context.phase === 'ready') shareWindow(state, context, nowMs, effects)
 }
@@ -15,13 +15,12 @@ export function grantCredit(
 /** Shares a context's window equally between submitters, and the part of each between its sessions. */
 function shareWindow(state: Worker, context: ContextView, nowMs: number, effects: WorkerEffect[]): void {
   const window = windowOf(state, context, nowMs)
-  const sessionsOf = countSessions(context.sessions)
   for (const session of context.sessions) {
     if (session.leaseSize !== undefined) {
       if (session.lease === undefined) give(session, session.leaseSize - session.granted, effects)
       continue
     }
-    const shares = sessionsOf.size * (sessionsOf.get(session.submitter) ?? 1)
+    const shares = context.shares.size * session.share.sessions
     const part = Math.max(1, Math.ceil(window / shares))
     const missing = part - session.granted - session.waiting.length - session.runs.size
     // Small top-ups are held until they are worth a frame: the window is two batches deep.
@@ -38,12 +37,6 @@ function windowOf({ options }: Worker, context: ContextView, nowMs: number): num
   if (perSecond === undefined) return Math.min(Math.max(1, slots * options.requestsPerSlot), windowMax)
   const ahead = Math.ceil((perSecond * options.lookAheadMs) / 1_000)
   return Math.min(slots + Math.max(1, ahead), windowMax)
-}
-
-function countSessions(sessions: Iterable<Session>): Map<string, number> {
-  const counts = new Map<string, number>()
-  for (const { submitter } of sessions) counts.set(submitter, (counts.get(submitter) ?? 0) + 1)
-  return counts
 }
 
 /** One lease at a time, each session in its turn: the context is loaded for it alone. */

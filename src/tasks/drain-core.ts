@@ -1,5 +1,6 @@
 import { stopRun } from './runs-core.ts'
 import { endSession } from './sessions-core.ts'
+import type { LeaseKey } from './task-messages.ts'
 import type { Session, Worker, WorkerEffect } from './worker-state-core.ts'
 
 /**
@@ -18,7 +19,7 @@ export function drain(state: Worker, nowMs: number, effects: WorkerEffect[]): vo
 
 /** Also what was on its way when the peer began to drain. */
 export function giveBackWaiting(session: Session, effects: WorkerEffect[]): void {
-  const keys = session.waiting.map(({ n, epoch }) => ({ n, epoch }))
+  const keys = session.waiting.map(keyOf)
   session.waiting = []
   effects.push({ kind: 'return', session: session.id, keys })
 }
@@ -29,7 +30,7 @@ export function giveBackAll(state: Worker, nowMs: number, effects: WorkerEffect[
     const runs = [...session.runs.values()]
     for (const run of runs) stopRun(state, run, nowMs, effects)
     if (runs.length > 0)
-      effects.push({ kind: 'return', session: session.id, keys: runs.map(({ key }) => key) })
+      effects.push({ kind: 'return', session: session.id, keys: runs.map(({ request }) => keyOf(request)) })
     end(state, session, nowMs, effects)
   }
 }
@@ -41,6 +42,10 @@ export function closeIfDone(state: Worker, nowMs: number, effects: WorkerEffect[
       end(state, session, nowMs, effects)
     }
   }
+}
+
+function keyOf({ n, epoch }: LeaseKey): LeaseKey {
+  return { n, epoch }
 }
 
 function end(state: Worker, session: Session, nowMs: number, effects: WorkerEffect[]): void {

@@ -1,3 +1,4 @@
+import { SmallMap } from '../base/small-map.ts'
 import type { LeaseKey, TaskResult } from './task-messages.ts'
 
 export interface LedgerOptions {
@@ -19,9 +20,8 @@ const ENTRY_BYTES = 200
 /** Results that were computed and are not acknowledged: what a returning submitter gets again. Pure data. */
 export class ResultLedger {
   #options: LedgerOptions
-  #jobs = new Map<string, Map<number, Entry>>()
-  /** Results come and are acknowledged one by one: the map of a job that has none is used again. */
-  #spare: Map<number, Entry> | undefined
+  /** Results come and are acknowledged one by one: a job that has none is forgotten when time goes by. */
+  #jobs = new Map<string, SmallMap<Entry>>()
   #bytes = 0
 
   constructor(options: LedgerOptions) {
@@ -38,9 +38,8 @@ export class ResultLedger {
   }
 
   add(job: string, result: TaskResult, nowMs: number): void {
-    const known = this.#jobs.get(job)
-    if (known !== undefined) this.#remove(job, known, result.n)
-    const entries = this.#jobs.get(job) ?? this.#newEntries(job)
+    const entries = this.#entriesOf(job)
+    this.#remove(entries, result.n)
     const bytes = ENTRY_BYTES + result.body.length * 2
     entries.set(result.n, { result, addedAtMs: nowMs, bytes })
     this.#bytes += bytes
@@ -51,42 +50,42 @@ export class ResultLedger {
     const entries = this.#jobs.get(job)
     const entry = entries?.get(key.n)
     if (entries === undefined || entry === undefined || entry.result.epoch > key.epoch) return
-    this.#remove(job, entries, key.n)
+    this.#remove(entries, key.n)
   }
 
   find(job: string, key: LeaseKey): TaskResult | undefined {
+    if (this.#bytes === 0) return undefined
     const result = this.#jobs.get(job)?.get(key.n)?.result
     return result?.epoch === key.epoch ? result : undefined
   }
 
   /** All that a job's submitter has not acknowledged, oldest first. */
   of(job: string): TaskResult[] {
-    return [...(this.#jobs.get(job)?.values() ?? [])].map((entry) => entry.result)
+    return (this.#jobs.get(job)?.values() ?? []).map((entry) => entry.result)
   }
 
   expire(nowMs: number): void {
     for (const [job, entries] of this.#jobs) {
-      for (const [n, entry] of entries) {
-        if (nowMs - entry.addedAtMs < this.#options.undeliveredAgeMsMax) break
-        this.#remove(job, entries, n)
+      for (let oldest = entries.first; oldest !== undefined; oldest = entries.first) {
+        if (nowMs - oldest.addedAtMs < this.#options.undeliveredAgeMsMax) break
+        this.#remove(entries, oldest.result.n)
       }
+      if (entries.size === 0) this.#jobs.delete(job)
     }
   }
 
-  #newEntries(job: string): Map<number, Entry> {
-    const entries = this.#spare ?? new Map<number, Entry>()
-    this.#spare = undefined
+  #entriesOf(job: string): SmallMap<Entry> {
+    const known = this.#jobs.get(job)
+    if (known !== undefined) return known
+    const entries = new SmallMap<Entry>()
     this.#jobs.set(job, entries)
     return entries
   }
 
-  #remove(job: string, entries: Map<number, Entry>, n: number): void {
+  #remove(entries: SmallMap<Entry>, n: number): void {
     const entry = entries.get(n)
     if (entry === undefined) return
     entries.delete(n)
     this.#bytes -= entry.bytes
-    if (entries.size > 0) return
-    this.#jobs.delete(job)
-    this.#spare = entries
   }
 }

@@ -1,4 +1,4 @@
-import type { LeaseKey, TaskRequest, TaskResult } from './task-messages.ts'
+import type { TaskRequest, TaskResult } from './task-messages.ts'
 import {
   type ContextView,
   type FixedLease,
@@ -35,20 +35,29 @@ export function startWaiting(
  * while begins at the turn that runs now: lost time is not made up for.
  */
 function nextInTurn(context: ContextView): Session | undefined {
-  const { sessions, turn, turns } = context
+  const { sessions, turn } = context
   let next: Session | undefined
   let first = Infinity
   for (const session of sessions) {
     if (session.waiting.length === 0) continue
-    const own = Math.max(turn, turns.get(session.submitter) ?? 0)
-    if (own < first) [next, first] = [session, own]
+    const own = Math.max(turn, session.share.turn)
+    if (own >= first) continue
+    next = session
+    first = own
   }
   if (next === undefined) return undefined
   context.turn = first
-  turns.set(next.submitter, first + 1)
-  sessions.delete(next)
-  sessions.add(next)
+  next.share.turn = first + 1
+  putLast(next)
   return next
+}
+
+function putLast(session: Session): void {
+  const { sessions } = session.context
+  const place = sessions.indexOf(session)
+  if (place < 0 || place === sessions.length - 1) return
+  sessions.splice(place, 1)
+  sessions.push(session)
 }
 
 function startRun(
@@ -59,12 +68,11 @@ function startRun(
   nowMs: number,
   effects: WorkerEffect[],
 ): void {
-  const key: LeaseKey = { n: request.n, epoch: request.epoch }
-  const known = state.ledger.find(session.ledgerKey, key)
+  const known = state.ledger.find(session.ledgerKey, request)
   if (known !== undefined) return giveBack(state, session, known, effects)
   const older = session.runs.get(request.n)
   if (older !== undefined) stopRun(state, older, nowMs, effects)
-  const run: Run = { id: `run-${state.nextRun++}`, session, key }
+  const run: Run = { id: state.nextRun++, session, request }
   session.runs.set(request.n, run)
   state.runs.set(run.id, run)
   context.running += 1
@@ -78,9 +86,9 @@ export function stopRun(state: Worker, run: Run, nowMs: number, effects: WorkerE
 }
 
 function forgetRun(state: Worker, run: Run, results: number, nowMs: number): void {
-  run.session.runs.delete(run.key.n)
+  run.session.runs.delete(run.request.n)
   state.runs.delete(run.id)
-  const context = state.contexts.get(run.session.contextId)
+  const context = contextOf(state, run.session)
   if (context === undefined) return
   context.running = Math.max(0, context.running - 1)
   context.rate.end(results, nowMs)
@@ -107,12 +115,11 @@ export function oneDone(state: Worker, session: Session, lease: FixedLease, effe
 
 /** After a lease: nothing of the context is kept but what the evaluation mode says, and the next session has its turn. */
 export function freeContext(state: Worker, session: Session, effects: WorkerEffect[]): void {
-  const context = state.contexts.get(session.contextId)
-  if (context === undefined) return
-  state.touched.add(context)
+  const { context } = session
+  touch(state, context)
   const { evaluate } = state.options
   if (evaluate === 'pervasive' || context.phase === 'discarding') return
-  if (context.sessions.delete(session)) context.sessions.add(session)
+  putLast(session)
   context.phase = 'discarding'
   effects.push({ kind: 'discard', contextId: context.contextId, keepsFiles: evaluate === 'partial' })
 }
@@ -120,7 +127,7 @@ export function freeContext(state: Worker, session: Session, effects: WorkerEffe
 /** A run has ended: its result is kept until it is acknowledged, and given back. */
 export function finishRun(
   state: Worker,
-  runId: string,
+  runId: number,
   result: Omit<TaskResult, 'n' | 'epoch'>,
   nowMs: number,
   effects: WorkerEffect[],
@@ -128,12 +135,13 @@ export function finishRun(
   const run = state.runs.get(runId)
   if (run === undefined) return
   forgetRun(state, run, 1, nowMs)
-  const whole: TaskResult = { ...result, ...run.key }
+  const { n, epoch } = run.request
+  const whole: TaskResult = { ...result, n, epoch }
   state.ledger.add(run.session.ledgerKey, whole, nowMs)
   const current = currentSession(state, run.session)
   if (current === run.session) giveBack(state, current, whole, effects)
   else if (current !== undefined) effects.push({ kind: 'deliver', session: current.id, results: [whole] })
-  touch(state, run.session.contextId)
+  touch(state, contextOf(state, run.session))
 }
 
 /** The session that a finished run belongs to now: its own, or the one its submitter came back with. */
@@ -146,7 +154,13 @@ function currentSession(state: Worker, session: Session): Session | undefined {
 }
 
 /** Has the sessions of a context looked at when the event is dealt with. */
-export function touch(state: Worker, contextId: string): void {
-  const context = state.contexts.get(contextId)
-  if (context !== undefined) state.touched.add(context)
+export function touch(state: Worker, context: ContextView | undefined): void {
+  if (context === undefined || context.isTouched) return
+  context.isTouched = true
+  state.touched.push(context)
+}
+
+/** That of a session; for one that is lost its successor, where the worker has dropped it. */
+function contextOf(state: Worker, { context, contextId }: Session): ContextView | undefined {
+  return context.isDropped ? state.contexts.get(contextId) : context
 }

@@ -11,20 +11,29 @@ export function loseSession(state: Worker, sessionId: string, nowMs: number, eff
   state.sessions.delete(sessionId)
   session.granted = 0
   session.waiting = []
-  leaveContext(state, session)
+  leaveContext(session)
   if (session.lease !== undefined) {
     for (const run of session.runs.values()) stopRun(state, run, nowMs, effects)
     session.lease = undefined
     freeContext(state, session, effects)
   }
-  touch(state, session.contextId)
+  touch(state, session.context)
 }
 
-function leaveContext(state: Worker, session: Session): void {
-  const context = state.contexts.get(session.contextId)
-  context?.sessions.delete(session)
-  for (const { submitter } of context?.sessions ?? []) if (submitter === session.submitter) return
-  context?.turns.delete(session.submitter)
+/** A session begins to take part in its context. */
+export function joinContext(session: Session): void {
+  const { context, share, submitter } = session
+  context.sessions.push(session)
+  context.shares.set(submitter, share)
+  share.sessions += 1
+}
+
+function leaveContext({ context, share, submitter, id }: Session): void {
+  const place = context.sessions.findIndex((session) => session.id === id)
+  if (place < 0) return
+  context.sessions.splice(place, 1)
+  share.sessions -= 1
+  if (share.sessions === 0) context.shares.delete(submitter)
 }
 
 /** Ends a session from our side. */

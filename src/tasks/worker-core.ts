@@ -1,7 +1,8 @@
+import { SmallMap } from '../base/small-map.ts'
 import { grantCredit } from './credit-core.ts'
 import { closeIfDone, drain, giveBackWaiting, giveBackAll } from './drain-core.ts'
 import { finishRun, oneDone, startWaiting, stopRun, touch } from './runs-core.ts'
-import { endSession, loseSession } from './sessions-core.ts'
+import { endSession, joinContext, loseSession } from './sessions-core.ts'
 import type { LeaseKey, TaskRequest } from './task-messages.ts'
 import {
   createContext,
@@ -68,7 +69,7 @@ export function stepWorker(state: Worker, event: WorkerEvent, nowMs: number): Wo
     startWaiting(state, context, nowMs, effects)
     grantCredit(state, context, nowMs, effects)
   }
-  state.touched.clear()
+  for (let last = state.touched.pop(); last !== undefined; last = state.touched.pop()) last.isTouched = false
   return effects
 }
 
@@ -86,27 +87,29 @@ function onOpened(
   }
   endOlderSessionOf(state, event, nowMs, effects)
   const { submitter, job, contextId, leaseSize } = event
+  const context = state.contexts.get(contextId) ?? createContext(contextId)
+  state.contexts.set(contextId, context)
   const session: Session = {
     id: event.session,
     submitter,
     job,
     contextId,
+    context,
+    share: context.shares.get(submitter) ?? { sessions: 0, turn: 0 },
     ledgerKey: ledgerKey(event),
     leaseSize,
     lease: undefined,
     granted: 0,
     waiting: [],
-    runs: new Map(),
+    runs: new SmallMap(),
   }
   state.sessions.set(session.id, session)
   redeliver(state, session, effects)
-  const context = state.contexts.get(contextId) ?? createContext(contextId)
-  state.contexts.set(contextId, context)
-  context.sessions.add(session)
+  joinContext(session)
   const phase = context.phase === 'ready' ? 'ready' : (context.detail?.phase ?? 'queued')
   effects.push({ kind: 'status', session: session.id, phase })
   if (context.phase === 'idle' && state.options.evaluate === 'pervasive') prepare(context, effects)
-  state.touched.add(context)
+  touch(state, context)
 }
 
 function prepare(context: ContextView, effects: WorkerEffect[]): void {
@@ -150,13 +153,12 @@ function onLease(
 ): void {
   const session = state.sessions.get(sessionId)
   if (session === undefined) return
-  const context = state.contexts.get(session.contextId)
-  if (context === undefined || session.leaseSize === undefined || requests > session.granted) {
+  if (session.leaseSize === undefined || requests > session.granted) {
     return endSession(state, session, 'a lease without credit', nowMs, effects)
   }
   session.granted = 0
   session.lease = { toArrive: requests, left: requests, results: [] }
-  if (context.phase === 'idle') prepare(context, effects)
+  if (session.context.phase === 'idle') prepare(session.context, effects)
 }
 
 function onRequests(
@@ -177,7 +179,7 @@ function onRequests(
   else lease.toArrive -= requests.length
   session.waiting.push(...requests)
   if (state.isDraining) giveBackWaiting(session, effects)
-  touch(state, session.contextId)
+  touch(state, session.context)
 }
 
 function onDiscarded(state: Worker, contextId: string, effects: WorkerEffect[]): void {
@@ -185,16 +187,16 @@ function onDiscarded(state: Worker, contextId: string, effects: WorkerEffect[]):
   if (context?.phase !== 'discarding') return
   context.phase = 'idle'
   context.detail = undefined
-  if (context.sessions.size === 0) state.contexts.delete(contextId)
+  if (context.sessions.length === 0) drop(state, context)
   for (const { id } of context.sessions) effects.push({ kind: 'status', session: id, phase: 'queued' })
-  state.touched.add(context)
+  touch(state, context)
 }
 
 function onAcknowledged(state: Worker, sessionId: string, keys: LeaseKey[]): void {
   const session = state.sessions.get(sessionId)
   if (session === undefined) return
   for (const key of keys) state.ledger.settle(session.ledgerKey, key)
-  touch(state, session.contextId)
+  touch(state, session.context)
 }
 
 function onCancelled(
@@ -209,11 +211,11 @@ function onCancelled(
   for (const key of keys) {
     state.ledger.settle(session.ledgerKey, key)
     const run = session.runs.get(key.n)
-    if (run !== undefined && run.key.epoch <= key.epoch) stopRun(state, run, nowMs, effects)
+    if (run !== undefined && run.request.epoch <= key.epoch) stopRun(state, run, nowMs, effects)
     else if (!stopWaiting(session, key)) continue
     if (session.lease !== undefined) oneDone(state, session, session.lease, effects)
   }
-  touch(state, session.contextId)
+  touch(state, session.context)
 }
 
 function stopWaiting({ waiting }: Session, key: LeaseKey): boolean {
@@ -244,7 +246,7 @@ function onPrepared(state: Worker, contextId: string, slots: number, effects: Wo
   for (const session of context.sessions) {
     effects.push({ kind: 'status', session: session.id, phase: 'ready' })
   }
-  state.touched.add(context)
+  touch(state, context)
 }
 
 /** A context that cannot be had, or that is not loaded any more: its sessions are told why and ended. */
@@ -256,11 +258,17 @@ function onUnprepared(
 ): void {
   const context = state.contexts.get(contextId)
   if (context === undefined || context.phase === 'discarding' || context.phase === 'idle') return
-  for (const session of context.sessions) {
+  // Each leaves the list as it ends.
+  for (const session of context.sessions.slice()) {
     effects.push({ kind: 'status', session: session.id, phase: 'refused', reason, detail })
     endSession(state, session, reason, nowMs, effects)
   }
-  state.contexts.delete(contextId)
+  drop(state, context)
+}
+
+function drop(state: Worker, context: ContextView): void {
+  context.isDropped = true
+  state.contexts.delete(context.contextId)
 }
 
 function onOwner(

@@ -4,7 +4,8 @@ import {
   UNDELIVERED_RESULT_AGE_MS_MAX,
   UNDELIVERED_RESULT_BYTES_MAX,
 } from '../base/limits.ts'
-import { WorkRate } from '../base/work-rate.ts'
+import { SmallMap } from '../base/small-map.ts'
+import { REQUEST_RATE, WorkRate } from '../base/work-rate.ts'
 import { ResultLedger, type LedgerOptions } from './result-ledger.ts'
 import type { LeaseKey, Phase, TaskRequest, TaskResult } from './task-messages.ts'
 
@@ -62,7 +63,7 @@ export type WorkerEvent =
   | { kind: 'prepared'; contextId: string; slots: number }
   | { kind: 'unprepared'; contextId: string; reason: string; detail: string }
   | { kind: 'discarded'; contextId: string }
-  | { kind: 'done'; run: string; result: Omit<TaskResult, 'n' | 'epoch'> }
+  | { kind: 'done'; run: number; result: Omit<TaskResult, 'n' | 'epoch'> }
   | { kind: 'owner'; accepts: boolean; reason?: string }
   /** The peer leaves: nothing new is taken, what has not begun goes back at once, what runs may finish. */
   | { kind: 'drain' }
@@ -81,14 +82,17 @@ export type WorkerEffect =
   /** Unload a context and, unless `keepsFiles`, remove it from the disk; report `discarded`. */
   | { kind: 'discard'; contextId: string; keepsFiles: boolean }
   /** Run a request; report `done`. */
-  | { kind: 'run'; run: string; contextId: string; request: TaskRequest }
-  | { kind: 'stop-run'; run: string }
+  | { kind: 'run'; run: number; contextId: string; request: TaskRequest }
+  | { kind: 'stop-run'; run: number }
 
 export interface Session {
   id: string
   submitter: string
   job: string
   contextId: string
+  context: ContextView
+  /** What it shares with the other sessions of its submitter. */
+  share: Share
   /** Under which the ledger keeps what its submitter has not acknowledged. */
   ledgerKey: string
   leaseSize: number | undefined
@@ -99,7 +103,14 @@ export interface Session {
   /** Requests that wait for their turn in the engine, or for the context. */
   waiting: TaskRequest[]
   /** Runs in the engine, by request number. */
-  runs: Map<number, Run>
+  runs: SmallMap<Run>
+}
+
+/** What one submitter has of a context: all its sessions together. */
+export interface Share {
+  sessions: number
+  /** Its next turn. */
+  turn: number
 }
 
 /** Requests that are run as a unit: their results are given back together. */
@@ -111,9 +122,9 @@ export interface FixedLease {
 }
 
 export interface Run {
-  id: string
+  id: number
   session: Session
-  key: LeaseKey
+  request: TaskRequest
 }
 
 export interface ContextView {
@@ -123,10 +134,15 @@ export interface ContextView {
   /** Runs in the engine, and results per second, all sessions together. */
   running: number
   rate: WorkRate
-  /** Whose turn it is (start-time fair queueing): the turn that runs now, and the next one of each submitter. */
+  /** Whose turn it is (start-time fair queueing): the turn that runs now, and what each submitter has. */
   turn: number
-  turns: Map<string, number>
-  sessions: Set<Session>
+  shares: Map<string, Share>
+  /** In the order of their turns. */
+  sessions: Session[]
+  /** Whether its sessions are looked at when this event is dealt with. */
+  isTouched: boolean
+  /** Whether the worker has dropped it: what is left of its runs counts for its successor, if any. */
+  isDropped: boolean
   detail: { phase: 'fetching' | 'loading'; words: string } | undefined
 }
 
@@ -135,10 +151,10 @@ export interface Worker {
   readonly options: WorkerOptions
   readonly sessions: Map<string, Session>
   readonly contexts: Map<string, ContextView>
-  readonly runs: Map<string, Run>
+  readonly runs: SmallMap<Run>
   readonly ledger: ResultLedger
   /** Contexts whose sessions are looked at when an event is dealt with: who runs next, who gets credit. */
-  readonly touched: Set<ContextView>
+  readonly touched: ContextView[]
   accepts: boolean
   reason: string
   isDraining: boolean
@@ -150,9 +166,9 @@ export function createWorker(options: WorkerOptions): Worker {
     options,
     sessions: new Map(),
     contexts: new Map(),
-    runs: new Map(),
+    runs: new SmallMap(),
     ledger: new ResultLedger(options),
-    touched: new Set(),
+    touched: [],
     accepts: true,
     reason: '',
     isDraining: false,
@@ -167,9 +183,11 @@ export function createContext(contextId: string): ContextView {
     slots: 0,
     running: 0,
     turn: 0,
-    turns: new Map(),
-    rate: new WorkRate({ memoryMs: 30_000, workMsMin: 1 }),
-    sessions: new Set(),
+    shares: new Map(),
+    rate: new WorkRate(REQUEST_RATE),
+    sessions: [],
+    isTouched: false,
+    isDropped: false,
     detail: undefined,
   }
 }

@@ -86,7 +86,7 @@ export class Worker {
   #sessions = new Map<string, WorkerSession>()
   #contexts = new Map<string, WarmContext>()
   #preparing = new Map<string, Promise<void>>()
-  #runs = new Map<string, AbortController>()
+  #runs = new Map<number, AbortController>()
   #stop = new AbortController()
   #unhandle: (() => Promise<void>) | undefined
   #cancelTick: Cancel = () => {}
@@ -301,7 +301,7 @@ export class Worker {
     this.#dispatch({ kind: 'discarded', contextId })
   }
 
-  async #run(run: string, contextId: string, request: TaskRequest): Promise<void> {
+  async #run(run: number, contextId: string, request: TaskRequest): Promise<void> {
     const stop = new AbortController()
     this.#runs.set(run, stop)
     try {

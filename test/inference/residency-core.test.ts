@@ -244,6 +244,8 @@ class Play {
   readonly #demands: readonly Demand[]
   readonly #ahead: { atMs: number; event: ResidencyEvent }[]
   readonly #granted = new Set<number>()
+  /** What each ticket uses that was granted and not released. */
+  readonly #inUse = new Map<number, Name>()
   readonly loads: Name[] = []
   nowMs = 0
 
@@ -258,10 +260,8 @@ class Play {
 
   run(): this {
     for (let event = this.#next(); event !== undefined; event = this.#next()) {
-      const used = new Map(
-        [...this.#state.residents].map(([contextId, { uses }]) => [contextId, new Set(uses)]),
-      )
-      if (event.kind === 'release') for (const uses of used.values()) uses.delete(event.ticket)
+      if (event.kind === 'release') this.#inUse.delete(event.ticket)
+      const used = new Set(this.#inUse.values())
       for (const effect of stepResidency(this.#state, event, this.nowMs)) this.#perform(effect, used)
       const residents = [...this.#state.residents.values()]
       expect(residents.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(100)
@@ -280,7 +280,7 @@ class Play {
     return tickMs < nextMs ? { kind: 'tick' } : this.#ahead.shift()?.event
   }
 
-  #perform(effect: ResidencyEffect, used: ReadonlyMap<string, ReadonlySet<number>>): void {
+  #perform(effect: ResidencyEffect, used: ReadonlySet<Name>): void {
     const contextId = effect.contextId as Name
     if (effect.kind === 'load') {
       this.loads.push(contextId)
@@ -288,10 +288,11 @@ class Play {
     } else if (effect.kind === 'grant') {
       expect(this.#granted.has(effect.ticket)).toBe(false)
       this.#granted.add(effect.ticket)
+      this.#inUse.set(effect.ticket, contextId)
       const { useMs } = this.#demands[effect.ticket] as Demand
       this.#after(LOAD_MS[contextId] + useMs, { kind: 'release', ticket: effect.ticket })
     } else if (effect.kind === 'unload') {
-      expect(used.get(contextId)?.size, `${contextId} was in use`).toBe(0)
+      expect(used.has(contextId), `${contextId} was in use`).toBe(false)
       this.#after(5, { kind: 'unloaded', contextId })
     }
   }

@@ -30,7 +30,13 @@ function meanWaitS(slots: number, arrivalRate: number): { waitS: number; busySha
   )
   let arrived = 0
   const arrive = (): void => {
-    engine.start({ id: String(arrived), seconds: exponential(services, 1), atS: kernel.nowS })
+    engine.start({
+      id: arrived,
+      seconds: exponential(services, 1),
+      startedUs: 0,
+      timer: undefined,
+      atS: kernel.nowS,
+    })
     if ((arrived += 1) < ARRIVALS) kernel.after(1e6 * exponential(gaps, 1 / arrivalRate), 0, arrive)
   }
   arrive()

@@ -16,7 +16,7 @@ class Bench {
   nowMs = 0
   #queue: { atMs: number; order: number; run: () => void }[] = []
   #order = 0
-  #waiting: { run: string; session: string }[] = []
+  #waiting: { run: number; session: string }[] = []
   #busySlots = 0
   #nextRequest = 0
   readonly #requestMs: () => number
@@ -132,7 +132,7 @@ describe('the window of credit follows the rate at which a peer answers', () => 
       out = step({ kind: 'requests', session: 's1', requests }, nowMs)
       while (finished < nextRequest) {
         finished += 1
-        out += step({ kind: 'done', run: `run-${finished}`, result: RESULT }, nowMs + 0.9)
+        out += step({ kind: 'done', run: finished, result: RESULT }, nowMs + 0.9)
       }
       for (const key of requests) step({ kind: 'acknowledged', session: 's1', keys: [key] }, nowMs + 0.9)
     }

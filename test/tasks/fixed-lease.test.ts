@@ -104,10 +104,10 @@ describe('a worker that is given leases of a fixed size', () => {
       promptTokens: 1,
       completionTokens: 1,
     }
-    const done = (run: string): WorkerEvent => ({ kind: 'done', run, result })
-    const before = play(state, done('run-2'), done('run-1'))
+    const done = (run: number): WorkerEvent => ({ kind: 'done', run, result })
+    const before = play(state, done(2), done(1))
     expect(before.map(({ kind }) => kind)).toEqual(['run'])
-    const last = play(state, done('run-3'))
+    const last = play(state, done(3))
     expect(delivered(last)).toEqual([[1, 0, 2]])
     expect(creditsOf(last)).toEqual([['s1', 3]])
   })

@@ -28,7 +28,7 @@ class Swarm {
   endedAtMs = Infinity
   nowMs = 0
   readonly #coordinator: Coordinator
-  readonly #peers: { worker: Worker; options: PeerOptions; waiting: string[]; busy: number }[]
+  readonly #peers: { worker: Worker; options: PeerOptions; waiting: number[]; busy: number }[]
   readonly #random = seededRandom(1)
   #queue: { atMs: number; order: number; run: () => void }[] = []
   #order = 0

@@ -34,7 +34,7 @@ const requests = (session: string, ...numbers: number[]): WorkerEvent => ({
   session,
   requests: numbers.map((n) => ({ n, epoch: 1, url: '/v1/completions', body: '{}' })),
 })
-const done = (run: string): WorkerEvent => ({
+const done = (run: number): WorkerEvent => ({
   kind: 'done',
   run,
   result: { outcome: 'ok', statusCode: 200, body: '{}', promptTokens: 1, completionTokens: 1 },
@@ -63,11 +63,11 @@ describe('a worker', () => {
 
   test('keeps a result until it is acknowledged, and gives it again to the submitter that returns', () => {
     const state = createWorker(OPTIONS)
-    play(state, opened('s1', 'alice'), prepared, requests('s1', 0, 1), done('run-1'), {
+    play(state, opened('s1', 'alice'), prepared, requests('s1', 0, 1), done(1), {
       kind: 'lost',
       session: 's1',
     })
-    play(state, done('run-2'))
+    play(state, done(2))
     const again = play(state, opened('s2', 'alice'))
     const delivered = again.flatMap((effect) =>
       effect.kind === 'deliver' ? effect.results.map(({ n }) => n) : [],
@@ -86,14 +86,14 @@ describe('a worker', () => {
 
   test('gives nobody the results of another submitter or another job', () => {
     const state = createWorker(OPTIONS)
-    play(state, opened('s1', 'alice', 'job-1'), prepared, requests('s1', 0), done('run-1'))
+    play(state, opened('s1', 'alice', 'job-1'), prepared, requests('s1', 0), done(1))
     const others = play(state, opened('s2', 'bob', 'job-1'), opened('s3', 'alice', 'job-2'))
     expect(others.filter((effect) => effect.kind === 'deliver')).toEqual([])
   })
 
   test('does not run again a request whose result it still has', () => {
     const state = createWorker(OPTIONS)
-    play(state, opened('s1', 'alice'), prepared, requests('s1', 0), done('run-1'))
+    play(state, opened('s1', 'alice'), prepared, requests('s1', 0), done(1))
     const effects = play(state, requests('s1', 0))
     expect(effects.map((effect) => effect.kind)).toEqual(['deliver', 'credit'])
   })
@@ -140,14 +140,14 @@ describe('a worker', () => {
   test('grants no credit while undelivered results fill their bound', () => {
     const state = createWorker({ ...OPTIONS, undeliveredBytesMax: 300 })
     play(state, opened('s1'), prepared, requests('s1', 0, 1, 2, 3, 4, 5, 6, 7))
-    const effects = [1, 2, 3, 4, 5, 6, 7, 8].flatMap((run) => play(state, done(`run-${run}`)))
+    const effects = [1, 2, 3, 4, 5, 6, 7, 8].flatMap((run) => play(state, done(run)))
     expect(creditsOf(effects).reduce((sum, [, requests]) => sum + requests, 0)).toBeLessThanOrEqual(2)
     expect(state.ledger.isFull).toBe(true)
   })
 
   test('forgets undelivered results after their age', () => {
     const state = createWorker(OPTIONS)
-    play(state, opened('s1'), prepared, requests('s1', 0), done('run-1'))
+    play(state, opened('s1'), prepared, requests('s1', 0), done(1))
     stepWorker(state, { kind: 'tick' }, OPTIONS.undeliveredAgeMsMax + 1)
     expect(state.ledger.bytes).toBe(0)
   })
@@ -159,7 +159,7 @@ describe('a worker', () => {
     const left = play(state, { kind: 'drain' })
     const returned = (effects: WorkerEffect[]): number[] =>
       effects.flatMap((effect) => (effect.kind === 'return' ? effect.keys.map(({ n }) => n) : []))
-    const running = [...state.runs.values()].map(({ key }) => key.n)
+    const running = [...state.runs.values()].map(({ request }) => request.n)
     expect([...running, ...returned(left)].sort((a, b) => a - b)).toEqual([0, 1])
     expect(creditsOf(left)).toEqual([])
     expect(play(state, opened('s2')).at(-1)).toEqual({ kind: 'end', session: 's2', reason: 'draining' })
