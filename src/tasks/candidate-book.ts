@@ -1,7 +1,9 @@
 import { CANDIDATES_KNOWN_MAX } from '../base/limits.ts'
 import type { Random } from '../base/random.ts'
-import { WorkRate } from '../base/work-rate.ts'
-import { paysBack, readyMs, usualFacts, type ReadyDefaults, type ReadyFacts } from './ready-cost-core.ts'
+import { SmallMap } from '../base/small-map.ts'
+import { REQUEST_RATE, WorkRate } from '../base/work-rate.ts'
+import { usualFacts, type ReadyDefaults, type ReadyFacts } from './ready-cost-core.ts'
+import { RecruitOrder } from './recruit-order.ts'
 import type { Phase } from './task-messages.ts'
 
 /** A peer that might run the job, as its advert says. */
@@ -32,7 +34,7 @@ export interface PeerView extends Candidate {
   /** Requests it wants now. */
   credit: number
   /** Requests that are out to it, and when each was sent, in that order. */
-  outstanding: Map<number, number>
+  outstanding: SmallMap<number>
   /** Results per second of the time in which it has requests. */
   rate: WorkRate
   /** From a request to its result, the mean of the last ones, ms; 0 while there is none. */
@@ -74,13 +76,18 @@ export class CandidateBook {
   #linked = new Map<string, PeerView>()
   /** Of these, how many are beyond connecting. */
   #reached = 0
-  /** What is usual among all of them; undefined when that must be worked out again. */
-  #usual: UsualFacts | undefined
+  /** Of all, how many have something of the context. */
+  #holders = 0
+  /** Peers without a link, the best first. */
+  #order: RecruitOrder
+  /** Whether what is usual among all of them must be worked out again. */
+  #isUsualOld = false
   /** No peer that waits to be tried again may be before this. */
   #retryAtMs = Infinity
 
   constructor(options: CandidateBookOptions) {
     this.#options = options
+    this.#order = new RecruitOrder(options)
   }
 
   get(peer: string): PeerView | undefined {
@@ -122,9 +129,13 @@ export class CandidateBook {
 
   learn(candidate: Candidate, random: Random): void {
     const view = this.get(candidate.peer) ?? this.#add(candidate.peer, random)
-    if (this.#usual !== undefined && !saysTheSame(view, candidate)) this.#usual = undefined
+    const isLinked = this.#linked.has(candidate.peer)
+    if (!isLinked) this.#order.delete(view)
+    if (!saysTheSame(view, candidate)) this.#isUsualOld = true
+    this.#holders += Number(candidate.tier !== 'absent') - Number(view.tier !== 'absent')
     Object.assign(view, SAYS_NOTHING, candidate)
-    if (this.#linked.has(candidate.peer)) return
+    if (isLinked) return
+    this.#order.add(view)
     if (!candidate.accepts) {
       view.refusal = { code: candidate.reason ?? 'refused', words: candidate.reason ?? 'it takes no work' }
     } else if (view.retryAtMs === 0) {
@@ -140,9 +151,11 @@ export class CandidateBook {
     this.#link(peer, 'queued', nowMs)
   }
 
-  hear(peer: string, nowMs: number): void {
+  /** Something came from a peer; undefined when there is no link to it. */
+  hear(peer: string, nowMs: number): PeerView | undefined {
     const view = this.#linked.get(peer)
     if (view !== undefined) view.heardAtMs = nowMs
+    return view
   }
 
   advance(peer: string, phase: Phase, detail: string | undefined): void {
@@ -163,8 +176,7 @@ export class CandidateBook {
     const view = this.get(peer)
     if (view === undefined) return
     if (this.#linked.delete(peer) && view.phase !== 'connecting') this.#reached -= 1
-    this.#known.delete(peer)
-    this.#keep(view)
+    if (this.#known.delete(peer)) this.#order.delete(view)
     view.phase = 'known'
     view.detail = undefined
     view.credit = 0
@@ -175,6 +187,16 @@ export class CandidateBook {
     const fullMs = Math.min(retryMsMax, retryMs * 2 ** Math.min(view.failures - 1, 30))
     view.retryAtMs = nowMs + fullMs * (0.5 + random.next() / 2)
     this.#retryAtMs = Math.min(this.#retryAtMs, view.retryAtMs)
+    this.#keep(view)
+  }
+
+  /** A result came from a peer: what it failed on before is forgiven. */
+  forgive(view: PeerView): void {
+    const isKnown = view.phase === 'known' && view.failures > 0
+    if (isKnown) this.#order.delete(view)
+    view.failuresInRow = 0
+    view.failures = 0
+    if (isKnown) this.#order.add(view)
   }
 
   /**
@@ -186,19 +208,12 @@ export class CandidateBook {
   recruits(nowMs: number, projectedMs: number, requestMs: number): string[] {
     const room = this.#options.peersMax - this.#linked.size
     if (room <= 0 || this.#known.size === 0) return []
-    const { usual, mayFetch } = (this.#usual ??= usualOf(this.all(), this.#options))
-    this.#retryAtMs = Infinity
-    const recruits: Recruit[] = []
-    for (const view of this.#known.values()) {
-      if (!view.accepts || (!mayFetch && view.tier === 'absent')) continue
-      if (nowMs < view.retryAtMs) {
-        this.#retryAtMs = Math.min(this.#retryAtMs, view.retryAtMs)
-        continue
-      }
-      const costMs = readyMs(view, usual)
-      if (paysBack(costMs, requestMs, projectedMs)) recruits.push({ view, costMs })
-    }
-    return firstOf(recruits, room).map(({ view }) => view.peer)
+    if (this.#isUsualOld) this.#order.suppose(usualFacts(this.all(), this.#options))
+    this.#isUsualOld = false
+    const mayFetch = this.#holders > 0
+    const chosen = this.#order.choose({ nowMs, projectedMs, requestMs, mayFetch, room })
+    this.#retryAtMs = this.#order.retryAtMs
+    return chosen.map(({ peer }) => peer)
   }
 
   /** Why nothing can run; undefined while a peer is ready, or on its way to be. */
@@ -225,17 +240,20 @@ export class CandidateBook {
     view.phase = phase
     view.credit = 0
     view.heardAtMs = nowMs
-    this.#known.delete(peer)
+    if (this.#known.delete(peer)) this.#order.delete(view)
     this.#linked.set(peer, view)
   }
 
   /** Keeps a peer without a link, instead of the one that was kept longest where there are too many. */
   #keep(view: PeerView): void {
     this.#known.set(view.peer, view)
+    this.#order.add(view)
     if (this.#known.size <= CANDIDATES_KNOWN_MAX) return
-    const [oldest] = this.#known.keys()
-    this.#known.delete(oldest as string)
-    this.#usual = undefined
+    const oldest = this.#known.values().next().value as PeerView
+    this.#known.delete(oldest.peer)
+    this.#order.delete(oldest)
+    if (oldest.tier !== 'absent') this.#holders -= 1
+    if (saysSomething(oldest)) this.#isUsualOld = true
   }
 
   #add(peer: string, random: Random): PeerView {
@@ -243,12 +261,19 @@ export class CandidateBook {
       peer,
       tier: 'absent',
       accepts: true,
+      // All that an advert may say, so that all views have one shape.
+      reason: undefined,
+      share: undefined,
+      bytes: undefined,
+      loadMs: undefined,
+      fetchBytesPerSecond: undefined,
+      tokensPerSecond: undefined,
       phase: 'known',
       detail: undefined,
       refusal: undefined,
       credit: 0,
-      outstanding: new Map(),
-      rate: new WorkRate({ memoryMs: 30_000, workMsMin: 1 }),
+      outstanding: new SmallMap(),
+      rate: new WorkRate(REQUEST_RATE),
       tookMs: 0,
       progressAtMs: 0,
       heardAtMs: 0,
@@ -258,50 +283,22 @@ export class CandidateBook {
       resultCount: 0,
       lot: random.next(),
     }
-    this.#usual = undefined
     this.#keep(view)
     return view
   }
 }
 
-interface UsualFacts {
-  usual: ReadyDefaults
-  /** Whether anybody has something of the context, so that others can fetch it. */
-  mayFetch: boolean
-}
-
-function usualOf(views: readonly PeerView[], defaults: ReadyDefaults): UsualFacts {
-  return { usual: usualFacts(views, defaults), mayFetch: views.some(({ tier }) => tier !== 'absent') }
-}
-
 /** Whether nothing has changed of what others are compared with. */
 function saysTheSame(view: PeerView, candidate: Candidate): boolean {
   return (
-    view.tier === candidate.tier &&
     view.bytes === candidate.bytes &&
     view.loadMs === candidate.loadMs &&
     view.fetchBytesPerSecond === candidate.fetchBytesPerSecond
   )
 }
 
-interface Recruit {
-  view: PeerView
-  costMs: number
-}
-
-function byPreference(a: Recruit, b: Recruit): number {
-  return (
-    a.costMs - b.costMs ||
-    a.view.failures - b.view.failures ||
-    (b.view.tokensPerSecond ?? 0) - (a.view.tokensPerSecond ?? 0) ||
-    a.view.lot - b.view.lot
-  )
-}
-
-/** One is mostly wanted, after one was lost: that needs no sorting. */
-function firstOf(recruits: Recruit[], count: number): Recruit[] {
-  if (count > 1 || recruits.length === 0) return recruits.sort(byPreference).slice(0, count)
-  return [recruits.reduce((best, other) => (byPreference(other, best) < 0 ? other : best))]
+function saysSomething({ bytes, loadMs, fetchBytesPerSecond }: ReadyFacts): boolean {
+  return bytes !== undefined || loadMs !== undefined || fetchBytesPerSecond !== undefined
 }
 
 function countBy(words: string[]): Map<string, number> {

@@ -7,7 +7,7 @@ import type {
   CoordinatorOptions,
   Lease,
 } from './coordinator-state-core.ts'
-import { failLease, feed, feedHungry, giveBack, leaveLease } from './leases-core.ts'
+import { endLease, failLease, feed, feedHungry, giveBack, leaveLease } from './leases-core.ts'
 import { feedDueMs, projectedMs, recruitDueMs } from './pace-core.ts'
 import { takeBack } from './tail-core.ts'
 import type { LeaseKey, Outcome } from './task-messages.ts'
@@ -81,9 +81,7 @@ function onStatus(
   effects: CoordinatorEffect[],
 ): void {
   const { peer, phase, reason, detail } = event
-  const view = state.book.get(peer)
-  if (view === undefined || view.phase === 'known') return
-  state.book.hear(peer, nowMs)
+  if (state.book.hear(peer, nowMs) === undefined) return
   if (phase === 'refused') {
     effects.push({ kind: 'close', peer, reason: reason ?? 'refused' })
     // Its owner wants the machine back: no request is to blame.
@@ -106,9 +104,8 @@ function onCredit(
   nowMs: number,
   effects: CoordinatorEffect[],
 ): void {
-  const view = state.book.get(peer)
-  if (view === undefined || view.phase === 'known') return
-  state.book.hear(peer, nowMs)
+  const view = state.book.hear(peer, nowMs)
+  if (view === undefined) return
   view.credit = Math.min(view.credit + requests, state.options.outstandingMax - view.outstanding.size)
   feed(state, view, nowMs, effects)
 }
@@ -121,9 +118,8 @@ function onResult(
   effects: CoordinatorEffect[],
 ): void {
   const { peer, key, outcome } = event
-  state.book.hear(peer, nowMs)
+  const view = state.book.hear(peer, nowMs) ?? state.book.get(peer)
   const held = state.leases.get(key.n)
-  const view = state.book.get(peer)
   // A result under an old epoch says nothing of the lease that the peer has now.
   if (view !== undefined && (held === undefined || held.epoch === key.epoch))
     takeBack(view, key.n, outcome !== 'retry', nowMs)
@@ -139,8 +135,7 @@ function onResult(
     held.isCommitting = true
     if (view !== undefined) {
       view.resultCount += 1
-      view.failuresInRow = 0
-      view.failures = 0
+      state.book.forgive(view)
     }
     effects.push({ kind: 'commit', peer, key })
   }
@@ -255,9 +250,8 @@ function onReturned(
   nowMs: number,
   effects: CoordinatorEffect[],
 ): void {
-  const view = state.book.get(peer)
-  if (view === undefined || view.phase === 'known') return
-  state.book.hear(peer, nowMs)
+  const view = state.book.hear(peer, nowMs)
+  if (view === undefined) return
   view.credit = 0
   view.accepts = false
   state.hungry.delete(peer)
@@ -266,7 +260,7 @@ function onReturned(
     if (held?.epoch !== epoch || !leaveLease(held, peer)) continue
     view.outstanding.delete(n)
     if (held.isCommitting || held.peers.length > 0) continue
-    state.leases.delete(n)
+    endLease(state, held)
     state.pending.giveBack(n, nowMs)
   }
   feedHungry(state, nowMs, effects)
@@ -284,7 +278,7 @@ function releasePeer(
   if (view === undefined) return
   state.hungry.delete(peer)
   view.credit = 0
-  const outstanding = [...view.outstanding.keys()].sort((a, b) => a - b)
+  const outstanding = view.outstanding.keys().sort((a, b) => a - b)
   for (const request of outstanding) {
     takeBack(view, request, false, nowMs)
     const held = state.leases.get(request)

@@ -104,7 +104,7 @@ export interface Coordinator {
   readonly options: CoordinatorOptions
   readonly pending: PendingRequests
   readonly leases: Map<number, Lease>
-  /** The newest epoch of requests that were leased and are not settled. */
+  /** The newest epoch of requests that were leased, are not now, and are not settled; of one that is, its lease says it. */
   readonly epochs: Map<number, number>
   /** The peers that failed on a request, once per time. */
   readonly failures: Map<number, string[]>

@@ -20,9 +20,10 @@ export function feed(
   // A request that some peer failed on goes to whoever can have it.
   const mayWait = leaseSize === undefined && state.failures.size === 0
   const leases: LeaseKey[] = []
-  const isOnlyPeer = state.book.linkedCount === 1
-  const suits = (request: number): boolean =>
-    isOnlyPeer || state.failures.get(request)?.includes(view.peer) !== true
+  const suits =
+    state.failures.size === 0 || state.book.linkedCount === 1
+      ? undefined
+      : (request: number): boolean => state.failures.get(request)?.includes(view.peer) !== true
   while (view.credit > 0 && state.pending.size > 0) {
     if (mayWait && isBetterLeft(view, state.book, projectedMs(state, nowMs), nowMs)) break
     const request = state.pending.take(nowMs, suits)
@@ -44,7 +45,6 @@ export function feed(
 
 function lease(state: Coordinator, request: number, view: PeerView, nowMs: number): LeaseKey {
   const epoch = (state.epochs.get(request) ?? 0) + 1
-  state.epochs.set(request, epoch)
   state.leases.set(request, {
     request,
     epoch,
@@ -86,6 +86,12 @@ export function failLease(held: Lease, code: string, message: string, effects: C
   effects.push({ kind: 'fail', key: { n: held.request, epoch: held.epoch }, code, message })
 }
 
+/** Nobody works on the request any more, which is not settled. */
+export function endLease(state: Coordinator, { request, epoch }: Lease): void {
+  state.leases.delete(request)
+  state.epochs.set(request, epoch)
+}
+
 /** The request goes to whoever has credit, from `notBeforeMs` on. */
 export function giveBack(
   state: Coordinator,
@@ -94,7 +100,7 @@ export function giveBack(
   nowMs: number,
   effects: CoordinatorEffect[],
 ): void {
-  state.leases.delete(held.request)
+  endLease(state, held)
   state.pending.giveBack(held.request, notBeforeMs)
   if (notBeforeMs <= nowMs) feedHungry(state, nowMs, effects)
 }

@@ -41,9 +41,9 @@ export class PendingRequests {
    * The next request that may go out now; undefined when there is none. Of those that came back, only
    * one that `suits` is taken: a peer that failed on a request should not get it again.
    */
-  take(nowMs: number, suits: (request: number) => boolean = () => true): number | undefined {
-    const retry = this.#takeRetry(nowMs, suits)
-    return retry ?? this.#takeFresh()
+  take(nowMs: number, suits?: (request: number) => boolean): number | undefined {
+    if (this.#retries.length === 0) return this.#takeFresh()
+    return this.#takeRetry(nowMs, suits) ?? this.#takeFresh()
   }
 
   /** Puts a request back, not to go out before `notBeforeMs`. */
@@ -68,10 +68,10 @@ export class PendingRequests {
     return true
   }
 
-  #takeRetry(nowMs: number, suits: (request: number) => boolean): number | undefined {
+  #takeRetry(nowMs: number, suits: ((request: number) => boolean) | undefined): number | undefined {
     for (const [index, { request, notBeforeMs }] of this.#retries.entries()) {
       if (notBeforeMs > nowMs) return undefined
-      if (!suits(request)) continue
+      if (suits !== undefined && !suits(request)) continue
       this.#retries.splice(index, 1)
       this.#size -= 1
       return request

@@ -56,6 +56,6 @@ export function paysBack(costMs: number, requestMs: number, projectedMs: number)
 
 /** The middle one, of two the lower; undefined when there is none. */
 export function median(numbers: readonly number[]): number | undefined {
-  const values = Float64Array.from(numbers).sort()
+  const values = new Float64Array(numbers).sort()
   return values[Math.floor((values.length - 1) / 2)]
 }
