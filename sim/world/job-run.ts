@@ -23,7 +23,8 @@ import type { Workload } from './workload.ts'
 import type { JobView, Swarm } from './swarm.ts'
 
 interface Commit {
-  peer: string | undefined
+  /** Over which the result came; undefined of an error of our own. */
+  link: TaskLink | undefined
   key: LeaseKey
   facts: RunFacts | undefined
 }
@@ -105,25 +106,26 @@ export class JobRun implements SubmitterEnd, JobView {
 
   receive(link: TaskLink, event: CoordinatorEvent): void {
     if (event.kind === 'lost') return this.lose(link, event.reason)
-    this.dispatch(event)
+    this.dispatch(event, link)
   }
 
   lose(link: TaskLink, reason: string): void {
     if (this.#links.get(link.peer) !== link) return
     link.isOver = true
-    this.#links.delete(link.peer)
+    this.#forget(link)
     this.dispatch({ kind: 'lost', peer: link.peer, reason })
   }
 
-  dispatch(event: Arrived): void {
+  /** `link`: over which it came, or what it is about. */
+  dispatch(event: Arrived, link?: TaskLink): void {
     if (this.isOver) return
     const effects = step(this.#state, event, this.#world.kernel.nowMs, this.#random)
     this.#events?.add(event, effects)
-    for (const effect of effects) this.#perform(effect, event)
+    for (const effect of effects) this.#perform(effect, event, link)
     this.#tickWhenDue()
   }
 
-  #perform(effect: CoordinatorEffect, event: Arrived): void {
+  #perform(effect: CoordinatorEffect, event: Arrived, from: TaskLink | undefined): void {
     switch (effect.kind) {
       case 'find':
         return this.#find()
@@ -132,21 +134,21 @@ export class JobRun implements SubmitterEnd, JobView {
       case 'close':
         return this.#close(effect.peer)
       case 'lease': {
-        const link = this.#links.get(effect.peer)
+        const link = this.#linkTo(effect.peer, from)
         return link?.toWorker({ kind: 'lease', session: link.session, requests: effect.requests })
       }
       case 'send':
-        return this.#send(effect.peer, effect.leases)
+        return this.#send(this.#linkTo(effect.peer, from), effect.leases)
       case 'commit':
-        return this.#commitLater({ peer: effect.peer, key: effect.key, facts: event.facts })
+        return this.#commitLater({ link: from, key: effect.key, facts: event.facts })
       case 'fail':
-        return this.#commitLater({ peer: undefined, key: effect.key, facts: undefined })
+        return this.#commitLater({ link: undefined, key: effect.key, facts: undefined })
       case 'acknowledge': {
-        const link = this.#links.get(effect.peer)
+        const link = this.#linkTo(effect.peer, from)
         return link?.toWorker({ kind: 'acknowledged', session: link.session, keys: effect.keys })
       }
       case 'cancel': {
-        const link = this.#links.get(effect.peer)
+        const link = this.#linkTo(effect.peer, from)
         return link?.toWorker({ kind: 'cancelled', session: link.session, keys: effect.keys })
       }
       case 'give-up':
@@ -198,12 +200,21 @@ export class JobRun implements SubmitterEnd, JobView {
   #close(name: string): void {
     const link = this.#links.get(name)
     if (link === undefined) return
-    this.#links.delete(name)
+    this.#forget(link)
     link.toWorker({ kind: 'lost', session: link.session })
   }
 
-  #send(peer: string, leases: readonly LeaseKey[]): void {
-    const link = this.#links.get(peer)
+  #forget(link: TaskLink): void {
+    link.isInUse = false
+    this.#links.delete(link.peer)
+  }
+
+  /** Mostly it is the one that the event came over. */
+  #linkTo(peer: string, from: TaskLink | undefined): TaskLink | undefined {
+    return from?.isInUse === true && from.peer === peer ? from : this.#links.get(peer)
+  }
+
+  #send(link: TaskLink | undefined, leases: readonly LeaseKey[]): void {
     if (link === undefined) return
     const requests = leases.map(({ n, epoch }) => ({ n, epoch, url: '', body: this.#body }))
     link.toWorker({ kind: 'requests', session: link.session, requests })
@@ -223,19 +234,19 @@ export class JobRun implements SubmitterEnd, JobView {
     for (const commit of commits) this.#commit(commit)
   }
 
-  #commit({ peer, key, facts }: Commit): void {
+  #commit({ link, key, facts }: Commit): void {
     const { kernel, checks } = this.#world
     if (this.#lines[key.n] === 1) checks.break('nothing committed twice', `${this.id}: request ${key.n}`)
     this.#lines[key.n] = 1
     const inferences = this.workload.inferencesOf(key.n)
     this.committedRequests += 1
     kernel.note(key.n)
-    if (peer === undefined) this.failedInferences += inferences
+    if (link === undefined) this.failedInferences += inferences
     else {
       this.committedInferences += inferences
-      this.#world.onCommitted(this, peer, key, inferences, facts)
+      this.#world.onCommitted(this, link.worker, key, inferences, facts)
     }
-    this.dispatch({ kind: 'committed', peer, key })
+    this.dispatch({ kind: 'committed', peer: link?.peer, key }, link)
   }
 
   /** Ticks come at multiples of `tickMs`, as those of the shell; those that are not due are left out, as there. */

@@ -1,7 +1,7 @@
 import type { ReplicationEffect, ReplicationEvent } from '../../src/context-sharing/replication-core.ts'
 import type { Candidate } from '../../src/tasks/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/task-messages.ts'
-import type { WorkerEvent, WorkerOptions } from '../../src/tasks/worker-state-core.ts'
+import type { WorkerOptions } from '../../src/tasks/worker-state-core.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { RandomStreams } from '../kernel/random-streams.ts'
 import type { FairFlows } from '../network/fair-flows.ts'
@@ -13,21 +13,18 @@ import type { CopiesLedger } from './copies-ledger.ts'
 import type { PeerDevice } from './device.ts'
 import type { Directory } from './directory.ts'
 import type { RunFacts } from './run-facts.ts'
-import type { GpuMeter } from './gpu-meter.ts'
 import type { Host } from './host.ts'
 import type { HostView } from './host-view.ts'
 import type { PaperTree } from './paper-tree.ts'
-import type { LinkEnd, TaskLink } from './task-link.ts'
+import type { TaskLink, WorkerEnd } from './task-link.ts'
 import type { Workload } from './workload.ts'
 
 export type PeerState = 'down' | 'up' | 'frozen'
 
 /** A peer as the rest of the world sees it. */
-export interface PeerView extends LinkEnd<WorkerEvent> {
-  readonly number: number
+export interface PeerView extends WorkerEnd {
   readonly id: string
   readonly host: Host
-  readonly meter: GpuMeter
   readonly device: PeerDevice
   readonly state: PeerState
   readonly hasJoined: boolean
@@ -91,7 +88,7 @@ export interface Swarm {
   breakLink(link: TaskLink, isSilent: boolean): void
   onCommitted(
     job: JobView,
-    peer: string,
+    peer: WorkerEnd,
     key: LeaseKey,
     inferences: number,
     facts: RunFacts | undefined,

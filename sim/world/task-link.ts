@@ -1,6 +1,7 @@
 import type { CoordinatorEvent } from '../../src/tasks/coordinator-state-core.ts'
 import type { WorkerEvent } from '../../src/tasks/worker-state-core.ts'
 import type { Kernel } from '../kernel/kernel.ts'
+import type { GpuMeter } from './gpu-meter.ts'
 import { TAG } from './tags.ts'
 
 /** What a link carries events to. */
@@ -9,10 +10,26 @@ export interface LinkEnd<Event> {
   receive(link: TaskLink, event: Event): void
 }
 
+/** A peer, as its links see it. */
+export interface WorkerEnd extends LinkEnd<WorkerEvent> {
+  readonly number: number
+  readonly meter: GpuMeter
+  /** Done there, and committed. */
+  inferences: number
+  firstResultUs: number | undefined
+}
+
 /** A job, as its links see it. */
 export interface SubmitterEnd extends LinkEnd<CoordinatorEvent> {
   /** The link has ended, as seen from there. */
   lose(link: TaskLink, reason: string): void
+}
+
+/** Messages of one moment on their way to one end. */
+interface Parcel<Event> {
+  readonly link: TaskLink
+  readonly first: Event
+  more: Event[] | undefined
 }
 
 /** A submitter's stream to one serving peer: messages arrive in order, one latency later, unless it breaks. */
@@ -22,25 +39,27 @@ export class TaskLink {
   readonly latencyUs: number
   readonly #kernel: Kernel
   readonly submitter: SubmitterEnd
-  readonly #worker: LinkEnd<WorkerEvent>
-  /** What is on its way: one bundle for each moment at which something was sent. */
-  readonly #toWorker: WorkerEvent[][] = []
-  readonly #toSubmitter: CoordinatorEvent[][] = []
+  readonly worker: WorkerEnd
+  /** What was sent last each way, until it has arrived. */
+  #toWorker: Parcel<WorkerEvent> | undefined
+  #toSubmitter: Parcel<CoordinatorEvent> | undefined
   #sentToWorkerUs = -1
   #sentToSubmitterUs = -1
   readonly #madeUs: number
+  /** Whether it is the one that its submitter has to the peer. */
+  isInUse = true
   /** Ended: what is under way arrives nowhere. */
   isOver = false
   /** The network is cut: what is under way waits, and arrives when it is healed in time. */
   isCut = false
-  #waiting: ((link: TaskLink) => void)[] = []
+  #waiting: (() => void)[] = []
 
   constructor(
     kernel: Kernel,
     names: { peer: string; session: string },
     latencyUs: number,
     submitter: SubmitterEnd,
-    worker: LinkEnd<WorkerEvent>,
+    worker: WorkerEnd,
   ) {
     this.peer = names.peer
     this.session = names.session
@@ -48,58 +67,67 @@ export class TaskLink {
     this.#kernel = kernel
     this.#madeUs = kernel.nowUs
     this.submitter = submitter
-    this.#worker = worker
+    this.worker = worker
   }
 
   /** Messages of one moment travel together. */
   toWorker(event: WorkerEvent): void {
     const { nowUs } = this.#kernel
-    if (this.#sentToWorkerUs === nowUs) return void this.#toWorker.at(-1)?.push(event)
+    if (this.#toWorker !== undefined && this.#sentToWorkerUs === nowUs) return add(this.#toWorker, event)
     this.#sentToWorkerUs = nowUs
-    this.#toWorker.push([event])
-    this.#kernel.after(this.latencyUs, TAG.message + this.#worker.tag, arriveAtWorker, this)
+    this.#toWorker = { link: this, first: event, more: undefined }
+    this.#kernel.after(this.latencyUs, TAG.message + this.worker.tag, arriveAtWorker, this.#toWorker)
   }
 
   /** When the submitter last heard of the peer, which says every `aliveEveryUs` that it is there. */
   heardUs(aliveEveryUs: number): number {
     const { nowUs } = this.#kernel
-    return Math.max(this.#sentToSubmitterUs, nowUs - ((nowUs - this.#madeUs) % aliveEveryUs)) + this.latencyUs
+    const sentUs = this.#toSubmitter === undefined ? -1 : this.#sentToSubmitterUs
+    return Math.max(sentUs, nowUs - ((nowUs - this.#madeUs) % aliveEveryUs)) + this.latencyUs
   }
 
   toSubmitter(event: CoordinatorEvent): void {
     const { nowUs } = this.#kernel
-    if (this.#sentToSubmitterUs === nowUs) return void this.#toSubmitter.at(-1)?.push(event)
+    if (this.#toSubmitter !== undefined && this.#sentToSubmitterUs === nowUs)
+      return add(this.#toSubmitter, event)
     this.#sentToSubmitterUs = nowUs
-    this.#toSubmitter.push([event])
-    this.#kernel.after(this.latencyUs, TAG.message + this.submitter.tag, arriveAtSubmitter, this)
+    this.#toSubmitter = { link: this, first: event, more: undefined }
+    this.#kernel.after(this.latencyUs, TAG.message + this.submitter.tag, arriveAtSubmitter, this.#toSubmitter)
   }
 
-  arriveAtWorker(): void {
-    if (this.isCut) return void this.#waiting.push(arriveAtWorker)
-    const events = this.#toWorker.shift() ?? []
-    if (this.#toWorker.length === 0) this.#sentToWorkerUs = -1
-    for (const event of events) if (!this.isOver) this.#worker.receive(this, event)
+  arriveAtWorker(parcel: Parcel<WorkerEvent>): void {
+    if (this.isCut) return void this.#waiting.push(() => this.arriveAtWorker(parcel))
+    if (this.#toWorker === parcel) this.#toWorker = undefined
+    const { first, more } = parcel
+    if (!this.isOver) this.worker.receive(this, first)
+    if (more !== undefined) for (const event of more) if (!this.isOver) this.worker.receive(this, event)
   }
 
-  arriveAtSubmitter(): void {
-    if (this.isCut) return void this.#waiting.push(arriveAtSubmitter)
-    const events = this.#toSubmitter.shift() ?? []
-    if (this.#toSubmitter.length === 0) this.#sentToSubmitterUs = -1
-    for (const event of events) if (!this.isOver) this.submitter.receive(this, event)
+  arriveAtSubmitter(parcel: Parcel<CoordinatorEvent>): void {
+    if (this.isCut) return void this.#waiting.push(() => this.arriveAtSubmitter(parcel))
+    if (this.#toSubmitter === parcel) this.#toSubmitter = undefined
+    const { first, more } = parcel
+    if (!this.isOver) this.submitter.receive(this, first)
+    if (more !== undefined) for (const event of more) if (!this.isOver) this.submitter.receive(this, event)
   }
 
   heal(): void {
     this.isCut = false
     const waiting = this.#waiting
     this.#waiting = []
-    for (const arrive of waiting) arrive(this)
+    for (const arrive of waiting) arrive()
   }
 }
 
-function arriveAtWorker(link: TaskLink): void {
-  link.arriveAtWorker()
+function add<Event>(parcel: Parcel<Event>, event: Event): void {
+  if (parcel.more === undefined) parcel.more = [event]
+  else parcel.more.push(event)
 }
 
-function arriveAtSubmitter(link: TaskLink): void {
-  link.arriveAtSubmitter()
+function arriveAtWorker(parcel: Parcel<WorkerEvent>): void {
+  parcel.link.arriveAtWorker(parcel)
+}
+
+function arriveAtSubmitter(parcel: Parcel<CoordinatorEvent>): void {
+  parcel.link.arriveAtSubmitter(parcel)
 }

@@ -29,7 +29,7 @@ import { SeriesRecorder } from './series-recorder.ts'
 import { Shelf } from './shelf.ts'
 import { TAG } from './tags.ts'
 import type { JobView, PeerView, Swarm } from './swarm.ts'
-import type { TaskLink } from './task-link.ts'
+import type { TaskLink, WorkerEnd } from './task-link.ts'
 import type { TaskRecorder } from './task-recorder.ts'
 import type { Workload } from './workload.ts'
 
@@ -225,12 +225,11 @@ export class World implements Swarm {
 
   onCommitted(
     job: JobView,
-    peerName: string,
+    peer: WorkerEnd,
     key: LeaseKey,
     inferences: number,
     facts: RunFacts | undefined,
   ): void {
-    const peer = this.peerNamed(peerName)
     peer.inferences += inferences
     this.#committedInferences += inferences
     if (this.#committedInferences >= (1 - TAIL_SHARE) * this.#inferences)
