@@ -4,6 +4,7 @@ import type { Timer, Timers } from './timers.ts'
 /** A request in the engine. */
 export interface EngineRun {
   readonly id: number
+  readonly engine: { finish(run: EngineRun): void }
   /** Seconds in its slot. */
   readonly seconds: number
   startedUs: number
@@ -11,31 +12,27 @@ export interface EngineRun {
   timer: Timer | undefined
 }
 
+/** Who has the engine. */
+export interface EngineOwner<Run extends EngineRun> {
+  /** `ranUs`: the GPU time that the run took. */
+  onRan(run: Run, ranUs: number): void
+}
+
 /** The GPU of a peer: so many slots, each as fast as when all are in use; other runs wait their turn. */
 export class Engine<Run extends EngineRun> {
   readonly #timers: Timers
   readonly #meter: GpuMeter
-  readonly #nowUs: () => number
   readonly #slots: number
-  readonly #onDone: (run: Run, ranUs: number) => void
+  readonly #owner: EngineOwner<Run>
   /** Those that have a slot, and those that wait, in their order: a few. */
   readonly #running: Run[] = []
   readonly #waiting: Run[] = []
-  readonly #finish = (run: Run): void => this.#onDone(run, this.#end(run))
 
-  /** `onDone` gets the GPU time that a run took. */
-  constructor(
-    timers: Timers,
-    meter: GpuMeter,
-    nowUs: () => number,
-    slots: number,
-    onDone: (run: Run, ranUs: number) => void,
-  ) {
+  constructor(timers: Timers, meter: GpuMeter, slots: number, owner: EngineOwner<Run>) {
     this.#timers = timers
     this.#meter = meter
-    this.#nowUs = nowUs
     this.#slots = slots
-    this.#onDone = onDone
+    this.#owner = owner
   }
 
   start(run: Run): void {
@@ -58,20 +55,29 @@ export class Engine<Run extends EngineRun> {
     for (let first = this.#running[0]; first !== undefined; first = this.#running[0]) this.#end(first)
   }
 
+  /** Its time is over. */
+  finish(run: Run): void {
+    this.#owner.onRan(run, this.#end(run))
+  }
+
   #begin(run: Run): void {
     this.#running.push(run)
-    run.startedUs = this.#nowUs()
+    run.startedUs = this.#timers.nowUs
     this.#meter.beginRun(run.startedUs)
-    run.timer = this.#timers.after(run.seconds * 1e6, this.#finish, run)
+    run.timer = this.#timers.after(run.seconds * 1e6, finish, run)
   }
 
   /** Frees its slot. Returns the GPU time that it took. */
   #end(run: Run): number {
     if (run.timer !== undefined) this.#timers.cancel(run.timer)
-    const ranUs = this.#meter.endRun(run.startedUs, this.#nowUs())
+    const ranUs = this.#meter.endRun(run.startedUs, this.#timers.nowUs)
     this.#running.splice(this.#running.indexOf(run), 1)
     const next = this.#waiting.shift()
     if (next !== undefined) this.#begin(next)
     return ranUs
   }
+}
+
+function finish(run: EngineRun): void {
+  run.engine.finish(run)
 }

@@ -7,7 +7,8 @@ export type Chore = 'load' | 'transfer'
  */
 export class GpuMeter {
   readonly #slots: number
-  readonly #chores = { load: 0, transfer: 0 }
+  #loads = 0
+  #transfers = 0
   #running = 0
   #isUp = false
   #sinceUs = 0
@@ -34,18 +35,18 @@ export class GpuMeter {
     this.touch(nowUs)
     this.#isUp = false
     this.#running = 0
-    this.#chores.load = 0
-    this.#chores.transfer = 0
+    this.#loads = 0
+    this.#transfers = 0
   }
 
   begin(chore: Chore, nowUs: number): void {
     this.touch(nowUs)
-    this.#chores[chore] += 1
+    this.#count(chore, 1)
   }
 
   end(chore: Chore, nowUs: number): void {
     this.touch(nowUs)
-    this.#chores[chore] -= 1
+    this.#count(chore, -1)
   }
 
   beginRun(nowUs: number): void {
@@ -70,8 +71,13 @@ export class GpuMeter {
     const restUs = elapsedUs - busyUs
     this.upUs += elapsedUs
     this.busyUs += busyUs
-    if (this.#chores.load > 0) this.loadUs += restUs
-    else if (this.#chores.transfer > 0) this.transferUs += restUs
+    if (this.#loads > 0) this.loadUs += restUs
+    else if (this.#transfers > 0) this.transferUs += restUs
     else this.idleUs += restUs
+  }
+
+  #count(chore: Chore, by: 1 | -1): void {
+    if (chore === 'load') this.#loads += by
+    else this.#transfers += by
   }
 }

@@ -1,21 +1,15 @@
 import type { PeerDevice } from './device.ts'
-import { Engine, type EngineRun } from './engine.ts'
-import type { GpuMeter } from './gpu-meter.ts'
+import { Engine, type EngineOwner, type EngineRun } from './engine.ts'
 import type { RunFacts } from './run-facts.ts'
 import type { Swarm } from './swarm.ts'
 import type { Timers } from './timers.ts'
-import { WarmContexts } from './warm-contexts.ts'
+import { WarmContexts, type WarmOwner } from './warm-contexts.ts'
 
 /** The peer whose GPU it is. */
-export interface GpuOwner {
+export interface GpuOwner extends WarmOwner {
   readonly device: PeerDevice
-  readonly meter: GpuMeter
-  /** How long the next load takes, s. */
-  drawLoadS(): number
   /** A run is done. */
   onRan(run: number, facts: RunFacts): void
-  /** A context that was loaded had to go. */
-  onUnloaded(context: number, reason: string): void
 }
 
 /** A request that runs here. */
@@ -26,7 +20,7 @@ interface GpuRun extends EngineRun {
 }
 
 /** One peer's GPU: what residency-core keeps loaded on it, and the requests that run there. */
-export class Gpu {
+export class Gpu implements EngineOwner<GpuRun> {
   readonly #world: Swarm
   readonly #owner: GpuOwner
   readonly #warm: WarmContexts
@@ -35,23 +29,8 @@ export class Gpu {
   constructor(world: Swarm, owner: GpuOwner, timers: Timers) {
     this.#world = world
     this.#owner = owner
-    const { kernel, scenario } = world
-    const { device, meter } = owner
-    const nowUs = (): number => kernel.nowUs
-    this.#warm = new WarmContexts(
-      {
-        timers,
-        meter,
-        nowUs,
-        drawLoadS: () => owner.drawLoadS(),
-        nameOf: (context) => world.contextId(context),
-        onClosed: (context, reason) => owner.onUnloaded(context, reason),
-      },
-      device.memoryBytes,
-      scenario.contexts.memoryGB * 1e9,
-      scenario.residency,
-    )
-    this.#engine = new Engine(timers, meter, nowUs, device.slots, (run, ranUs) => this.#onRan(run, ranUs))
+    this.#warm = new WarmContexts(world, owner, timers)
+    this.#engine = new Engine(timers, owner.meter, owner.device.slots, this)
   }
 
   /** Contexts that were loaded, as often as they were. */
@@ -79,7 +58,8 @@ export class Gpu {
   start(id: number, context: number, seconds: number): void {
     const ticket = this.#warm.borrow(context)
     const handedOverUs = this.#world.kernel.nowUs
-    this.#engine.start({ id, seconds, startedUs: 0, timer: undefined, ticket, handedOverUs })
+    const engine = this.#engine
+    engine.start({ id, engine, seconds, startedUs: 0, timer: undefined, ticket, handedOverUs })
   }
 
   stop(id: number): void {
@@ -92,7 +72,7 @@ export class Gpu {
     this.#engine.clear()
   }
 
-  #onRan({ id, ticket, handedOverUs }: GpuRun, ranUs: number): void {
+  onRan({ id, ticket, handedOverUs }: GpuRun, ranUs: number): void {
     this.#warm.giveBack(ticket)
     const { nowUs } = this.#world.kernel
     this.#owner.onRan(id, { ranUs, startedUs: handedOverUs, endedUs: nowUs, isLast: true })

@@ -44,8 +44,8 @@ export class Peer implements GpuOwner, LarderOwner {
   readonly #timers: Timers
   readonly #presence: Presence
   readonly #links = new Map<string, TaskLink>()
-  /** When the lease of a session began. */
-  readonly #leases = new Map<string, number>()
+  /** When the lease of a session began, where there are leases. */
+  #leases: Map<string, number> | undefined
   /** These are made when something first comes of them: most peers of a large swarm wait. */
   #worker: Worker | undefined
   #gpu: Gpu | undefined
@@ -134,7 +134,7 @@ export class Peer implements GpuOwner, LarderOwner {
     this.#worker = undefined
     this.#gpu = undefined
     this.#isTicking = false
-    this.#leases.clear()
+    this.#leases = undefined
     this.#inbox = []
     this.#presence.sayGone()
     for (const link of this.#links.values()) this.#world.breakLink(link, isSilent || link.isCut)
@@ -229,7 +229,7 @@ export class Peer implements GpuOwner, LarderOwner {
       return this.dispatch(event)
     // What the paper's manager and worker need to start a task and to collect it.
     this.#timers.after(work.overheadS[mode] * 1e6, () => {
-      if (event.kind === 'lease') this.#leases.set(event.session, this.#world.kernel.nowUs)
+      if (event.kind === 'lease') (this.#leases ??= new Map()).set(event.session, this.#world.kernel.nowUs)
       this.dispatch(event)
     })
   }
@@ -314,7 +314,7 @@ export class Peer implements GpuOwner, LarderOwner {
     const link = this.#links.get(session)
     if (link === undefined) return
     this.#delivered += 1
-    const leaseUs = this.#leases.get(session)
+    const leaseUs = this.#leases?.get(session)
     for (let index = 0; index < results.length; index += 1) {
       const result = results[index] as TaskResult
       const key = { n: result.n, epoch: result.epoch }
@@ -336,8 +336,7 @@ export class Peer implements GpuOwner, LarderOwner {
     this.larder.stock(context, (problem) => {
       if (problem !== undefined) return this.#cannot(contextId, 'context-unavailable', problem)
       // In mode `partial` a task's time begins when its files are there, as it does in the paper.
-      if (mode === 'partial')
-        for (const session of this.#leases.keys()) this.#leases.set(session, this.#world.kernel.nowUs)
+      if (mode === 'partial') this.#restartLeases()
       this.dispatch({ kind: 'progress', contextId, phase: 'loading', detail: '' })
       this.#requireGpu().load(context, (refusal) => {
         if (refusal !== undefined) return this.#cannot(contextId, 'limit-reached', refusal)
@@ -349,6 +348,10 @@ export class Peer implements GpuOwner, LarderOwner {
         this.dispatch({ kind: 'prepared', contextId, slots: this.device.slots })
       })
     })
+  }
+
+  #restartLeases(): void {
+    for (const session of this.#leases?.keys() ?? []) this.#leases?.set(session, this.#world.kernel.nowUs)
   }
 
   #discard(contextId: string, keepsFiles: boolean): void {

@@ -22,6 +22,10 @@ export class Timers {
     this.#tag = tag
   }
 
+  get nowUs(): number {
+    return this.#kernel.nowUs
+  }
+
   after(delayUs: number, run: () => void): Timer
   after<Subject>(delayUs: number, run: Run<Subject>, subject: Subject): Timer
   after<Subject>(delayUs: number, run: Run<Subject>, subject?: Subject): Timer {

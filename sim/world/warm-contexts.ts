@@ -8,20 +8,22 @@ import {
   createResidency,
   RESIDENCY_DEFAULTS,
   type Residency,
+  type ResidencyOptions,
 } from '../../src/inference/residency-state-core.ts'
 import type { GpuMeter } from './gpu-meter.ts'
+import type { Swarm } from './swarm.ts'
 import type { Timer, Timers } from './timers.ts'
 
 const UNLOAD_US = 200_000
 
-export interface WarmContextsParts {
-  timers: Timers
-  meter: GpuMeter
-  nowUs: () => number
-  drawLoadS: () => number
-  nameOf: (context: number) => string
-  /** It was loaded and is to go. */
-  onClosed: (context: number, reason: string) => void
+/** The peer on whose GPU they are. */
+export interface WarmOwner {
+  readonly meter: GpuMeter
+  readonly device: { readonly memoryBytes: number }
+  /** How long the next load takes, s. */
+  drawLoadS(): number
+  /** A context that was loaded had to go. */
+  onUnloaded(context: number, reason: string): void
 }
 
 interface Waiting {
@@ -31,7 +33,9 @@ interface Waiting {
 
 /** What is loaded on one peer: turns the effects of residency-core into time, as inference/warm-contexts.ts does into processes. */
 export class WarmContexts {
-  readonly #parts: WarmContextsParts
+  readonly #world: Swarm
+  readonly #owner: WarmOwner
+  readonly #timers: Timers
   readonly #residency: Residency
   readonly #memoryBytes: number
   readonly #numbers = new Map<string, number>()
@@ -41,19 +45,17 @@ export class WarmContexts {
   #tick: Timer | undefined
   loads = 0
 
-  constructor(
-    parts: WarmContextsParts,
-    memoryBytesMax: number,
-    contextMemoryBytes: number,
-    overrides: Record<string, number>,
-  ) {
-    this.#parts = parts
-    this.#memoryBytes = Math.min(contextMemoryBytes, memoryBytesMax)
-    this.#residency = createResidency({ ...RESIDENCY_DEFAULTS, ...overrides, memoryBytesMax })
+  constructor(world: Swarm, owner: WarmOwner, timers: Timers) {
+    this.#world = world
+    this.#owner = owner
+    this.#timers = timers
+    const { memoryBytes } = owner.device
+    this.#memoryBytes = Math.min(world.scenario.contexts.memoryGB * 1e9, memoryBytes)
+    this.#residency = createResidency(optionsOf(world.scenario.residency, memoryBytes))
   }
 
   isLoaded(context: number): boolean {
-    return this.#residency.residents.get(this.#parts.nameOf(context))?.phase === 'loaded'
+    return this.#residency.residents.get(this.#world.contextId(context))?.phase === 'loaded'
   }
 
   /** Whether one that is wanted is loaded. */
@@ -66,7 +68,7 @@ export class WarmContexts {
   /** Loads a context where there is room, or when others have made room; `onLoaded` gets why it is not, if so. */
   load(context: number, onLoaded: (refusal: string | undefined) => void): void {
     const ticket = this.#nextTicket++
-    const contextId = this.#parts.nameOf(context)
+    const contextId = this.#world.contextId(context)
     this.#numbers.set(contextId, context)
     this.#waiting.set(ticket, { context, onLoaded })
     this.#step({ kind: 'acquire', ticket, contextId, estimateBytes: this.#memoryBytes })
@@ -76,7 +78,7 @@ export class WarmContexts {
   /** Begins a use of a context that is loaded. Returns the ticket that ends it. */
   borrow(context: number): number {
     const ticket = this.#nextTicket++
-    this.#step({ kind: 'acquire', ticket, contextId: this.#parts.nameOf(context), estimateBytes: 0 })
+    this.#step({ kind: 'acquire', ticket, contextId: this.#world.contextId(context), estimateBytes: 0 })
     return ticket
   }
 
@@ -87,12 +89,12 @@ export class WarmContexts {
   /** Unloads a context, whoever uses it; calls `onGone` once its memory is back. */
   unload(context: number, onGone: () => void): void {
     if (!this.isLoaded(context)) return onGone()
-    this.#leaving.set(this.#parts.nameOf(context), onGone)
-    this.#step({ kind: 'evict', contextId: this.#parts.nameOf(context), reason: 'it was unloaded' })
+    this.#leaving.set(this.#world.contextId(context), onGone)
+    this.#step({ kind: 'evict', contextId: this.#world.contextId(context), reason: 'it was unloaded' })
   }
 
   #step(event: ResidencyEvent): void {
-    const nowMs = this.#parts.nowUs() / 1000
+    const nowMs = this.#world.kernel.nowMs
     for (const effect of stepResidency(this.#residency, event, nowMs)) this.#perform(effect)
     if (this.#residency.waiters.length > 0) this.#tickLater(nowMs)
   }
@@ -110,9 +112,9 @@ export class WarmContexts {
       case 'load':
         return this.#load(effect.contextId)
       case 'close':
-        return this.#parts.onClosed(context, effect.reason)
+        return this.#owner.onUnloaded(context, effect.reason)
       case 'unload':
-        this.#parts.timers.after(UNLOAD_US, () => this.#onGone(effect.contextId))
+        this.#timers.after(UNLOAD_US, () => this.#onGone(effect.contextId))
     }
   }
 
@@ -123,11 +125,12 @@ export class WarmContexts {
   }
 
   #load(contextId: string): void {
-    const { timers, meter, nowUs } = this.#parts
+    const { kernel } = this.#world
+    const { meter } = this.#owner
     this.loads += 1
-    meter.begin('load', nowUs())
-    timers.after(this.#parts.drawLoadS() * 1e6, () => {
-      meter.end('load', nowUs())
+    meter.begin('load', kernel.nowUs)
+    this.#timers.after(this.#owner.drawLoadS() * 1e6, () => {
+      meter.end('load', kernel.nowUs)
       this.#step({ kind: 'loaded', contextId })
       this.#step({ kind: 'measured', contextId, bytes: this.#memoryBytes })
       this.#settle()
@@ -145,11 +148,22 @@ export class WarmContexts {
   }
 
   #tickLater(nowMs: number): void {
-    if (this.#tick !== undefined) this.#parts.timers.cancel(this.#tick)
+    if (this.#tick !== undefined) this.#timers.cancel(this.#tick)
     const atMs = nextTickMs(this.#residency, nowMs)
     this.#tick =
       atMs === undefined
         ? undefined
-        : this.#parts.timers.after(Math.max(1, atMs - nowMs) * 1000, () => this.#step({ kind: 'tick' }))
+        : this.#timers.after(Math.max(1, atMs - nowMs) * 1000, () => this.#step({ kind: 'tick' }))
   }
+}
+
+/** Peers with as much memory share them. */
+const shared = new WeakMap<object, Map<number, ResidencyOptions>>()
+
+function optionsOf(overrides: Record<string, number>, memoryBytesMax: number): ResidencyOptions {
+  const known = shared.get(overrides) ?? new Map<number, ResidencyOptions>()
+  shared.set(overrides, known)
+  const options = known.get(memoryBytesMax) ?? { ...RESIDENCY_DEFAULTS, ...overrides, memoryBytesMax }
+  known.set(memoryBytesMax, options)
+  return options
 }

@@ -38,7 +38,7 @@ export function giveBackAll(state: Worker, nowMs: number, effects: WorkerEffect[
 /** Sessions of which nothing runs, and whose results are all acknowledged, end. */
 export function closeIfDone(state: Worker, nowMs: number, effects: WorkerEffect[]): void {
   for (const session of state.sessions.values()) {
-    if (session.runs.size === 0 && state.ledger.of(session.ledgerKey).length === 0) {
+    if (session.runs.size === 0 && state.ledger.of(session.results).length === 0) {
       end(state, session, nowMs, effects)
     }
   }

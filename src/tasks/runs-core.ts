@@ -68,7 +68,7 @@ function startRun(
   nowMs: number,
   effects: WorkerEffect[],
 ): void {
-  const known = state.ledger.find(session.ledgerKey, request)
+  const known = state.ledger.find(session.results, request)
   if (known !== undefined) return giveBack(state, session, known, effects)
   const older = session.runs.get(request.n)
   if (older !== undefined) stopRun(state, older, nowMs, effects)
@@ -137,7 +137,7 @@ export function finishRun(
   forgetRun(state, run, 1, nowMs)
   const { n, epoch } = run.request
   const whole: TaskResult = { ...result, n, epoch }
-  state.ledger.add(run.session.ledgerKey, whole, nowMs)
+  state.ledger.add(run.session.results, whole, nowMs)
   const current = currentSession(state, run.session)
   if (current === run.session) giveBack(state, current, whole, effects)
   else if (current !== undefined) effects.push({ kind: 'deliver', session: current.id, results: [whole] })

@@ -96,7 +96,7 @@ function onOpened(
     contextId,
     context,
     share: context.shares.get(submitter) ?? { sessions: 0, turn: 0 },
-    ledgerKey: ledgerKey(event),
+    results: state.ledger.open(ledgerKey(event)),
     leaseSize,
     lease: undefined,
     granted: 0,
@@ -139,7 +139,7 @@ function endOlderSessionOf(
 }
 
 function redeliver(state: Worker, session: Session, effects: WorkerEffect[]): void {
-  const results = state.ledger.of(session.ledgerKey)
+  const results = state.ledger.of(session.results)
   if (results.length > 0) effects.push({ kind: 'deliver', session: session.id, results })
 }
 
@@ -195,7 +195,7 @@ function onDiscarded(state: Worker, contextId: string, effects: WorkerEffect[]):
 function onAcknowledged(state: Worker, sessionId: string, keys: LeaseKey[]): void {
   const session = state.sessions.get(sessionId)
   if (session === undefined) return
-  for (const key of keys) state.ledger.settle(session.ledgerKey, key)
+  for (const key of keys) state.ledger.settle(session.results, key)
   touch(state, session.context)
 }
 
@@ -209,7 +209,7 @@ function onCancelled(
   const session = state.sessions.get(sessionId)
   if (session === undefined) return
   for (const key of keys) {
-    state.ledger.settle(session.ledgerKey, key)
+    state.ledger.settle(session.results, key)
     const run = session.runs.get(key.n)
     if (run !== undefined && run.request.epoch <= key.epoch) stopRun(state, run, nowMs, effects)
     else if (!stopWaiting(session, key)) continue

@@ -6,7 +6,7 @@ import {
 } from '../base/limits.ts'
 import { SmallMap } from '../base/small-map.ts'
 import { REQUEST_RATE, WorkRate } from '../base/work-rate.ts'
-import { ResultLedger, type LedgerOptions } from './result-ledger.ts'
+import { ResultLedger, type JobResults, type LedgerOptions } from './result-ledger.ts'
 import type { LeaseKey, Phase, TaskRequest, TaskResult } from './task-messages.ts'
 
 /**
@@ -93,8 +93,8 @@ export interface Session {
   context: ContextView
   /** What it shares with the other sessions of its submitter. */
   share: Share
-  /** Under which the ledger keeps what its submitter has not acknowledged. */
-  ledgerKey: string
+  /** What the ledger keeps until its submitter acknowledges it. */
+  results: JobResults
   leaseSize: number | undefined
   /** The lease that it has now; only with a lease size. */
   lease: FixedLease | undefined

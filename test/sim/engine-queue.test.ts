@@ -19,19 +19,16 @@ function meanWaitS(slots: number, arrivalRate: number): { waitS: number; busySha
   meter.up(0)
   let sumS = 0
   type Arrival = EngineRun & { atS: number }
-  const engine = new Engine<Arrival>(
-    new Timers(kernel, 0),
-    meter,
-    () => kernel.nowUs,
-    slots,
-    (run) => {
+  const engine = new Engine<Arrival>(new Timers(kernel, 0), meter, slots, {
+    onRan: (run) => {
       sumS += kernel.nowS - run.atS - run.seconds
     },
-  )
+  })
   let arrived = 0
   const arrive = (): void => {
     engine.start({
       id: arrived,
+      engine,
       seconds: exponential(services, 1),
       startedUs: 0,
       timer: undefined,
