@@ -130,17 +130,21 @@ export class CandidateBook {
   learn(candidate: Candidate, random: Random): void {
     const view = this.get(candidate.peer) ?? this.#add(candidate.peer, random)
     const isLinked = this.#linked.has(candidate.peer)
-    if (!isLinked) this.#order.delete(view)
-    if (!saysTheSame(view, candidate)) this.#isUsualOld = true
-    this.#holders += Number(candidate.tier !== 'absent') - Number(view.tier !== 'absent')
-    Object.assign(view, SAYS_NOTHING, candidate)
+    if (!saysTheSame(view, candidate)) this.#change(view, candidate, isLinked)
     if (isLinked) return
-    this.#order.add(view)
     if (!candidate.accepts) {
       view.refusal = { code: candidate.reason ?? 'refused', words: candidate.reason ?? 'it takes no work' }
     } else if (view.retryAtMs === 0) {
       view.refusal = undefined
     }
+  }
+
+  #change(view: PeerView, candidate: Candidate, isLinked: boolean): void {
+    if (!isLinked) this.#order.delete(view)
+    if (!weighsTheSame(view, candidate)) this.#isUsualOld = true
+    this.#holders += Number(candidate.tier !== 'absent') - Number(view.tier !== 'absent')
+    Object.assign(view, SAYS_NOTHING, candidate)
+    if (!isLinked) this.#order.add(view)
   }
 
   connect(peer: string, nowMs: number): void {
@@ -288,8 +292,20 @@ export class CandidateBook {
   }
 }
 
-/** Whether nothing has changed of what others are compared with. */
+/** Mostly an advert says what the last one said. */
 function saysTheSame(view: PeerView, candidate: Candidate): boolean {
+  return (
+    view.tier === candidate.tier &&
+    view.accepts === candidate.accepts &&
+    view.reason === candidate.reason &&
+    view.share === candidate.share &&
+    view.tokensPerSecond === candidate.tokensPerSecond &&
+    weighsTheSame(view, candidate)
+  )
+}
+
+/** Whether nothing has changed of what others are compared with. */
+function weighsTheSame(view: ReadyFacts, candidate: ReadyFacts): boolean {
   return (
     view.bytes === candidate.bytes &&
     view.loadMs === candidate.loadMs &&

@@ -56,6 +56,25 @@ export function paysBack(costMs: number, requestMs: number, projectedMs: number)
 
 /** The middle one, of two the lower; undefined when there is none. */
 export function median(numbers: readonly number[]): number | undefined {
-  const values = new Float64Array(numbers).sort()
-  return values[Math.floor((values.length - 1) / 2)]
+  const values = new Float64Array(numbers)
+  const middle = (values.length - 1) >> 1
+  // Hoare's selection: only the part that has the middle one in it is put in order.
+  for (let low = 0, high = values.length - 1; low < high;) {
+    const pivot = values[(low + high) >> 1] as number
+    let left = low
+    let right = high
+    while (left <= right) {
+      while ((values[left] as number) < pivot) left += 1
+      while ((values[right] as number) > pivot) right -= 1
+      if (left > right) break
+      const value = values[left] as number
+      values[left] = values[right] as number
+      values[right] = value
+      left += 1
+      right -= 1
+    }
+    if (right < middle) low = left
+    if (left > middle) high = right
+  }
+  return values[middle]
 }
