@@ -28,11 +28,11 @@ interface LoggedLine {
 
 const CLAIMS = join(FACTS, 'claims-3000.jsonl')
 /** Every answer has so many tokens, so that a request is work enough to be compared with what goes on around it. */
-const ANSWER = { max_tokens: 16, ignore_eos: true }
+const ANSWER = { max_tokens: 48, ignore_eos: true }
 const JOB_MS_MAX = 3_600_000
 const END_MS = 20_000
 /** More than can be done while a swarm is drained. */
-const DRAIN_REQUESTS = 60_000
+const DRAIN_REQUESTS = 120_000
 /** After the last kill: time for the submitter to notice, ms. */
 const NOTICE_MS = 1_500
 

@@ -52,7 +52,7 @@ export interface CoordinatorShellOptions extends CoordinatorOptions, GroupCommit
 export const COORDINATOR_SHELL_DEFAULTS: CoordinatorShellOptions = {
   ...COORDINATOR_DEFAULTS,
   tickMs: 100,
-  commitShare: 0.1,
+  commitShare: 0.05,
   commitWaitMsMax: 20,
   commitGroupMax: 512,
   openMs: OPEN_MS,
