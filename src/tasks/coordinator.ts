@@ -52,8 +52,8 @@ export interface CoordinatorShellOptions extends CoordinatorOptions, GroupCommit
 export const COORDINATOR_SHELL_DEFAULTS: CoordinatorShellOptions = {
   ...COORDINATOR_DEFAULTS,
   tickMs: 100,
-  commitShare: 0.05,
-  commitWaitMsMax: 20,
+  commitShare: 0.1,
+  commitWaitMsMax: 50,
   commitGroupMax: 512,
   openMs: OPEN_MS,
   aliveEveryMs: ALIVE_EVERY_MS,

@@ -14,6 +14,9 @@ export interface GroupCommitOptions {
   commitGroupMax: number
 }
 
+/** Commits over which their time is averaged. */
+const MEAN_OVER = 8
+
 export interface GroupCommitListener {
   /** A result is in the journal now, by this commit or by an earlier one. */
   onCommitted(entry: CommitEntry): void
@@ -31,6 +34,8 @@ export class GroupCommit {
   #results: CommitEntry[] = []
   #cancel: Cancel | undefined
   #nextAtMs = 0
+  /** What a commit takes, the mean of the last ones: a disk that is slow once is not waited for again. */
+  #usualMs = 0
 
   constructor(clock: Clock, journal: Journal, options: GroupCommitOptions, listener: GroupCommitListener) {
     this.#clock = clock
@@ -70,7 +75,8 @@ export class GroupCommit {
       const verdicts = this.#journal.commit(leases, results, this.#clock.wallMs())
       const endedMs = this.#clock.nowMs()
       const { commitShare, commitWaitMsMax } = this.#options
-      this.#nextAtMs = endedMs + Math.min(commitWaitMsMax, (endedMs - beganMs) * (1 / commitShare - 1))
+      this.#usualMs += (endedMs - beganMs - this.#usualMs) / MEAN_OVER
+      this.#nextAtMs = endedMs + Math.min(commitWaitMsMax, this.#usualMs * (1 / commitShare - 1))
       for (const [index, entry] of results.entries()) {
         if (verdicts[index] === 'stale') {
           throw new HearthError('internal', `request ${entry.result.n} was committed under an old epoch`)
