@@ -15,6 +15,9 @@ import { decodeMessage, encodeMessage, readLengthPrefix } from './message-codec.
 import { ReadQueue } from './read-queue.ts'
 import { hasRoom, isOver, untilRoom } from './stream-room.ts'
 
+/** Messages are joined into writes of so many bytes at most: what is larger gains nothing. */
+const JOINED_BYTES_MAX = 16 * 1024
+
 export interface WaitOptions {
   /** How long the whole call may take, ms; then the stream is aborted and `deadline-passed` thrown. */
   deadlineMs: number
@@ -87,6 +90,11 @@ export class MessageStream {
    */
   async send(message: unknown, options: WaitOptions): Promise<void> {
     await this.#write([encodeMessage(message)], options)
+  }
+
+  /** The same for several, small ones in one write: each write is encrypted on its own, and a system call at both ends. */
+  async sendTogether(messages: readonly unknown[], options: WaitOptions): Promise<void> {
+    await this.#write(joined(messages.map(encodeMessage)), options)
   }
 
   /**
@@ -374,6 +382,22 @@ export class MessageStream {
       throw this.#closedError('it failed', error)
     }
   }
+}
+
+/** The same bytes in fewer parts. */
+function* joined(parts: readonly Uint8Array[]): Iterable<Uint8Array> {
+  let small: Uint8Array[] = []
+  let bytes = 0
+  for (const part of parts) {
+    if (bytes + part.byteLength > JOINED_BYTES_MAX && small.length > 0) {
+      yield Buffer.concat(small)
+      small = []
+      bytes = 0
+    }
+    small.push(part)
+    bytes += part.byteLength
+  }
+  if (small.length > 0) yield small.length === 1 ? (small[0] as Uint8Array) : Buffer.concat(small)
 }
 
 function* slicesOf(bytes: Uint8Array): Iterable<Uint8Array> {

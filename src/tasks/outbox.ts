@@ -1,14 +1,18 @@
 import type { MessageStream, WaitOptions } from '../base/message-stream.ts'
 
+/** Messages made ahead of the stream's being ready for them. */
+const TOGETHER_MAX = 4
+
 /**
- * Messages on their way out of one stream, in order, one at a time, so that a slow peer holds back
- * what is sent to it and not our memory. `makeMessage` runs when its turn has come.
+ * Messages on their way out of one stream, in order, so that a slow peer holds back what is sent to it and not
+ * our memory. `makeMessage` runs when its turn has come; those that were queued by then leave in one write.
  */
 export class Outbox {
-  #stream: MessageStream
-  #wait: WaitOptions
-  #tail: Promise<void> = Promise.resolve()
-  #onError: (error: Error) => void
+  readonly #stream: MessageStream
+  readonly #wait: WaitOptions
+  readonly #onError: (error: Error) => void
+  readonly #queue: (() => object | undefined)[] = []
+  #sending: Promise<void> | undefined
 
   constructor(stream: MessageStream, wait: WaitOptions, onError: (error: Error) => void) {
     this.#stream = stream
@@ -16,25 +20,30 @@ export class Outbox {
     this.#onError = onError
   }
 
-  /** Queues a message; undefined from `makeMessage` sends nothing. A failure is reported once per message, never thrown. */
+  /** Queues a message; undefined from `makeMessage` sends nothing. A failure is reported, never thrown. */
   push(makeMessage: () => object | undefined): void {
-    const before = this.#tail
-    this.#tail = this.#sendAfter(before, makeMessage)
+    this.#queue.push(makeMessage)
+    this.#sending ??= this.#send()
   }
 
-  async #sendAfter(before: Promise<void>, makeMessage: () => object | undefined): Promise<void> {
-    await before
-    if (this.#stream.isClosed) return
-    try {
-      const message = makeMessage()
-      if (message !== undefined) await this.#stream.send(message, this.#wait)
-    } catch (error) {
-      this.#onError(error as Error)
+  /** Resolves when all that was queued is sent or has failed. */
+  async flushed(): Promise<void> {
+    await this.#sending
+  }
+
+  async #send(): Promise<void> {
+    // What is queued after this one in the same turn goes with it.
+    await Promise.resolve()
+    while (this.#queue.length > 0) {
+      const makers = this.#queue.splice(0, TOGETHER_MAX)
+      if (this.#stream.isClosed) continue
+      try {
+        const messages = makers.flatMap((makeMessage) => makeMessage() ?? [])
+        if (messages.length > 0) await this.#stream.sendTogether(messages, this.#wait)
+      } catch (error) {
+        this.#onError(error as Error)
+      }
     }
-  }
-
-  /** Resolves when all that was queued before is sent or has failed. */
-  flushed(): Promise<void> {
-    return this.#tail
+    this.#sending = undefined
   }
 }

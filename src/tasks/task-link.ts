@@ -40,6 +40,9 @@ export interface TaskLinkListener {
   onEnd(reason: string): void
 }
 
+/** An acknowledgement waits so long for requests to go with, ms: nobody is kept waiting by it. */
+const ACKNOWLEDGE_WAIT_MS = 20
+
 /** A submitter's long-lived stream to one serving peer. */
 export class TaskLink {
   readonly peer: string
@@ -50,6 +53,7 @@ export class TaskLink {
   #stream: MessageStream | undefined
   #outbox: Outbox | undefined
   #cancelAlive: Cancel = () => {}
+  #cancelAcknowledging: Cancel | undefined
   #acknowledgements: LeaseKey[] = []
   #cancellations: LeaseKey[] = []
   #hasEnded = false
@@ -105,6 +109,7 @@ export class TaskLink {
    */
   send(leases: readonly LeaseKey[], read: (key: LeaseKey) => TaskRequest): void {
     const { leaseSize } = this.#options
+    this.#sendAcknowledgements()
     for (let from = 0; from < leases.length; from += REQUESTS_PER_FRAME_MAX) {
       const lease = leaseSize !== undefined && from === 0 ? leases.length : undefined
       this.#sendGroup(leases.slice(from, from + REQUESTS_PER_FRAME_MAX), read, lease)
@@ -131,10 +136,20 @@ export class TaskLink {
     return { ...request, body: request.body.slice(prefix.length), prefixed: true }
   }
 
-  /** Tells the peer that results are durable; those of one turn of the event loop travel together. */
+  /** Tells the peer that results are durable, with the next requests or soon. */
   acknowledge(keys: readonly LeaseKey[]): void {
-    if (this.#acknowledgements.length === 0) this.#pushKeys('acknowledge', this.#acknowledgements)
     this.#acknowledgements.push(...keys)
+    this.#cancelAcknowledging ??= this.#components.clock.schedule(
+      ACKNOWLEDGE_WAIT_MS,
+      () => this.#sendAcknowledgements(),
+      { background: true },
+    )
+  }
+
+  #sendAcknowledgements(): void {
+    this.#cancelAcknowledging?.()
+    this.#cancelAcknowledging = undefined
+    if (this.#acknowledgements.length > 0) this.#pushKeys('acknowledge', this.#acknowledgements)
   }
 
   /** Tells the peer that requests are not wanted any more. */
@@ -155,6 +170,7 @@ export class TaskLink {
   /** Sends what is queued, then ends the stream. Throws nothing: the journal has all that matters. */
   async finish(deadlineMs: number): Promise<void> {
     const cancel = this.#components.clock.schedule(deadlineMs, () => this.end('closing took too long'))
+    this.#sendAcknowledgements()
     try {
       await this.#outbox?.flushed()
       if (this.#stream?.isClosed === false) await this.#stream.close({ deadlineMs })
@@ -171,6 +187,7 @@ export class TaskLink {
     if (this.#hasEnded) return
     this.#hasEnded = true
     this.#cancelAlive()
+    this.#cancelAcknowledging?.()
     const error = new HearthError('stream-closed', reason)
     this.#stream?.abort(error)
     this.#stop.abort(error)

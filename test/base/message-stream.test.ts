@@ -129,6 +129,20 @@ describe('a sender is held back', () => {
   })
 })
 
+test('messages sent together come one by one, in few writes', async () => {
+  const writes: number[] = []
+  const { near: raw } = pair.raw
+  const send = raw.send.bind(raw)
+  raw.send = (data) => {
+    writes.push(data.byteLength)
+    return send(data)
+  }
+  const notes = ['a', 'b'.repeat(FRAME_BYTES_MAX / 2), 'c', 'd'].map((note) => ({ note }))
+  await pair.near.sendTogether(notes, WAIT)
+  for (const note of notes) expect(await pair.far.receive(NoteSchema, WAIT)).toEqual(note)
+  expect(writes).toHaveLength(3)
+})
+
 test('bulk bytes are sent a slice in a turn of the event loop, so that whatever else waits is served', async () => {
   let turns = 0
   const sending = { isOver: false }

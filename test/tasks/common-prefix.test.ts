@@ -68,10 +68,10 @@ function countingStream(stream: MessageStream, sent: { bytes: number }): Message
   return new Proxy(stream, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name)
-      if (name !== 'send') return typeof value === 'function' ? value.bind(target) : value
-      return async (...parameters: Parameters<MessageStream['send']>) => {
-        sent.bytes += encodeMessage(parameters[0]).byteLength
-        await target.send(...parameters)
+      if (name !== 'sendTogether') return typeof value === 'function' ? value.bind(target) : value
+      return async (...parameters: Parameters<MessageStream['sendTogether']>) => {
+        for (const message of parameters[0]) sent.bytes += encodeMessage(message).byteLength
+        await target.sendTogether(...parameters)
       }
     },
   })
