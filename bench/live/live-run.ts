@@ -74,9 +74,13 @@ async function importContext(folder: string, data: string, bytes: number): Promi
   return String(added['contextId'])
 }
 
-/** Who is up when the job is submitted is started one after the other, before it. */
+/** Who is up when the job is submitted is started one after the other, before it; who is frozen by then, too. */
 async function startBefore(peer: LivePeer, atMs: number): Promise<void> {
-  if (peer.plan.events.some((event) => event.kind === 'up' && event.atMs < atMs)) await peer.up(true)
+  const before = peer.plan.events.filter((event) => event.atMs < atMs)
+  const last = before.at(-1)
+  if (last === undefined || last.kind === 'down') return
+  await peer.up(true)
+  if (last.kind !== 'up') await peer.befall(last)
 }
 
 function submitJob(

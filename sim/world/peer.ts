@@ -106,6 +106,7 @@ export class Peer implements GpuOwner, LarderOwner {
   #join(): void {
     this.hasJoined = true
     if (this.isFindable) this.#presence.sayThere()
+    this.#world.announce(this)
     this.keeper?.start()
   }
 

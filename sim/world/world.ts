@@ -207,7 +207,7 @@ export class World implements Swarm {
         this.scenario.dht.publishS * 1e6 + peer.host.latencyUs,
         TAG.directory + job.tag,
         () => {
-          if (peer.state === 'up') job.hear(this.candidateOf(peer.number, job.context))
+          if (peer.state === 'up') job.hear({ ...this.candidateOf(peer.number, job.context), isHere: true })
         },
       )
     }

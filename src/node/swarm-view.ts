@@ -39,7 +39,10 @@ export class SwarmView implements CandidateSource {
   }
 
   watch(contextId: string, listener: (candidate: Candidate) => void): () => void {
-    return this.#components.board.onChange((advert) => listener(candidateOf(advert, contextId)))
+    return this.#components.board.onChange((advert) =>
+      // An advert comes from the very peer that it is of.
+      listener({ ...candidateOf(advert, contextId), isHere: true }),
+    )
   }
 
   /** Peers that hold the context, or a part of it: the members that say so, else those that the DHT knows. */

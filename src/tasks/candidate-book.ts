@@ -10,6 +10,8 @@ import type { Phase } from './task-messages.ts'
 export interface Candidate extends ReadyFacts {
   peer: string
   accepts: boolean
+  /** The peer itself said so just now: whatever was wrong with the way to it, it is there again. */
+  isHere?: boolean | undefined
   /** Why it does not accept, as a code. */
   reason?: string | undefined
   /** Measured on the job's context, all its slots together. */
@@ -57,8 +59,12 @@ export interface CandidateBookOptions extends ReadyDefaults {
   retryMsMax: number
 }
 
+/** Of a peer whose link broke, or that could not be linked. */
+const UNREACHABLE = 'unreachable'
+
 /** What an advert need not say: an older one's word does not stand. */
 const SAYS_NOTHING: Omit<Candidate, 'peer' | 'tier' | 'accepts'> = {
+  isHere: undefined,
   reason: undefined,
   share: undefined,
   bytes: undefined,
@@ -132,11 +138,19 @@ export class CandidateBook {
     const isLinked = this.#linked.has(candidate.peer)
     if (!saysTheSame(view, candidate)) this.#change(view, candidate, isLinked)
     if (isLinked) return
+    if (candidate.isHere === true && view.refusal?.code === UNREACHABLE) this.#tryAgain(view)
     if (!candidate.accepts) {
       view.refusal = { code: candidate.reason ?? 'refused', words: candidate.reason ?? 'it takes no work' }
     } else if (view.retryAtMs === 0) {
       view.refusal = undefined
     }
+  }
+
+  #tryAgain(view: PeerView): void {
+    this.#order.delete(view)
+    view.failures = 0
+    view.retryAtMs = 0
+    this.#order.add(view)
   }
 
   #change(view: PeerView, candidate: Candidate, isLinked: boolean): void {
@@ -172,7 +186,7 @@ export class CandidateBook {
   }
 
   lose(peer: string, reason: string, nowMs: number, random: Random): void {
-    this.refuse(peer, { code: 'unreachable', words: reason }, nowMs, random)
+    this.refuse(peer, { code: UNREACHABLE, words: reason }, nowMs, random)
   }
 
   /** Unlinks a peer, not to be tried again before a wait that doubles with each failure. */
@@ -266,6 +280,7 @@ export class CandidateBook {
       tier: 'absent',
       accepts: true,
       // All that an advert may say, so that all views have one shape.
+      isHere: undefined,
       reason: undefined,
       share: undefined,
       bytes: undefined,

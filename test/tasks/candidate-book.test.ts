@@ -46,6 +46,31 @@ describe('the peers that a job knows', () => {
   })
 })
 
+describe('a peer that was lost', () => {
+  const lose = (): ReturnType<typeof createCoordinator> => {
+    const state = createCoordinator({ ranges: [{ from: 0, to: 9 }] }, COORDINATOR_DEFAULTS)
+    step(state, { kind: 'start' }, 0, random)
+    step(state, { kind: 'candidates', candidates: [warm('a')] }, 1, random)
+    for (let nowMs = 1_000; nowMs < 100_000; nowMs = state.book.retryAtMs + 1) {
+      step(state, { kind: 'lost', peer: 'a', reason: 'gone' }, nowMs, random)
+      step(state, { kind: 'tick' }, state.book.retryAtMs, random)
+    }
+    step(state, { kind: 'lost', peer: 'a', reason: 'gone' }, 100_000, random)
+    return state
+  }
+
+  test('is tried at once when it says that it is there', () => {
+    const said = { ...warm('a'), isHere: true }
+    const effects = step(lose(), { kind: 'candidates', candidates: [said] }, 100_001, random)
+    expect(effects).toContainEqual({ kind: 'open', peer: 'a' })
+  })
+
+  test('waits its time when others say so', () => {
+    const effects = step(lose(), { kind: 'candidates', candidates: [warm('a')] }, 100_001, random)
+    expect(effects).not.toContainEqual({ kind: 'open', peer: 'a' })
+  })
+})
+
 describe('a tick', () => {
   test('is needed for silence, while nothing else could change', () => {
     const state = createCoordinator(
