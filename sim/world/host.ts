@@ -30,8 +30,7 @@ export class Host implements HostView {
   readonly node: number
   /** To the middle of the network. */
   readonly latencyUs: number
-  readonly #world: HostWorld
-  usedUploads: Uploads | undefined
+  readonly uploads: Uploads
   readonly shelves: Map<number, Shelf> = new Map<number, Shelf>()
   readonly fetches: Map<number, Fetcher> = new Map<number, Fetcher>()
   readonly bans: ChunkBans = new ChunkBans()
@@ -40,24 +39,13 @@ export class Host implements HostView {
   isReachable = false
   side = 0
 
-  constructor(world: HostWorld, id: string, tag: number, line: HostLine) {
+  constructor({ kernel, flows, streams }: HostWorld, id: string, tag: number, line: HostLine) {
     this.id = id
     this.tag = tag
     this.latencyUs = line.latencyUs
     this.corruptShare = line.corruptShare ?? 0
-    this.node = world.flows.addNode(line.upBytesPerS, line.downBytesPerS)
-    this.#world = world
-    // The room of a cap begins to fill now.
-    if (line.uploadCapBytesPerS !== undefined) this.usedUploads = this.#makeUploads(line.uploadCapBytesPerS)
-  }
-
-  get uploads(): Uploads {
-    return (this.usedUploads ??= this.#makeUploads())
-  }
-
-  #makeUploads(capBytesPerS?: number): Uploads {
-    const { kernel, flows, streams } = this.#world
-    return new Uploads(kernel, flows, this, streams.of(this.id, 'release'), capBytesPerS)
+    this.node = flows.addNode(line.upBytesPerS, line.downBytesPerS)
+    this.uploads = new Uploads(kernel, flows, this, streams.of(id, 'release'), line.uploadCapBytesPerS)
   }
 
   shelf(context: number): Shelf | undefined {
