@@ -12,7 +12,7 @@ import type { SimulatedRun } from './support/simulate-main.ts'
 const MAIN = join(import.meta.dirname, 'support/simulate-main.ts')
 const RUN_MS_MAX = 1_800_000
 /** MB: without a bound the collector leaves more lying than a run needs; in a small young generation it copies more. */
-const HEAP = ['--max-old-space-size=1800', '--min-semi-space-size=64', '--max-semi-space-size=64']
+const HEAP = ['--max-old-space-size=1500', '--min-semi-space-size=32', '--max-semi-space-size=32']
 const PEERS = 10_000
 const DAY_S = 86_400
 /** What soak-10k-week has of both for 10,000 peers and a week. */

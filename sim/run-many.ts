@@ -6,7 +6,7 @@ import type { RunResult } from './run-result.ts'
 
 const WORKER = new URL('./run-worker.ts', import.meta.url)
 /** What one run makes and drops lives long in events: in a young generation of 16 MB much of it would be copied. */
-const YOUNG_MB = 192
+const YOUNG_MB = 96
 
 /** What a worker thread answers to a request. */
 export type RunAnswer =

@@ -17,7 +17,7 @@ export interface DiskParts {
 export class Disk {
   readonly quotaBytes: number
   readonly #parts: DiskParts
-  readonly #usedAtMs = new Map<number, number>()
+  #usedAtMs: Map<number, number> | undefined
 
   constructor(parts: DiskParts) {
     this.quotaBytes = parts.quotaBytes
@@ -34,6 +34,8 @@ export class Disk {
   }
 
   use(context: number, nowMs: number): void {
+    if (this.quotaBytes === Number.POSITIVE_INFINITY) return
+    this.#usedAtMs ??= new Map()
     this.#usedAtMs.set(context, nowMs)
   }
 
@@ -57,7 +59,7 @@ export class Disk {
       files: [{ key: nameOf(context), bytes: (contextBytes * chunks.count) / chunks.size }],
       isPinned: false,
       use: whyInUse(context),
-      usedAtMs: this.#usedAtMs.get(context) ?? 0,
+      usedAtMs: this.#usedAtMs?.get(context) ?? 0,
       replicas: othersOf(context),
     }))
   }

@@ -15,6 +15,8 @@ export interface HostView {
   readonly shelves: Map<number, Shelf>
   readonly fetches: Map<number, Fetcher>
   readonly uploads: Uploader
+  /** The same once something was asked for here; most hosts of a large swarm never serve. */
+  readonly usedUploads: Uploader | undefined
   /** Whether others can reach it. */
   isReachable: boolean
   /** Of a network that is cut: hosts on different sides do not reach one another. */

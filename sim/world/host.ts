@@ -30,7 +30,8 @@ export class Host implements HostView {
   readonly node: number
   /** To the middle of the network. */
   readonly latencyUs: number
-  readonly uploads: Uploads
+  readonly #world: HostWorld
+  usedUploads: Uploads | undefined
   readonly shelves: Map<number, Shelf> = new Map<number, Shelf>()
   readonly fetches: Map<number, Fetcher> = new Map<number, Fetcher>()
   readonly bans: ChunkBans = new ChunkBans()
@@ -39,13 +40,24 @@ export class Host implements HostView {
   isReachable = false
   side = 0
 
-  constructor({ kernel, flows, streams }: HostWorld, id: string, tag: number, line: HostLine) {
+  constructor(world: HostWorld, id: string, tag: number, line: HostLine) {
     this.id = id
     this.tag = tag
     this.latencyUs = line.latencyUs
     this.corruptShare = line.corruptShare ?? 0
-    this.node = flows.addNode(line.upBytesPerS, line.downBytesPerS)
-    this.uploads = new Uploads(kernel, flows, this, streams.of(id, 'release'), line.uploadCapBytesPerS)
+    this.node = world.flows.addNode(line.upBytesPerS, line.downBytesPerS)
+    this.#world = world
+    // The room of a cap begins to fill now.
+    if (line.uploadCapBytesPerS !== undefined) this.usedUploads = this.#makeUploads(line.uploadCapBytesPerS)
+  }
+
+  get uploads(): Uploads {
+    return (this.usedUploads ??= this.#makeUploads())
+  }
+
+  #makeUploads(capBytesPerS?: number): Uploads {
+    const { kernel, flows, streams } = this.#world
+    return new Uploads(kernel, flows, this, streams.of(this.id, 'release'), capBytesPerS)
   }
 
   shelf(context: number): Shelf | undefined {

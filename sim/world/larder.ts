@@ -191,7 +191,7 @@ export class Larder {
       wish.isFetching = false
       wish.fetch = undefined
     }
-    for (const { fetch } of host.uploads.closeAll()) fetch.lose(host)
+    for (const { fetch } of host.usedUploads?.closeAll() ?? []) fetch.lose(host)
   }
 
   resume(): void {
@@ -345,7 +345,7 @@ export class Larder {
     const { host } = this.#peer
     if (this.#peer.isWarm(context)) return 'it is loaded'
     if (this.#wishes.has(context)) return 'it is being fetched'
-    if (host.uploads.fetchers(context).length > 0) return 'it is being served'
+    if ((host.usedUploads?.fetchers(context).length ?? 0) > 0) return 'it is being served'
     if (host.shelf(context)?.isWhole !== true) return undefined
     return this.#peer.mayDrop(context).may ? undefined : 'others count on the copy here'
   }

@@ -186,7 +186,7 @@ export class Peer implements GpuOwner, LarderOwner {
       if (side === 0) link.heal()
       else this.#cutLink(link)
     }
-    host.uploads.cutOff()
+    host.usedUploads?.cutOff()
     for (const { sources } of host.fetches.values()) for (const source of sources) source.uploads.cutOff()
     if (!this.hasJoined || this.state !== 'up') return
     if (side !== 0) return this.#presence.sayGone()

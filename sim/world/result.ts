@@ -93,7 +93,7 @@ function peerResult(peer: Peer): PeerResult {
     loads: peer.loadCount,
     fetches: larder.fetches,
     bytesReceived: Math.round(larder.received),
-    bytesSent: Math.round(host.uploads.bytesSent),
+    bytesSent: Math.round(host.usedUploads?.bytesSent ?? 0),
     ...(firstUpUs === undefined || firstResultUs === undefined
       ? {}
       : { firstResultAfterS: (firstResultUs - firstUpUs) / 1e6 }),
@@ -131,7 +131,7 @@ function verdicts(world: World): CheckVerdict[] {
   checkGpuSeconds(checks, peers)
   const hosts = [world.origin, ...peers.map(({ host }) => host)]
   checkBytes(checks, {
-    sent: hosts.reduce((total, host) => total + host.uploads.bytesSent, 0),
+    sent: hosts.reduce((total, host) => total + (host.usedUploads?.bytesSent ?? 0), 0),
     received: peers.reduce((total, { larder }) => total + larder.received, 0),
     counted: world.bytes.fromOrigin + world.bytes.fromPeers,
   })

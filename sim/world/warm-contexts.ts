@@ -38,9 +38,9 @@ export class WarmContexts {
   readonly #timers: Timers
   readonly #residency: Residency
   readonly #memoryBytes: number
-  readonly #numbers = new Map<string, number>()
   readonly #waiting = new Map<number, Waiting>()
-  readonly #leaving = new Map<string, () => void>()
+  /** Who waits for a context to be gone. */
+  #leaving: Map<string, () => void> | undefined
   #nextTicket = 1
   #tick: Timer | undefined
   loads = 0
@@ -61,7 +61,7 @@ export class WarmContexts {
   /** Whether one that is wanted is loaded. */
   hasLoaded(isWanted: (context: number) => boolean): boolean {
     for (const { phase, contextId } of this.#residency.residents.values())
-      if (phase === 'loaded' && isWanted(this.#numbers.get(contextId) as number)) return true
+      if (phase === 'loaded' && isWanted(this.#world.contextNumbered(contextId))) return true
     return false
   }
 
@@ -69,7 +69,6 @@ export class WarmContexts {
   load(context: number, onLoaded: (refusal: string | undefined) => void): void {
     const ticket = this.#nextTicket++
     const contextId = this.#world.contextId(context)
-    this.#numbers.set(contextId, context)
     this.#waiting.set(ticket, { context, onLoaded })
     this.#step({ kind: 'acquire', ticket, contextId, estimateBytes: this.#memoryBytes })
     this.#settle()
@@ -89,6 +88,7 @@ export class WarmContexts {
   /** Unloads a context, whoever uses it; calls `onGone` once its memory is back. */
   unload(context: number, onGone: () => void): void {
     if (!this.isLoaded(context)) return onGone()
+    this.#leaving ??= new Map()
     this.#leaving.set(this.#world.contextId(context), onGone)
     this.#step({ kind: 'evict', contextId: this.#world.contextId(context), reason: 'it was unloaded' })
   }
@@ -100,7 +100,6 @@ export class WarmContexts {
   }
 
   #perform(effect: ResidencyEffect): void {
-    const context = this.#numbers.get(effect.contextId) ?? 0
     switch (effect.kind) {
       case 'grant':
         return
@@ -112,7 +111,7 @@ export class WarmContexts {
       case 'load':
         return this.#load(effect.contextId)
       case 'close':
-        return this.#owner.onUnloaded(context, effect.reason)
+        return this.#owner.onUnloaded(this.#world.contextNumbered(effect.contextId), effect.reason)
       case 'unload':
         this.#timers.after(UNLOAD_US, () => this.#onGone(effect.contextId))
     }
@@ -120,8 +119,8 @@ export class WarmContexts {
 
   #onGone(contextId: string): void {
     this.#step({ kind: 'unloaded', contextId })
-    this.#leaving.get(contextId)?.()
-    this.#leaving.delete(contextId)
+    this.#leaving?.get(contextId)?.()
+    this.#leaving?.delete(contextId)
   }
 
   #load(contextId: string): void {

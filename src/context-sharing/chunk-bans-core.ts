@@ -6,16 +6,17 @@ const BAN_MS = 3_600_000
 /** Peers that nothing is fetched from for a while. The oldest bans are forgotten first. */
 export class ChunkBans {
   /** Until when a peer is banned, oldest first. */
-  readonly #untilMs = new Map<string, number>()
+  #untilMs: Map<string, number> | undefined
 
   has(peer: string, nowMs: number): boolean {
-    return (this.#untilMs.get(peer) ?? 0) > nowMs
+    return (this.#untilMs?.get(peer) ?? 0) > nowMs
   }
 
   add(peer: string, nowMs: number): void {
-    this.#untilMs.delete(peer)
-    this.#untilMs.set(peer, nowMs + BAN_MS)
-    const [oldest] = this.#untilMs.keys()
-    if (this.#untilMs.size > CHUNK_BANS_MAX && oldest !== undefined) this.#untilMs.delete(oldest)
+    const untilMs = (this.#untilMs ??= new Map())
+    untilMs.delete(peer)
+    untilMs.set(peer, nowMs + BAN_MS)
+    const [oldest] = untilMs.keys()
+    if (untilMs.size > CHUNK_BANS_MAX && oldest !== undefined) untilMs.delete(oldest)
   }
 }

@@ -205,11 +205,12 @@ class Submitter {
 
   async #untilDone(): Promise<string> {
     const deadlineMs = systemClock.nowMs() + JOB_MS_MAX
+    let status: number | string
     for (;;) {
       const cancel = systemClock.schedule(deadlineMs - systemClock.nowMs(), () =>
         this.#process.kill('SIGKILL'),
       )
-      const status = await this.#process.exited
+      status = await this.#process.exited
       cancel()
       if (status !== 'SIGKILL') break
       if (systemClock.nowMs() >= deadlineMs) throw new Error(`a job took more than ${JOB_MS_MAX} ms`)
@@ -218,7 +219,8 @@ class Submitter {
     this.isDone = true
     const summary = this.#process.events.find(({ event }) => event === 'job-summary')
     if (summary !== undefined) return String(summary['jobId'])
-    throw new Error(`a job ended without its summary: ${this.#process.stderr}`)
+    const last = JSON.stringify(this.#process.events.at(-1))
+    throw new Error(`a job ended (${status}) without its summary, after ${last}: ${this.#process.stderr}`)
   }
 }
 
