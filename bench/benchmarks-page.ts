@@ -50,13 +50,14 @@ ${rows.join('\n')}
 }
 
 function rowOf(metric: Metric): string {
-  const { name, value, unit, better, bound, toward, runs, min, max } = metric
+  const { name, value, unit, better, bound, toward, runs, min, max, commit } = metric
+  const what = commit === undefined ? name : `${name} (at ${commit})`
   const sign = better === 'higher' ? '≥' : '≤'
   const goal = (figure: number | undefined): string =>
     figure === undefined ? '' : `${sign} ${shown(figure)}`
   const range = runs > 1 ? `${shown(min)} – ${shown(max)} (${runs})` : ''
   const verdict = { true: 'met', false: '**missed**', undefined: '' }[String(isMet(metric))] ?? ''
-  return `| ${name} | ${`${shown(value)} ${unit}`.trim()} | ${range} | ${goal(bound)} | ${goal(toward)} | ${verdict} |`
+  return `| ${what} | ${`${shown(value)} ${unit}`.trim()} | ${range} | ${goal(bound)} | ${goal(toward)} | ${verdict} |`
 }
 
 /** How many times better than asked for: 1 is just met. Undefined where nothing was asked for. */

@@ -15,6 +15,8 @@ export interface Metric {
   runs: number
   min: number
   max: number
+  /** Of the code, where it is not that of the report: other parts of a bench were measured again since. */
+  commit?: string
 }
 
 export interface Report {
@@ -51,6 +53,17 @@ export function reportOf(bench: string, question: string, metrics: Metric[]): Re
     node: process.version,
   }
   return { bench, question, commit: commitOfTree(), machine, metrics }
+}
+
+/** `report` of a part of its bench, with what an earlier report says of the other parts. */
+export function withOthersOf(earlier: Report, report: Report): Report {
+  const measured = new Map(report.metrics.map((metric) => [metric.name, metric]))
+  const kept = earlier.metrics.map((metric) => {
+    const again = measured.get(metric.name)
+    measured.delete(metric.name)
+    return again ?? { ...metric, commit: metric.commit ?? earlier.commit }
+  })
+  return { ...report, metrics: [...kept, ...measured.values()] }
 }
 
 export function printReport(report: Report, isJson: boolean): void {

@@ -1,12 +1,12 @@
 // npm run bench -- NAME [--json] [--quick] [--runs N] [--only PART] [--save]
-// Without a NAME: which there are. --save keeps the figures in results/, from which `npm run bench -- docs`
-// makes docs/benchmarks.md and its picture.
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+// Without a NAME: which there are. --save keeps the figures in results/, with --only those of that part beside the
+// others' earlier ones; `npm run bench -- docs` makes docs/benchmarks.md and its picture of them.
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Bench } from './bench.ts'
 import { writeBenchmarksPage } from './benchmarks-page.ts'
-import { printReport, reportOf } from './harness.ts'
+import { printReport, reportOf, withOthersOf, type Report } from './harness.ts'
 
 const FRAME = new Set(['bench', 'benchmarks-page', 'harness', 'run'])
 const RESULTS = join(import.meta.dirname, 'results')
@@ -37,11 +37,16 @@ async function measure(name: string): Promise<void> {
   const runs = quick ? 1 : Number(flags.runs)
   const note = (line: string): void => console.error(line)
   const report = reportOf(name, question, await run({ quick, runs, only, note, isSaving: flags.save }))
-  if (flags.save) {
-    mkdirSync(RESULTS, { recursive: true })
-    writeFileSync(join(RESULTS, `${name}.json`), `${JSON.stringify(report, null, 2)}\n`)
-  }
+  if (flags.save) save(report)
   printReport(report, json)
+}
+
+function save(report: Report): void {
+  mkdirSync(RESULTS, { recursive: true })
+  const file = join(RESULTS, `${report.bench}.json`)
+  const isPart = flags.only !== undefined && existsSync(file)
+  const whole = isPart ? withOthersOf(JSON.parse(readFileSync(file, 'utf8')) as Report, report) : report
+  writeFileSync(file, `${JSON.stringify(whole, null, 2)}\n`)
 }
 
 async function list(): Promise<void> {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { pageOf, pictureOf, readReports } from '../../bench/benchmarks-page.ts'
-import { metricOf, shown, type Report } from '../../bench/harness.ts'
+import { metricOf, shown, withOthersOf, type Report } from '../../bench/harness.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 
@@ -31,6 +31,27 @@ test('a figure says whether it is what was asked for', () => {
   const picture = pictureOf([report])
   expect(picture).toContain('speed: bytes &amp; more')
   expect(picture.match(/<rect class="(good|bad)"/g)).toEqual(['<rect class="good"', '<rect class="bad"'])
+})
+
+test('a part that is measured again replaces its own figures and leaves the others with their commit', () => {
+  const report = (commit: string, figures: Record<string, number>): Report => ({
+    bench: 'speed',
+    question: 'How fast?',
+    commit,
+    machine: { cpu: 'one', cores: 2, memoryBytes: 2 ** 34, node: 'v24.0.0' },
+    metrics: Object.entries(figures).map(([name, value]) =>
+      metricOf({ name, unit: '', better: 'higher' }, [value]),
+    ),
+  })
+  const second = withOthersOf(report('abc', { far: 1, near: 2 }), report('def', { near: 3, new: 4 }))
+  const third = withOthersOf(second, report('fed', { new: 5 }))
+  expect(third.commit).toBe('fed')
+  expect(third.metrics.map(({ name, value, commit }) => [name, value, commit])).toEqual([
+    ['far', 1, 'abc'],
+    ['near', 3, 'def'],
+    ['new', 5, undefined],
+  ])
+  expect(pageOf([third])).toContain('| far (at abc) | 1.00 |')
 })
 
 test('a figure has as many digits as are worth reading', () => {
