@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { ChunkJournal } from './chunk-journal.ts'
 import { fileChunks } from './chunk-map.ts'
 import { FILE_MODE, asDiskError, bytesEqual, readAt, sha256, syncFile, syncFolder, toHex } from './disk.ts'
+import { markGrid } from './grid-mark.ts'
 import type { ContextFile } from './manifest.ts'
 import { OpenBlobs } from './open-blobs.ts'
 import { PartialFile, type PartialFileComponents } from './partial-file.ts'
@@ -227,14 +228,8 @@ export class BlobStore {
     await writeFile(this.#components.paths.blob(file), '', { mode: FILE_MODE })
   }
 
-  /** A mark that is lost in a crash costs reading the blob again; one whose blob is lost does not count. */
   async #markComplete(file: ContextFile): Promise<void> {
-    const path = this.#components.paths.grid(file)
-    try {
-      await writeFile(path, '', { mode: FILE_MODE })
-    } catch (error) {
-      throw asDiskError(error, path)
-    }
+    await markGrid(this.#components.paths, file)
     this.#complete.add(gridKeyOf(file))
   }
 }

@@ -13,6 +13,7 @@ import {
   toHex,
   writeAt,
 } from './disk.ts'
+import { markGrid } from './grid-mark.ts'
 import type { ContextFile } from './manifest.ts'
 import { type OpenFiles, closeBoth, openSparse, sync } from './open-files.ts'
 import { type StorePaths, gridKeyOf } from './store-paths.ts'
@@ -237,6 +238,7 @@ export class PartialFile {
     await closeBoth(files, () => files.data.datasync())
     this.#open = undefined
     await this.#requireWholeHash()
+    await markGrid(paths, this.file)
     await rename(paths.part(this.file), paths.blob(this.file))
     this.#isSealed = true
     await rm(paths.journal(this.file), { force: true })

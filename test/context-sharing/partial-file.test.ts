@@ -1,5 +1,5 @@
 import { copyFile, mkdir, open, readFile, readdir, truncate, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { CHUNK_BYTES } from '../../src/base/limits.ts'
 import { JOURNAL_HEADER_BYTES, JOURNAL_RECORD_BYTES } from '../../src/context-sharing/chunk-journal.ts'
@@ -65,6 +65,17 @@ describe('a file in progress', () => {
     expect(Buffer.compare(await readFile(of.paths.blob(FILE)), CONTENT)).toBe(0)
     expect(await readdir(of.paths.of('parts'))).toEqual([])
     expect(Buffer.compare(await partial.read(1), chunkBytes(1))).toBe(0)
+  })
+
+  it('is marked as checked before it has the name of a blob: no moment of its sealing is without a claim', async () => {
+    const of = await components()
+    const partial = await PartialFile.load(of, FILE)
+    for (const chunk of [0, 1, 2, 3, 4]) await partial.write(chunk, chunkBytes(chunk))
+    // What has the name already stops the sealing where a crash could.
+    await mkdir(join(of.paths.blob(FILE), 'in the way'), { recursive: true })
+    await expect(partial.seal()).rejects.toThrow('rename')
+    expect(await readdir(of.paths.of('grids'))).toEqual([basename(of.paths.grid(FILE))])
+    expect(await loadTrue(of)).toEqual([0, 1, 2, 3, 4])
   })
 
   it('refuses bytes that are not the chunk, and writes none of them', async () => {
