@@ -12,10 +12,10 @@ export const FRAME_BYTES_MAX: number = MIB
 export const BULK_SLICE_BYTES: number = 256 * KIB
 /**
  * Bytes taken from the sockets of one kind in one turn of the event loop: a task's message waits for as long
- * as they take, 0.2 to 0.4 ms. libp2p needs about twice the time for a byte.
+ * as they take. docs/decisions/0014 has what they were chosen by.
  */
 export const LIBP2P_TURN_BYTES: number = 128 * KIB
-export const DIRECT_TURN_BYTES: number = 256 * KIB
+export const DIRECT_TURN_BYTES: number = MIB
 /** Bytes a stream may hold that its reader has not taken; then the sender is held back. */
 export const STREAM_UNREAD_BYTES_HIGH: number = 2 * MIB
 /** The same for a stream that lends its bytes, each of which would have to be copied: the kernel keeps the rest. */
