@@ -15,7 +15,7 @@ export const BULK_SLICE_BYTES: number = 256 * KIB
  * as they take. docs/decisions/0014 has what they were chosen by.
  */
 export const LIBP2P_TURN_BYTES: number = 128 * KIB
-export const DIRECT_TURN_BYTES: number = MIB
+export const DIRECT_TURN_BYTES: number = 256 * KIB
 /** Bytes a stream may hold that its reader has not taken; then the sender is held back. */
 export const STREAM_UNREAD_BYTES_HIGH: number = 2 * MIB
 /** The same for a stream that lends its bytes, each of which would have to be copied: the kernel keeps the rest. */
