@@ -14,9 +14,7 @@ import { Filling } from './filling.ts'
 import { decodeMessage, encodeMessage, readLengthPrefix } from './message-codec.ts'
 import { ReadQueue } from './read-queue.ts'
 import { hasRoom, isOver, untilRoom } from './stream-room.ts'
-
-/** Messages are joined into writes of so many bytes at most: what is larger gains nothing. */
-const JOINED_BYTES_MAX = 16 * 1024
+import { joined, slicesOf } from './write-parts.ts'
 
 export interface WaitOptions {
   /** How long the whole call may take, ms; then the stream is aborted and `deadline-passed` thrown. */
@@ -382,27 +380,6 @@ export class MessageStream {
       throw this.#closedError('it failed', error)
     }
   }
-}
-
-/** The same bytes in fewer parts. */
-function* joined(parts: readonly Uint8Array[]): Iterable<Uint8Array> {
-  let small: Uint8Array[] = []
-  let bytes = 0
-  for (const part of parts) {
-    if (bytes + part.byteLength > JOINED_BYTES_MAX && small.length > 0) {
-      yield Buffer.concat(small)
-      small = []
-      bytes = 0
-    }
-    small.push(part)
-    bytes += part.byteLength
-  }
-  if (small.length > 0) yield small.length === 1 ? (small[0] as Uint8Array) : Buffer.concat(small)
-}
-
-function* slicesOf(bytes: Uint8Array): Iterable<Uint8Array> {
-  for (let from = 0; from < bytes.byteLength; from += BULK_SLICE_BYTES)
-    yield bytes.subarray(from, from + BULK_SLICE_BYTES)
 }
 
 /** Why a stream that was over before it was wrapped ended; undefined for a clean end. */
