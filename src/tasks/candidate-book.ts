@@ -279,14 +279,8 @@ export class CandidateBook {
       peer,
       tier: 'absent',
       accepts: true,
-      // All that an advert may say, so that all views have one shape.
-      isHere: undefined,
-      reason: undefined,
-      share: undefined,
-      bytes: undefined,
-      loadMs: undefined,
-      fetchBytesPerSecond: undefined,
-      tokensPerSecond: undefined,
+      // So that all views have one shape.
+      ...SAYS_NOTHING,
       phase: 'known',
       detail: undefined,
       refusal: undefined,
