@@ -24,11 +24,7 @@ export async function withDeadline<T>(
   const inner = new AbortController()
   const onOuterAbort = (): void => inner.abort(outer?.reason)
   outer?.addEventListener('abort', onOuterAbort, { once: true })
-  const cancel = clock.schedule(ms, () =>
-    inner.abort(
-      new HearthError('deadline-passed', `no answer within ${ms} ms: ${whose}`, { data: { whose, ms } }),
-    ),
-  )
+  const cancel = clock.schedule(ms, () => inner.abort(deadlinePassed(ms, whose)))
   try {
     return await Promise.race([work(inner.signal), rejectOnAbort(inner.signal)])
   } finally {
@@ -41,4 +37,8 @@ function rejectOnAbort(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
   })
+}
+
+export function deadlinePassed(ms: number, whose: string): HearthError {
+  return new HearthError('deadline-passed', `no answer within ${ms} ms: ${whose}`, { data: { whose, ms } })
 }

@@ -1,7 +1,8 @@
 import type { ZodType } from 'zod'
+import { Bell } from './bell.ts'
 import type { ByteStream } from './byte-stream.ts'
 import type { Clock } from './clock.ts'
-import { withDeadline } from './deadline.ts'
+import { type Deadline, withDeadline } from './deadline.ts'
 import { HearthError, isHearthError } from './errors.ts'
 import { nextTurn } from './event-loop.ts'
 import {
@@ -13,7 +14,7 @@ import {
 import { Filling } from './filling.ts'
 import { decodeMessage, encodeMessage, readLengthPrefix } from './message-codec.ts'
 import { ReadQueue } from './read-queue.ts'
-import { hasRoom, isOver, untilRoom } from './stream-room.ts'
+import { hasRoom, isOver } from './stream-room.ts'
 import { joined, slicesOf } from './write-parts.ts'
 
 export interface WaitOptions {
@@ -48,10 +49,12 @@ export class MessageStream {
   readonly #unreadBytesHigh: number
   /** Where bytes go that a reader waits for. */
   #filling: Filling | undefined
-  #bytesReceived = 0
   #remoteEnded = false
   #closedBy: Error | undefined
-  #wakeReader: (() => void) | undefined
+  /** Rung when there is more to read, or when the stream has ended. */
+  readonly #more = new Bell()
+  /** Rung when the stream may have room, or has ended. */
+  readonly #room = new Bell()
   #isReading = false
   /** The last write under way: the next one waits for it, so that messages keep their order. */
   #lastWrite: Promise<void> | undefined
@@ -64,7 +67,12 @@ export class MessageStream {
     this.#stream = stream
     this.#unreadBytesHigh = stream.lendsBytes === true ? LENT_UNREAD_BYTES_HIGH : STREAM_UNREAD_BYTES_HIGH
     stream.maxWriteBufferLength = STREAM_UNSENT_BYTES_MAX
-    stream.addEventListener('message', (event) => this.#onBytes(event.data))
+    if (stream.lendsBytes === true) stream.onBytes = (bytes) => this.#onBytes(bytes)
+    else stream.addEventListener('message', (event) => this.#onBytes(event.data))
+    // libp2p sends what is queued in a microtask after `drain`; this one comes after that.
+    const ringForRoom = (): void => queueMicrotask(() => this.#room.ring())
+    stream.addEventListener('drain', ringForRoom)
+    stream.addEventListener('idle', ringForRoom)
     stream.addEventListener('remoteCloseWrite', () => this.#onRemoteEnd())
     stream.addEventListener('close', (event) => this.#onClose(event.error))
     if (stream.remoteWriteStatus === 'closed') this.#remoteEnded = true
@@ -101,10 +109,7 @@ export class MessageStream {
    */
   async sendBytes(bytes: Uint8Array, options: WaitOptions): Promise<void> {
     const isLent = this.#stream.lendsBytes === true
-    await this.#write(slicesOf(isLent ? bytes : bytes.slice()), options, { isBulk: true })
-    if (!isLent) return
-    if (this.#stream.writeBufferLength === 0) return
-    await this.#within(options, 'the bytes to leave', (signal) => untilRoom(this.#stream, signal, 0))
+    await this.#write(slicesOf(isLent ? bytes : bytes.slice()), options, { isBulk: true, isLent })
   }
 
   /**
@@ -114,7 +119,13 @@ export class MessageStream {
    */
   async receive<T>(schema: ZodType<T>, options: WaitOptions): Promise<T | undefined> {
     return await this.#read(async () => {
-      const body = this.#takeBody() ?? (await this.#untilBody(options))
+      let body = this.#takeBody()
+      if (body === undefined) {
+        await this.#untilHere(() => this.#hasBody(), 'the next message', options)
+        body = this.#takeBody()
+      }
+      if (body === undefined && (this.#queue.byteLength > 0 || this.#closedBy !== undefined))
+        throw this.#closedError('it ended inside a message')
       return body === undefined ? undefined : decodeMessage(body, schema, `peer ${this.peer}`)
     }, options)
   }
@@ -122,11 +133,7 @@ export class MessageStream {
   /** Exactly `length` raw bytes. Throws `stream-closed` when the stream ends first, or `deadline-passed`. */
   async receiveBytes(length: number, options: WaitOptions): Promise<Uint8Array> {
     return await this.#read(async () => {
-      if (this.#queue.byteLength < length) {
-        await this.#within(options, 'the bytes announced', (signal) =>
-          this.#untilHere(() => length - this.#queue.byteLength, signal),
-        )
-      }
+      await this.#untilBytes(() => length - this.#queue.byteLength, options)
       return this.#take(length)
     }, options)
   }
@@ -148,10 +155,7 @@ export class MessageStream {
         this.#letSenderGoOn()
         for (let end = 0; end < target.byteLength;) {
           end = Math.min(end + BULK_SLICE_BYTES, target.byteLength)
-          if (filling.filled >= end) continue
-          await this.#within(options, 'the bytes announced', (signal) =>
-            this.#untilHere(() => end - filling.filled, signal),
-          )
+          await this.#untilBytes(() => end - filling.filled, options)
         }
       } finally {
         this.#filling = undefined
@@ -178,26 +182,44 @@ export class MessageStream {
     if (!isOver(this.#stream)) this.#stream.abort(error)
   }
 
-  /** Writes `parts` in order and with nothing between them, waiting for room after each; of bulk one in each turn. */
+  /**
+   * Writes `parts` in order and with nothing between them, waiting for room after each; of bulk one in each turn,
+   * and, when they are lent, until they have left.
+   */
   async #write(
     parts: Iterable<Uint8Array>,
     options: WaitOptions,
-    { isBulk }: { isBulk: boolean } = { isBulk: false },
+    { isBulk, isLent }: { isBulk: boolean; isLent: boolean } = { isBulk: false, isLent: false },
   ): Promise<void> {
     options.signal?.throwIfAborted()
     const left = parts[Symbol.iterator]()
     const before = this.#lastWrite
     if (before === undefined && !isBulk && this.#offer(left)) return
-    const write = this.#within(options, 'room to send', async (signal) => {
-      if (before !== undefined) await before
-      else await untilRoom(this.#stream, signal)
+    const write = this.#failing(async () => {
+      const sinceMs = this.#clock.nowMs()
+      if (before !== undefined) await this.#within(options, 'room to send', () => before)
+      await this.#untilRoom(options, sinceMs)
       while (!this.#offer(left, isBulk ? 1 : Infinity)) {
         if (isBulk) await nextTurn()
-        await untilRoom(this.#stream, signal)
+        await this.#untilRoom(options, sinceMs)
       }
-    })
+      if (isLent) await this.#untilRoom(options, sinceMs, 0)
+    }, options.signal)
     this.#lastWrite = this.#settled(write)
     await write
+  }
+
+  /**
+   * Resolves when the stream has room: at most `unsentBytesHigh` bytes wait in it. One `drain` event is not room:
+   * libp2p dispatches it for every window update, however small, so a writer that goes on at each would queue a
+   * whole write for every few bytes that leave. And `onDrain()` is no wait at all after its first time.
+   * Throws `stream-closed` when the stream ends first.
+   */
+  async #untilRoom(options: WaitOptions, sinceMs: number, unsentBytesHigh?: number): Promise<void> {
+    const stream = this.#stream
+    const hasRoomOrIsOver = (): boolean => hasRoom(stream, unsentBytesHigh) || isOver(stream)
+    await this.#room.until(hasRoomOrIsOver, this.#deadline(options, 'room to send'), sinceMs)
+    if (isOver(stream)) throw this.#closedError('it ended while sending')
   }
 
   /** Resolves when `write` is over, however it went, and forgets it when it was the last. */
@@ -257,48 +279,22 @@ export class MessageStream {
     return bytes
   }
 
-  async #untilBody(options: WaitOptions): Promise<Uint8Array | undefined> {
-    return await this.#within(options, 'the next message', async (signal) => {
-      for (;;) {
-        if (!(await this.#moreBytes(signal))) {
-          if (this.#queue.byteLength === 0 && this.#closedBy === undefined) return undefined
-          throw this.#closedError('it ended inside a message')
-        }
-        const body = this.#takeBody()
-        if (body !== undefined) return body
-      }
-    })
+  /** Whether the body of the next message is here, or will never be. Throws `frame-too-large`. */
+  #hasBody(): boolean {
+    const prefix = readLengthPrefix(this.#queue.peek(4))
+    return prefix !== undefined && this.#queue.byteLength >= prefix.prefixBytes + prefix.length
   }
 
-  async #untilHere(bytesMissing: () => number, signal: AbortSignal): Promise<void> {
-    while (bytesMissing() > 0) {
-      if (await this.#moreBytes(signal)) continue
-      throw this.#closedError(`it ended ${bytesMissing()} bytes early`)
-    }
+  async #untilBytes(bytesMissing: () => number, options: WaitOptions): Promise<void> {
+    await this.#untilHere(() => bytesMissing() <= 0, 'the bytes announced', options)
+    if (bytesMissing() > 0) throw this.#closedError(`it ended ${bytesMissing()} bytes early`)
   }
 
-  /** Waits until more bytes have come: true, or false when nothing more can come. */
-  async #moreBytes(signal: AbortSignal): Promise<boolean> {
-    const before = this.#bytesReceived
+  /** Waits until what is wanted is here, or nothing more can come. */
+  async #untilHere(isHere: () => boolean, what: string, options: WaitOptions): Promise<void> {
+    if (isHere()) return
     this.#letSenderGoOn(true)
-    while (this.#bytesReceived === before) {
-      if (this.#nothingMore()) return false
-      signal.throwIfAborted()
-      await this.#untilWoken(signal)
-    }
-    return true
-  }
-
-  #untilWoken(signal: AbortSignal): Promise<void> {
-    return new Promise<void>((resolve) => {
-      const wake = (): void => {
-        signal.removeEventListener('abort', wake)
-        this.#wakeReader = undefined
-        resolve()
-      }
-      signal.addEventListener('abort', wake, { once: true })
-      this.#wakeReader = wake
-    })
+    await this.#more.until(() => isHere() || this.#nothingMore(), this.#deadline(options, what))
   }
 
   #nothingMore(): boolean {
@@ -306,24 +302,25 @@ export class MessageStream {
   }
 
   #onBytes(data: Uint8Array | Iterable<Uint8Array>): void {
-    for (const bytes of data instanceof Uint8Array ? [data] : data) this.#keep(bytes)
+    if (data instanceof Uint8Array) this.#keep(data)
+    else for (const bytes of data) this.#keep(bytes)
+    this.#more.ring()
     this.#holdSenderBack()
-    this.#wakeReader?.()
   }
 
   /** Straight to where they are wanted, if they are, and into the queue. */
   #keep(bytes: Uint8Array): void {
-    this.#bytesReceived += bytes.byteLength
     const filling = this.#queue.byteLength === 0 ? this.#filling : undefined
     const rest = filling?.take(bytes) ?? bytes
     if (rest.byteLength > 0) this.#queue.push(this.#stream.lendsBytes === true ? new Uint8Array(rest) : rest)
   }
 
+  /** Unless somebody waits for more than is here. */
   #holdSenderBack(): void {
     if (this.#queue.byteLength <= this.#unreadBytesHigh) return
     queueMicrotask(() => {
-      if (this.#queue.byteLength > this.#unreadBytesHigh && this.#stream.readStatus === 'readable')
-        this.#stream.pause()
+      if (this.#queue.byteLength <= this.#unreadBytesHigh || this.#more.isAwaited) return
+      if (this.#stream.readStatus === 'readable') this.#stream.pause()
     })
   }
 
@@ -341,12 +338,13 @@ export class MessageStream {
 
   #onRemoteEnd(): void {
     this.#remoteEnded = true
-    this.#wakeReader?.()
+    this.#more.ring()
   }
 
   #onClose(error: Error | undefined): void {
     this.#closedBy = error
-    this.#wakeReader?.()
+    this.#more.ring()
+    this.#room.ring()
     const listeners = this.#closeListeners
     this.#closeListeners = []
     for (const listener of listeners) listener(error)
@@ -364,19 +362,23 @@ export class MessageStream {
     what: string,
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
+    return await this.#failing(
+      async () => await withDeadline(this.#deadline(options, what), work),
+      options.signal,
+    )
+  }
+
+  #deadline({ deadlineMs: ms, signal }: WaitOptions, what: string): Deadline {
+    return { clock: this.#clock, ms, whose: `peer ${this.peer}, ${what}`, signal }
+  }
+
+  /** Does `work`; what it throws ends the stream. */
+  async #failing<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
-      return await withDeadline(
-        {
-          clock: this.#clock,
-          ms: options.deadlineMs,
-          whose: `peer ${this.peer}, ${what}`,
-          signal: options.signal,
-        },
-        work,
-      )
+      return await work()
     } catch (error) {
       this.abort(error as Error)
-      if (isHearthError(error) || options.signal?.aborted === true) throw error
+      if (isHearthError(error) || signal?.aborted === true) throw error
       throw this.#closedError('it failed', error)
     }
   }

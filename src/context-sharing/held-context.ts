@@ -20,7 +20,7 @@ export class HeldContext {
   /** Told of a file that was found damaged on disk. */
   onDamage: (file: ContextFile) => void = () => {}
   #heldBytes = 0
-  /** Chunks that were hashed when they were read from disk. */
+  /** Chunks that were hashed since this was made: when they came, or when they were read from disk. */
   readonly #sound: Bitfield
   readonly #blobs: BlobStore
   #listeners = new Set<(chunk: number) => void>()
@@ -117,6 +117,7 @@ export class HeldContext {
     const { file, chunk } = this.#locate(index)
     const partial = await this.#blobs.partial(file)
     const isNew = await partial.write(chunk.indexInFile, bytes)
+    this.#sound.add(index)
     // The whole-file hash of one file is taken while the next is still arriving. Who completes the
     // context waits for it, and is told of its errors.
     if (partial.held.isFull) void this.#blobs.seal(file).catch(() => {})
@@ -125,7 +126,8 @@ export class HeldContext {
 
   /**
    * A held chunk's bytes, at the start of `buffer` when one is given. Hashed the first time that they are
-   * read, since the disk may have lost them: whoever fetches hashes them every time. Undefined when the chunk
+   * read, unless they were when they came, since the disk may have lost them: whoever fetches hashes them every
+   * time. Undefined when the chunk
    * is not held, or the disk does not have it right any more (looked at twice, since the fault may be in
    * memory). Then the store hears of the damage.
    */
@@ -144,10 +146,15 @@ export class HeldContext {
     return undefined
   }
 
+  /** The same, hashed however often it was before. */
+  async readChecked(index: number): Promise<Uint8Array | undefined> {
+    this.#sound.delete(index)
+    return await this.read(index)
+  }
+
   /** Whether the disk has a held chunk right, however often it was read before. */
   async check(index: number): Promise<boolean> {
-    this.#sound.delete(index)
-    return (await this.read(index)) !== undefined
+    return (await this.readChecked(index)) !== undefined
   }
 
   /** Completes every file. Throws `context-invalid`, `disk-full`. */

@@ -19,7 +19,7 @@ export async function copyLocalChunks(
       const targets = wanted.get(hash)
       if (targets === undefined) continue
       signal?.throwIfAborted()
-      const bytes = await other.read(chunk)
+      const bytes = await other.readChecked(chunk)
       if (bytes === undefined) continue
       for (const target of targets) await context.write(target, bytes)
       wanted.delete(hash)

@@ -9,6 +9,7 @@ import {
   bytesEqual,
   readAt,
   sha256,
+  sha256InTurns,
   sha256OfFile,
   toHex,
   writeAt,
@@ -84,7 +85,7 @@ export class PartialFile {
    */
   async write(indexInFile: number, bytes: Uint8Array): Promise<boolean> {
     const chunk = this.#map.chunk(indexInFile)
-    if (bytes.byteLength !== chunk.length || !bytesEqual(await sha256(bytes), chunk.sha256)) {
+    if (bytes.byteLength !== chunk.length || !bytesEqual(await sha256InTurns(bytes), chunk.sha256)) {
       throw new HearthError(
         'chunk-corrupt',
         `chunk ${indexInFile} of ${this.file.path} is not what its manifest says`,
@@ -102,6 +103,10 @@ export class PartialFile {
   /** The bytes of a held chunk, as they are on disk, in `buffer` if there is one; the caller checks their hash. */
   async read(indexInFile: number, buffer?: Uint8Array): Promise<Uint8Array> {
     const { offset, length } = this.#map.chunk(indexInFile)
+    const opened = await this.#open
+    // It may be sealed, and its files closed, by the time that this gets to read them.
+    const bytes = await (opened && readAt(opened.data, offset, length, buffer).catch(() => undefined))
+    if (bytes !== undefined) return bytes
     const file = await this.#openForReading()
     try {
       return await readAt(file, offset, length, buffer)

@@ -17,6 +17,9 @@ import {
 } from './messages.ts'
 import { Outgoing } from './outgoing.ts'
 
+/** How often the holder is told what it need not give away first, and what is in flight to us, ms. */
+const TELL_EVERY_MS = { have: 500, claim: 100 }
+
 export interface OpenedSource {
   stream: MessageStream
   /** What the holder has, and how many chunks it thinks that the context has. */
@@ -124,7 +127,7 @@ export class SourceSession {
     this.#map = components.map
     this.#events = events
     this.#signal = signal
-    this.#outgoing = new Outgoing(components.stream, signal)
+    this.#outgoing = new Outgoing(components, { tellEveryMs: TELL_EVERY_MS }, signal)
   }
 
   /** Receives until the stream ends. Throws what MessageStream does, or `message-invalid`. */
@@ -144,6 +147,7 @@ export class SourceSession {
       throw error
     } finally {
       stopKeepAlive()
+      this.#outgoing.end()
       await this.#storing.catch(() => {})
     }
   }
@@ -173,6 +177,7 @@ export class SourceSession {
 
   /** Ends our side after what was said; the holder ends its own then. */
   end(): void {
+    this.#outgoing.end()
     this.#outgoing.post(async () => {
       await this.#stream.close({ deadlineMs: SEND_DEADLINE_MS, signal: this.#signal })
     })

@@ -82,6 +82,15 @@ export class StorePaths {
  * stranger may pair a well-known file hash with other chunks: their bytes must not mix.
  */
 export function gridKeyOf(file: ContextFile): string {
+  const known = gridKeys.get(file) ?? newGridKey(file)
+  gridKeys.set(file, known)
+  return known
+}
+
+/** It is asked for at every chunk. */
+const gridKeys = new WeakMap<ContextFile, string>()
+
+function newGridKey(file: ContextFile): string {
   const grid = createHash('sha256').update(file.segments.join()).update('\n').update(file.chunks).digest()
   return `${toHex(file.sha256)}-${toHex(grid.subarray(0, 16))}`
 }

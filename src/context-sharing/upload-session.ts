@@ -18,6 +18,9 @@ import type { Release } from './releases.ts'
 import type { UploadClass } from './upload-budget-core.ts'
 import type { UploadGate } from './upload-gate.ts'
 
+/** How often the fetcher is told of chunks that it may ask for, ms. */
+const HAVE_EVERY_MS = 100
+
 /** A chunk on its way from disk; its buffer is given back once it is sent, or not wanted. */
 interface Reading {
   chunk: number
@@ -70,7 +73,11 @@ export class UploadSession {
     this.#context = context
     this.#stream = stream
     this.#signal = signal
-    this.#outgoing = new Outgoing(stream, signal)
+    this.#outgoing = new Outgoing(
+      { clock: components.clock, stream },
+      { tellEveryMs: { have: HAVE_EVERY_MS } },
+      signal,
+    )
     this.fetcherHas = new Bitfield(context.map.count)
   }
 
@@ -94,6 +101,7 @@ export class UploadSession {
     } finally {
       stopTelling()
       stopKeepAlive()
+      this.#outgoing.end()
       this.#release?.end()
       this.#requested.clear()
     }

@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net'
 import {
   StreamCloseEvent,
-  StreamMessageEvent,
   TypedEventEmitter,
   type AbortOptions,
   type MessageStreamEvents,
@@ -43,6 +42,7 @@ export class SocketStream extends TypedEventEmitter<MessageStreamEvents> impleme
   remoteWriteStatus: Stream['remoteWriteStatus'] = 'writable'
   readonly lendsBytes = true
   readonly readBufferLength = 0
+  onBytes: (bytes: Uint8Array) => void = () => {}
   /** The socket says when it is full; `MessageStream` waits for it. */
   maxWriteBufferLength?: number
   readonly #socket: Socket
@@ -53,7 +53,7 @@ export class SocketStream extends TypedEventEmitter<MessageStreamEvents> impleme
     this.#socket = socket
     const onBytes = (bytes: Uint8Array): void => {
       turnBudget.spend(this, bytes.byteLength)
-      this.dispatchEvent(new StreamMessageEvent(bytes))
+      this.onBytes(bytes)
     }
     if (reader === undefined) socket.on('data', onBytes)
     else reader.onBytes = onBytes
