@@ -32,7 +32,7 @@ export class Bell {
         if (!isDone()) return
         resolve()
       } catch (error) {
-        reject(error as Error)
+        reject(error)
       }
       this.#look = undefined
     }

@@ -24,6 +24,10 @@ export type ByteStream = Pick<
    * what was sent may be overwritten once `writeBufferLength` is 0. A libp2p stream keeps both.
    */
   readonly lendsBytes?: boolean
-  /** Where a stream that lends them delivers bytes, without the cost of an event for each 16 KiB. */
+  /**
+   * Where a stream that lends bytes delivers them, and says that it may have room for more: calls, which cost less than
+   * `message`, `drain` and `idle` events do, of which there would be a hundred for each chunk.
+   */
   onBytes?: (bytes: Uint8Array) => void
+  onRoom?: () => void
 }

@@ -41,11 +41,10 @@ export function decodeMessage<T>(body: Uint8Array, schema: ZodType<T>, from: str
 
 /** The length prefix at the start of `bytes`: its value and its own size; undefined while incomplete. */
 export function readLengthPrefix(bytes: Uint8Array): { length: number; prefixBytes: number } | undefined {
-  const end = bytes.subarray(0, PREFIX_BYTES_MAX).findIndex((byte) => byte < 0x80)
-  if (end === -1) {
-    if (bytes.byteLength >= PREFIX_BYTES_MAX) throw frameTooLarge(Number.POSITIVE_INFINITY)
-    return undefined
-  }
+  let end = 0
+  while ((bytes[end] ?? 0) >= 0x80) end += 1
+  if (end >= PREFIX_BYTES_MAX) throw frameTooLarge(Number.POSITIVE_INFINITY)
+  if (end >= bytes.byteLength) return undefined
   const length = decodeVarint(bytes)
   if (length > FRAME_BYTES_MAX) throw frameTooLarge(length)
   return { length, prefixBytes: end + 1 }

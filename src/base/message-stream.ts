@@ -67,12 +67,16 @@ export class MessageStream {
     this.#stream = stream
     this.#unreadBytesHigh = stream.lendsBytes === true ? LENT_UNREAD_BYTES_HIGH : STREAM_UNREAD_BYTES_HIGH
     stream.maxWriteBufferLength = STREAM_UNSENT_BYTES_MAX
-    if (stream.lendsBytes === true) stream.onBytes = (bytes) => this.#onBytes(bytes)
-    else stream.addEventListener('message', (event) => this.#onBytes(event.data))
-    // libp2p sends what is queued in a microtask after `drain`; this one comes after that.
-    const ringForRoom = (): void => queueMicrotask(() => this.#room.ring())
-    stream.addEventListener('drain', ringForRoom)
-    stream.addEventListener('idle', ringForRoom)
+    if (stream.lendsBytes === true) {
+      stream.onBytes = (bytes) => this.#onBytes(bytes)
+      stream.onRoom = () => this.#room.ring()
+    } else {
+      // libp2p sends what is queued in a microtask after `drain`; this one comes after that.
+      const onRoom = (): void => queueMicrotask(() => this.#room.ring())
+      stream.addEventListener('message', (event) => this.#onBytes(event.data))
+      stream.addEventListener('drain', onRoom)
+      stream.addEventListener('idle', onRoom)
+    }
     stream.addEventListener('remoteCloseWrite', () => this.#onRemoteEnd())
     stream.addEventListener('close', (event) => this.#onClose(event.error))
     if (stream.remoteWriteStatus === 'closed') this.#remoteEnded = true

@@ -16,7 +16,7 @@ export interface OutgoingOptions {
 
 /**
  * The sending side of one stream: one thing at a time, so that raw bytes stay with the message that
- * announces them. Chunk numbers to tell are gathered while something else is being sent.
+ * announces them. Chunk numbers to tell are gathered.
  */
 export class Outgoing {
   readonly #clock: Clock
@@ -64,9 +64,16 @@ export class Outgoing {
     else this.#cancels.set(type, this.#clock.schedule(waitMs, tellNow, { background: true }))
   }
 
+  /** Tells now what is gathered. */
+  flush(): void {
+    this.end()
+    for (const type of this.#gathered.keys()) this.post(() => this.#sendGathered(type))
+  }
+
   /** What is gathered and not told by now is not told. */
   end(): void {
     for (const cancel of this.#cancels.values()) cancel()
+    this.#cancels.clear()
   }
 
   /** Does `work` in its turn, without anybody waiting for it: a failure ends the stream. */
@@ -76,8 +83,9 @@ export class Outgoing {
 
   async #sendGathered(type: Tidings): Promise<void> {
     this.#tellFromMs.set(type, this.#clock.nowMs() + (this.#tellEveryMs[type] ?? 0))
-    const chunks = this.#gathered.get(type) ?? []
+    const chunks = this.#gathered.get(type)
     this.#gathered.delete(type)
+    if (chunks === undefined) return
     for (const ranges of inPages(toRanges(chunks))) {
       await this.#stream.send({ type, ranges }, { deadlineMs: SEND_DEADLINE_MS, signal: this.#signal })
     }

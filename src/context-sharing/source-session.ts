@@ -17,8 +17,8 @@ import {
 } from './messages.ts'
 import { Outgoing } from './outgoing.ts'
 
-/** How often the holder is told what it need not give away first, and what is in flight to us, ms. */
-const TELL_EVERY_MS = { have: 500, claim: 100 }
+/** How often the holder is told of chunks that it need not give away first, and of those in flight to us, ms. */
+const TELL_EVERY_MS = { have: 500, claim: 250 }
 
 export interface OpenedSource {
   stream: MessageStream
@@ -177,7 +177,7 @@ export class SourceSession {
 
   /** Ends our side after what was said; the holder ends its own then. */
   end(): void {
-    this.#outgoing.end()
+    this.#outgoing.flush()
     this.#outgoing.post(async () => {
       await this.#stream.close({ deadlineMs: SEND_DEADLINE_MS, signal: this.#signal })
     })

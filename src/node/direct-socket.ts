@@ -10,6 +10,8 @@ export const DIRECT_TLS = {
   // The fastest on every processor with instructions for AES: half the time of ChaCha20.
   ciphers: 'TLS_AES_128_GCM_SHA256',
   allowHalfOpen: true,
+  // Nobody vouches for a certificate here: without this, the root certificates are read, for 18 ms.
+  ca: [] as string[],
 } as const
 
 export interface DirectOffer {

@@ -23,6 +23,7 @@ export class SocketReader {
   readonly buffer: Buffer = Buffer.allocUnsafeSlow(SOCKET_READ_BYTES)
   /** What is to be done with bytes, which are overwritten after it returns. */
   onBytes: (bytes: Uint8Array) => void = () => {}
+  onRoom: () => void = () => {}
 
   readonly callback = (length: number): boolean => {
     this.onBytes(this.buffer.subarray(0, length))
@@ -43,6 +44,7 @@ export class SocketStream extends TypedEventEmitter<MessageStreamEvents> impleme
   readonly lendsBytes = true
   readonly readBufferLength = 0
   onBytes: (bytes: Uint8Array) => void = () => {}
+  onRoom: () => void = () => {}
   /** The socket says when it is full; `MessageStream` waits for it. */
   maxWriteBufferLength?: number
   readonly #socket: Socket
@@ -57,7 +59,7 @@ export class SocketStream extends TypedEventEmitter<MessageStreamEvents> impleme
     }
     if (reader === undefined) socket.on('data', onBytes)
     else reader.onBytes = onBytes
-    socket.on('drain', () => this.safeDispatchEvent('drain'))
+    socket.on('drain', () => this.onRoom())
     socket.on('end', () => this.#onEnd())
     socket.on('error', (error) => this.#over('reset', error))
     socket.on('close', () => this.#over('closed', undefined))
@@ -74,9 +76,11 @@ export class SocketStream extends TypedEventEmitter<MessageStreamEvents> impleme
 
   send(data: Parameters<Stream['send']>[0]): boolean {
     if (this.writeStatus !== 'writable') throw new HearthError('stream-closed', 'the socket is closed')
-    return this.#socket.write(data instanceof Uint8Array ? data : data.subarray(), () => {
-      if (this.#socket.writableLength === 0) this.safeDispatchEvent('idle')
-    })
+    return this.#socket.write(data instanceof Uint8Array ? data : data.subarray(), this.#onWritten)
+  }
+
+  readonly #onWritten = (): void => {
+    if (this.#socket.writableLength === 0) this.onRoom()
   }
 
   pause(): void {
