@@ -20,12 +20,13 @@ export class Filling {
     return this.#filled
   }
 
-  /** Copies what has room, and returns the rest, which is not a copy. */
-  take(bytes: Uint8Array): Uint8Array {
-    const piece = bytes.subarray(0, this.#target.byteLength - this.#filled)
+  /** Copies what has room, and returns the rest, which is not a copy; undefined when nothing is left. */
+  take(bytes: Uint8Array): Uint8Array | undefined {
+    const room = this.#target.byteLength - this.#filled
+    const piece = bytes.byteLength <= room ? bytes : bytes.subarray(0, room)
     this.#target.set(piece, this.#filled)
     this.#add(piece.byteLength)
-    return bytes.subarray(piece.byteLength)
+    return piece === bytes ? undefined : bytes.subarray(room)
   }
 
   takeFrom(queue: ReadQueue): void {

@@ -315,8 +315,8 @@ export class MessageStream {
   /** Straight to where they are wanted, if they are, and into the queue. */
   #keep(bytes: Uint8Array): void {
     const filling = this.#queue.byteLength === 0 ? this.#filling : undefined
-    const rest = filling?.take(bytes) ?? bytes
-    if (rest.byteLength > 0) this.#queue.push(this.#stream.lendsBytes === true ? new Uint8Array(rest) : rest)
+    const rest = filling === undefined ? bytes : filling.take(bytes)
+    if (rest !== undefined) this.#queue.push(this.#stream.lendsBytes === true ? new Uint8Array(rest) : rest)
   }
 
   /** Unless somebody waits for more than is here. */

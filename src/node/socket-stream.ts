@@ -12,6 +12,7 @@ import type { ByteStream } from '../base/byte-stream.ts'
 import { HearthError } from '../base/errors.ts'
 
 const SOCKET_READ_BYTES = 64 * 1024
+const TLS_RECORD_BYTES = 16 * 1024
 /** Of all direct lanes of this process. */
 const turnBudget = new TurnBudget(DIRECT_TURN_BYTES)
 
@@ -23,10 +24,11 @@ export class SocketReader {
   readonly buffer: Buffer = Buffer.allocUnsafeSlow(SOCKET_READ_BYTES)
   /** What is to be done with bytes, which are overwritten after it returns. */
   onBytes: (bytes: Uint8Array) => void = () => {}
-  onRoom: () => void = () => {}
+  /** What a whole record of TLS comes in: most of what comes. */
+  readonly #record = this.buffer.subarray(0, TLS_RECORD_BYTES)
 
   readonly callback = (length: number): boolean => {
-    this.onBytes(this.buffer.subarray(0, length))
+    this.onBytes(length === TLS_RECORD_BYTES ? this.#record : this.buffer.subarray(0, length))
     return true
   }
 }
