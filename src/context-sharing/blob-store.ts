@@ -10,11 +10,10 @@ import {
   stat,
   writeFile,
 } from 'node:fs/promises'
-import { join } from 'node:path'
 import { ChunkJournal } from './chunk-journal.ts'
 import { fileChunks } from './chunk-map.ts'
-import { FILE_MODE, asDiskError, bytesEqual, readAt, sha256, syncFile, syncFolder, toHex } from './disk.ts'
-import { markGrid } from './grid-mark.ts'
+import { FILE_MODE, asDiskError, bytesEqual, readAt, sha256, syncFile, syncFolder } from './disk.ts'
+import { renameOldBlobs } from './old-blobs.ts'
 import type { ContextFile } from './manifest.ts'
 import { OpenBlobs } from './open-blobs.ts'
 import { PartialFile, type PartialFileComponents } from './partial-file.ts'
@@ -23,7 +22,7 @@ import { gridKeyOf } from './store-paths.ts'
 /** Files by content: each is complete (a blob), in progress (a partial file), or not here. */
 export class BlobStore {
   readonly #components: PartialFileComponents
-  /** Grid keys of blobs of which every chunk was checked. */
+  /** Grid keys of blobs: every chunk of them was checked. */
   readonly #complete = new Set<string>()
   readonly #partial = new Map<string, Promise<PartialFile>>()
   readonly #open = new OpenBlobs()
@@ -34,11 +33,9 @@ export class BlobStore {
 
   async open(): Promise<void> {
     const { paths } = this.#components
+    await renameOldBlobs(paths)
     this.#complete.clear()
-    const blobs = new Set(await readdir(paths.of('blobs')))
-    for (const key of await readdir(paths.of('grids'))) {
-      if (blobs.has(key.slice(0, key.indexOf('-')))) this.#complete.add(key)
-    }
+    for (const key of await readdir(paths.of('blobs'))) this.#complete.add(key)
   }
 
   async close(): Promise<void> {
@@ -77,25 +74,16 @@ export class BlobStore {
     const { paths } = this.#components
     if (await hasSize(paths.blob(file), file.size)) await rm(copy)
     else await rename(copy, paths.blob(file))
-    await this.#markComplete(file)
+    this.#complete.add(gridKeyOf(file))
   }
 
-  /** Seals a file whose chunks are all held. Throws `context-invalid` or `disk-full`. */
+  /** Seals a file whose chunks are all held. Throws `data-corrupt` or `disk-full`. */
   async seal(file: ContextFile): Promise<void> {
     if (this.isComplete(file)) return
     if (file.size === 0) await this.#makeEmpty(file)
     else await (await this.partial(file)).seal()
-    await this.#markComplete(file)
+    this.#complete.add(gridKeyOf(file))
     this.#partial.delete(gridKeyOf(file))
-  }
-
-  /** Whether a blob with the file's hash is here and has the file's chunks; it is read once to find out. */
-  async reuse(file: ContextFile, signal?: AbortSignal): Promise<boolean> {
-    if (this.isComplete(file)) return true
-    if (!(await hasSize(this.#components.paths.blob(file), file.size))) return false
-    if (!(await this.#blobMatches(file, signal))) return false
-    await this.#markComplete(file)
-    return true
   }
 
   /**
@@ -145,7 +133,7 @@ export class BlobStore {
   /**
    * Takes a complete file back to one in progress that has only those of its chunks that the disk has
    * right; the others are then fetched again, and nothing else. Returns how many are not right. The
-   * journal is there first, and the claim to the blob goes last: a crash in between loses no chunk.
+   * journal is there before the name of the blob goes: a crash in between loses no chunk.
    */
   async #demote(file: ContextFile): Promise<number> {
     const { paths, bootId } = this.#components
@@ -159,7 +147,7 @@ export class BlobStore {
       await this.#open.drop(paths.blob(file))
       await rename(paths.blob(file), paths.part(file))
       await syncFolder(paths.of('parts'))
-      await this.#forgetGrids(file)
+      this.#complete.delete(gridKeyOf(file))
     }
     return map.count - sound.length
   }
@@ -171,12 +159,9 @@ export class BlobStore {
     await this.#partial.get(key)?.then((partial) => partial.close())
     this.#partial.delete(key)
     this.#complete.delete(key)
-    for (const path of [paths.grid(file), paths.journal(file), paths.part(file)])
-      await rm(path, { force: true })
-    const prefix = `${key.slice(0, key.indexOf('-'))}-`
     await this.#open.drop(paths.blob(file))
-    if (![...this.#complete].some((other) => other.startsWith(prefix)))
-      await rm(paths.blob(file), { force: true })
+    for (const path of [paths.journal(file), paths.part(file), paths.blob(file)])
+      await rm(path, { force: true })
   }
 
   async #soundChunks(file: ContextFile): Promise<number[]> {
@@ -198,39 +183,8 @@ export class BlobStore {
     return sound
   }
 
-  /** Of a blob that is damaged, no chunk list counts any more. */
-  async #forgetGrids(file: ContextFile): Promise<void> {
-    const prefix = `${toHex(file.sha256)}-`
-    for (const key of this.#complete) {
-      if (!key.startsWith(prefix)) continue
-      this.#complete.delete(key)
-      await rm(join(this.#components.paths.of('grids'), key), { force: true })
-    }
-  }
-
-  async #blobMatches(file: ContextFile, signal: AbortSignal | undefined): Promise<boolean> {
-    const map = fileChunks(file)
-    const blob = await open(this.#components.paths.blob(file), 'r')
-    try {
-      for (let index = 0; index < map.count; index += 1) {
-        signal?.throwIfAborted()
-        const chunk = map.chunk(index)
-        const bytes = await readAt(blob, chunk.offset, chunk.length)
-        if (!bytesEqual(await sha256(bytes), chunk.sha256)) return false
-      }
-      return true
-    } finally {
-      await blob.close()
-    }
-  }
-
   async #makeEmpty(file: ContextFile): Promise<void> {
     await writeFile(this.#components.paths.blob(file), '', { mode: FILE_MODE })
-  }
-
-  async #markComplete(file: ContextFile): Promise<void> {
-    await markGrid(this.#components.paths, file)
-    this.#complete.add(gridKeyOf(file))
   }
 }
 

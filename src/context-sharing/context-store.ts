@@ -222,7 +222,7 @@ export class ContextStore {
   async begin(contextId: string, manifestBytes: Uint8Array, signal?: AbortSignal): Promise<HeldContext> {
     const context = await this.#inTurn(async () => {
       const begun = await this.#opened.contexts.getOrAdd(contextId, manifestBytes)
-      await begun.reuse(signal)
+      begun.reuse()
       return begun
     })
     await this.room.make(context.bytesTotal - context.heldBytes, signal)
@@ -235,8 +235,7 @@ export class ContextStore {
 
   /**
    * Seals all files of a context whose chunks are all held, and puts its folder in place. Throws
-   * `data-corrupt` when the disk lost some of them meanwhile (the next fetch gets those), `context-invalid`
-   * when the manifest contradicts itself, or `disk-full`.
+   * `data-corrupt` when the disk lost some of them meanwhile (the next fetch gets those), or `disk-full`.
    */
   async complete(contextId: string): Promise<void> {
     await this.#inTurn(async () => {
@@ -260,7 +259,7 @@ export class ContextStore {
       await this.#opened.blobs.adopt(file, copy.copies[index] ?? '')
     }
     const context = await this.#opened.contexts.getOrAdd(contextId, manifestBytes)
-    await context.reuse()
+    context.reuse()
     await this.#opened.contexts.store(context)
     this.memory.use(contextId)
     await this.memory.setPinned(contextId, true)

@@ -4,9 +4,6 @@ import { dirname } from 'node:path'
 import { HearthError, messageOf } from '../base/errors.ts'
 import { nextTurn } from '../base/event-loop.ts'
 
-/** Bytes read at a time when a whole file is hashed: one update takes under a millisecond of the event loop. */
-const HASH_READ_BYTES = 512 * 1024
-
 /** Bytes hashed in one turn of the event loop: 0.2 ms. */
 const HASH_TURN_BYTES = 256 * 1024
 
@@ -60,23 +57,6 @@ export function bytesEqual(left: Uint8Array, right: Uint8Array): boolean {
 
 export function toHex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex')
-}
-
-/** The hash of a whole file, read in pieces. */
-export async function sha256OfFile(path: string, signal?: AbortSignal): Promise<Uint8Array> {
-  const file = await open(path, 'r')
-  try {
-    const hash = createHash('sha256')
-    const buffer = new Uint8Array(HASH_READ_BYTES)
-    for (;;) {
-      signal?.throwIfAborted()
-      const { bytesRead } = await file.read(buffer, 0, buffer.byteLength, null)
-      if (bytesRead === 0) return new Uint8Array(hash.digest())
-      hash.update(buffer.subarray(0, bytesRead))
-    }
-  } finally {
-    await file.close()
-  }
 }
 
 /** `length` bytes at `offset`, fewer when the file ends before: at the start of `buffer`, or in a new one. */

@@ -1,5 +1,5 @@
 import { type Clock, every } from '../base/clock.ts'
-import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
+import { HearthError, messageOf } from '../base/errors.ts'
 import { FETCHES_MAX } from '../base/limits.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Network } from '../base/network.ts'
@@ -148,7 +148,7 @@ export class Downloader {
       this.#tellFetching(contextId)
       this.#noteBegun(context, fetch.priority)
       await this.#download(run, context, fetch)
-      await this.#complete(contextId)
+      await this.#components.store.complete(contextId)
       const result = this.#result(contextId, run, bytesReused)
       this.#tellProgress(fetch, context)
       this.#noteComplete(result)
@@ -202,17 +202,6 @@ export class Downloader {
     } finally {
       stopTelling()
       await run.close()
-    }
-  }
-
-  /** A manifest that contradicts itself is no use to anybody: nothing of it is kept. */
-  async #complete(contextId: string): Promise<void> {
-    const { store } = this.#components
-    try {
-      await store.complete(contextId)
-    } catch (error) {
-      if (isHearthError(error, 'context-invalid')) await store.remove(contextId)
-      throw error
     }
   }
 

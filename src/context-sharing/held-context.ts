@@ -88,10 +88,10 @@ export class HeldContext {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Takes over files that another context has complete, without reading more than those. */
-  async reuse(signal?: AbortSignal): Promise<void> {
+  /** Takes over files that another context has complete. */
+  reuse(): void {
     for (const [number, file] of this.manifest.files.entries()) {
-      if (await this.#blobs.reuse(file, signal)) this.#holdFile(number)
+      if (this.#blobs.isComplete(file)) this.#holdFile(number)
     }
   }
 
@@ -118,8 +118,8 @@ export class HeldContext {
     const partial = await this.#blobs.partial(file)
     const isNew = await partial.write(chunk.indexInFile, bytes)
     this.#sound.add(index)
-    // The whole-file hash of one file is taken while the next is still arriving. Who completes the
-    // context waits for it, and is told of its errors.
+    // One file is made durable while the next is still arriving. Who completes the context waits for it, and
+    // is told of its errors.
     if (partial.held.isFull) void this.#blobs.seal(file).catch(() => {})
     return isNew
   }
@@ -157,7 +157,7 @@ export class HeldContext {
     return (await this.readChecked(index)) !== undefined
   }
 
-  /** Completes every file. Throws `context-invalid`, `disk-full`. */
+  /** Completes every file. Throws `data-corrupt`, `disk-full`. */
   async seal(): Promise<void> {
     for (const file of this.manifest.files) await this.#blobs.seal(file)
   }

@@ -3,18 +3,7 @@ import { HearthError } from '../base/errors.ts'
 import { Bitfield } from './bitfield.ts'
 import { ChunkJournal, type JournalContent, type JournalIdentity, readJournal } from './chunk-journal.ts'
 import { type ChunkMap, fileChunks } from './chunk-map.ts'
-import {
-  type WritableAt,
-  asDiskError,
-  bytesEqual,
-  readAt,
-  sha256,
-  sha256InTurns,
-  sha256OfFile,
-  toHex,
-  writeAt,
-} from './disk.ts'
-import { markGrid } from './grid-mark.ts'
+import { type WritableAt, asDiskError, bytesEqual, readAt, sha256, sha256InTurns, writeAt } from './disk.ts'
 import type { ContextFile } from './manifest.ts'
 import { type OpenFiles, closeBoth, openSparse, sync } from './open-files.ts'
 import { type StorePaths, gridKeyOf } from './store-paths.ts'
@@ -35,7 +24,7 @@ export interface PartialFileComponents {
 /**
  * A file of which some chunks are on disk. A chunk is held once its hash was checked, its bytes are
  * written and the journal says so: that order makes every claim true after a crash. When the last chunk
- * is held, the file is sealed: hashed as a whole and moved to the blobs.
+ * is held, the file is sealed: moved to the blobs.
  */
 export class PartialFile {
   readonly file: ContextFile
@@ -50,8 +39,8 @@ export class PartialFile {
   #unsyncedBytes = 0
   #sealing: Promise<void> | undefined
   #isSealed = false
-  /** Set once the whole file turned out not to have the hash that its manifest names. */
-  #contradiction: HearthError | undefined
+  /** Chunks that were hashed since this was made, and not only said to be right by a journal. */
+  readonly #checked: Bitfield
   /** Writes under way by chunk, so that two copies of a chunk that arrive together are written once. */
   readonly #writing = new Map<number, Promise<boolean>>()
   #listeners = new Set<(indexInFile: number) => void>()
@@ -61,6 +50,7 @@ export class PartialFile {
     this.file = file
     this.#map = fileChunks(file)
     this.held = new Bitfield(this.#map.count)
+    this.#checked = new Bitfield(this.#map.count)
     this.#identity = identity
   }
 
@@ -116,11 +106,10 @@ export class PartialFile {
   }
 
   /**
-   * Makes a blob of a file whose chunks are all held; its name is durable once its folder is synced. Throws `context-invalid` when the whole does not
-   * have the hash that the manifest names although its chunks do: the manifest contradicts itself.
+   * Makes a blob of a file whose chunks are all held; its name is durable once its folder is synced. Throws `data-corrupt`
+   * when the disk does not have chunks any more that an earlier process verified.
    */
   async seal(): Promise<void> {
-    if (this.#contradiction !== undefined) throw this.#contradiction
     this.#sealing ??= this.#inTurn(() => this.#seal()).catch((error: unknown) => {
       this.#sealing = undefined
       throw error
@@ -180,7 +169,10 @@ export class PartialFile {
   async #isOnDisk(data: FileHandle, indexInFile: number): Promise<boolean> {
     if (indexInFile >= this.#map.count) return false
     const chunk = this.#map.chunk(indexInFile)
-    return bytesEqual(await sha256(await readAt(data, chunk.offset, chunk.length)), chunk.sha256)
+    const isRight = bytesEqual(await sha256(await readAt(data, chunk.offset, chunk.length)), chunk.sha256)
+    if (isRight) this.#checked.add(indexInFile)
+    else this.#checked.delete(indexInFile)
+    return isRight
   }
 
   #openFiles(): Promise<OpenFiles> {
@@ -225,6 +217,7 @@ export class PartialFile {
   async #claim(indexInFile: number, bytes: number): Promise<void> {
     const files = await this.#openFiles()
     await files.journal.written(indexInFile)
+    this.#checked.add(indexInFile)
     this.held.add(indexInFile)
     for (const listener of this.#listeners) listener(indexInFile)
     this.#unsyncedBytes += bytes
@@ -242,36 +235,27 @@ export class PartialFile {
     const files = await this.#openFiles()
     await closeBoth(files, () => files.data.datasync())
     this.#open = undefined
-    await this.#requireWholeHash()
-    await markGrid(paths, this.file)
+    if (!this.#checked.isFull) await this.#requireUnchecked()
     await rename(paths.part(this.file), paths.blob(this.file))
     this.#isSealed = true
     await rm(paths.journal(this.file), { force: true })
   }
 
-  async #requireWholeHash(): Promise<void> {
-    const { paths } = this.#components
-    const actual = await sha256OfFile(paths.part(this.file))
-    if (bytesEqual(actual, this.file.sha256)) return
-    const lost = await this.#dropDamagedChunks()
+  /** What only a journal vouches for is hashed. */
+  async #requireUnchecked(): Promise<void> {
+    const lost = await this.#dropDamagedChunks((chunk) => !this.#checked.has(chunk))
     if (lost > 0) throw this.#damaged(lost)
-    await rm(paths.journal(this.file), { force: true })
-    await rm(paths.part(this.file), { force: true })
-    for (const chunk of this.held) this.held.delete(chunk)
-    this.#contradiction = new HearthError(
-      'context-invalid',
-      `the manifest contradicts itself: ${this.file.path} hashes to ${toHex(actual)}, not to ${toHex(this.file.sha256)}, although every chunk is right. Nobody can serve this context; import its folder again`,
-    )
-    throw this.#contradiction
   }
 
-  /** Hashes every chunk again; the journal is made anew without those that the disk does not have right. */
-  async #dropDamagedChunks(): Promise<number> {
+  /** Hashes chunks again; the journal is made anew without those that the disk does not have right. */
+  async #dropDamagedChunks(isDoubtful: (chunk: number) => boolean = () => true): Promise<number> {
     const { paths } = this.#components
     const data = await open(paths.part(this.file), 'r')
     const before = this.held.count
     try {
-      for (const chunk of this.held) if (!(await this.#isOnDisk(data, chunk))) this.held.delete(chunk)
+      for (const chunk of this.held) {
+        if (isDoubtful(chunk) && !(await this.#isOnDisk(data, chunk))) this.held.delete(chunk)
+      }
     } finally {
       await data.close()
     }

@@ -4,13 +4,12 @@ import { join } from 'node:path'
 import { FOLDER_MODE, toHex } from './disk.ts'
 import type { ContextFile } from './manifest.ts'
 
-const FOLDERS = ['blobs', 'grids', 'parts', 'manifests', 'folders', 'incoming'] as const
+const FOLDERS = ['blobs', 'parts', 'manifests', 'folders', 'incoming'] as const
 
 /**
  * Where everything lies below the store's folder:
  *
- *   blobs/SHA256             each file's content once, complete and verified
- *   grids/SHA256-GRID        empty: "that blob was hashed chunk by chunk, and has this chunk list"
+ *   blobs/SHA256-GRID        each file's content once, complete, every chunk of it verified
  *   parts/SHA256-GRID        a file in progress, sparse, and its journal (.journal)
  *   manifests/CONTEXT-ID     an encoded manifest
  *   folders/CONTEXT-ID/PATH  a stored context: hard links to blobs under the files' own paths
@@ -45,11 +44,7 @@ export class StorePaths {
   }
 
   blob(file: ContextFile): string {
-    return join(this.root, 'blobs', toHex(file.sha256))
-  }
-
-  grid(file: ContextFile): string {
-    return join(this.root, 'grids', gridKeyOf(file))
+    return join(this.root, 'blobs', gridKeyOf(file))
   }
 
   part(file: ContextFile): string {
@@ -78,8 +73,9 @@ export class StorePaths {
 }
 
 /**
- * Names a file together with its chunk list. The chunk list is part of it because a manifest from a
- * stranger may pair a well-known file hash with other chunks: their bytes must not mix.
+ * Names a file by its hash and its chunk list. The chunk list is part of it because a manifest from a stranger may pair
+ * a well-known file hash with other chunks: their bytes must not mix. It is what the bytes are checked by; the file
+ * hash is the word of whoever imported them.
  */
 export function gridKeyOf(file: ContextFile): string {
   const known = gridKeys.get(file) ?? newGridKey(file)

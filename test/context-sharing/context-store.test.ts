@@ -272,6 +272,27 @@ describe('the store', () => {
     expect(again.tier(contextId)).toEqual({ kind: 'stored' })
   })
 
+  it('takes over the blobs of an earlier store, which named them by the hash of the whole file alone', async () => {
+    const folder = await closers.temporaryFolder()
+    const store = await openStore(closers, {}, folder)
+    const { contextId } = await store.import(await folderWith(modelFiles('earlier', 1000)))
+    const files = await storedFiles(store, contextId)
+    await store.close()
+    await mkdir(join(folder, 'grids'))
+    for (const key of await readdir(join(folder, 'blobs'))) {
+      await writeFile(join(folder, 'grids', key), '')
+      await rename(join(folder, 'blobs', key), join(folder, 'blobs', key.slice(0, key.indexOf('-'))))
+    }
+    await writeFile(join(folder, 'blobs', '00'.repeat(32)), 'never checked')
+    const again = await openStore(closers, {}, folder)
+    expect(again.tier(contextId)).toEqual({ kind: 'stored' })
+    expect(await storedFiles(again, contextId)).toEqual(files)
+    const held = again.held(contextId)!
+    for (const chunk of held.held) expect(await held.check(chunk)).toBe(true)
+    expect(await readdir(join(folder, 'blobs'))).toHaveLength(4)
+    expect(await readdir(folder)).not.toContain('grids')
+  })
+
   it('removes a context, and only files that no other uses', async () => {
     const folder = await closers.temporaryFolder()
     const store = await openStore(closers, {}, folder)
@@ -284,7 +305,7 @@ describe('the store', () => {
     expect(Object.keys(await storedFiles(store, kept.contextId))).toHaveLength(4)
     expect(await readdir(join(folder, 'blobs'))).toHaveLength(4)
     await store.remove(kept.contextId)
-    for (const part of ['blobs', 'grids', 'parts', 'manifests', 'folders']) {
+    for (const part of ['blobs', 'parts', 'manifests', 'folders']) {
       expect(await readdir(join(folder, part))).toEqual([])
     }
     await rm(folder, { recursive: true })

@@ -21,6 +21,7 @@ import {
   sendChunk,
   startHolder,
   startPeers,
+  storedFiles,
   writeFiles,
 } from './sharing-peers.ts'
 import { introduceNodes } from '../support/libp2p-pair.ts'
@@ -141,21 +142,34 @@ describe('a fetcher', () => {
     expect(fetcher!.store.tier(of.contextId)).toEqual({ kind: 'stored' })
   })
 
-  it('refuses a manifest that contradicts itself, whoever serves it, and keeps nothing of it', async () => {
-    const files = context.manifest.files.map((file) => ({ ...file, sha256: new Uint8Array(32).fill(9) }))
+  it('keeps a file apart from another with its hash: what a manifest says of the whole is checked by nobody', async () => {
+    const honest = await newContext()
+    const hashes = honest.manifest.files.map(({ sha256 }) => sha256)
+    const files = context.manifest.files.map((file, index) => ({ ...file, sha256: hashes[index]! }))
     const manifestBytes = encodeManifest({ ...context.manifest, files })
     const contextId = contextIdOf(manifestBytes)
-    const hostile = await startHolder(closers, context, {
+    const liar = await startHolder(closers, context, {
       async onManifestRequest(stream) {
         await stream.send({ type: 'manifest', bytes: manifestBytes.byteLength }, WAIT)
         await stream.sendBytes(manifestBytes, WAIT)
       },
     })
     const [fetcher] = await startPeers(ofTest, 1)
-    await introduceNodes([fetcher!.node, hostile.node])
-    fetcher!.holders = [hostile.id]
-    await expect(fetcher!.sharing.fetch(contextId)).rejects.toMatchObject({ code: 'context-invalid' })
-    expect(fetcher!.store.list()).toEqual([])
+    await introduceNodes([fetcher!.node, liar.node, holder.node])
+    fetcher!.holders = [liar.id]
+    await fetcher!.sharing.fetch(contextId)
+    fetcher!.holders = [holder.id]
+    await fetcher!.sharing.fetch(honest.contextId)
+    for (const id of [contextId, honest.contextId]) {
+      const fetched = fetcher!.store.held(id)!
+      for (const chunk of fetched.held) expect(await fetched.check(chunk)).toBe(true)
+    }
+    expect(await storedFiles(fetcher!.store, contextId)).toEqual(
+      await storedFiles(holder.store, context.contextId),
+    )
+    expect(await storedFiles(fetcher!.store, honest.contextId)).toEqual(
+      await storedFiles(holder.store, honest.contextId),
+    )
   })
 })
 
