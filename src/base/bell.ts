@@ -21,7 +21,8 @@ export class Bell {
     const { clock, ms, whose, signal } = deadline
     signal?.throwIfAborted()
     if (isDone()) return
-    if (this.#look !== undefined) throw new HearthError('internal', `two wait at once for ${whose}`)
+    if (this.#look !== undefined)
+      throw new HearthError('internal', `two waits at once, one of them for ${whose}`)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const leftMs = sinceMs === undefined ? ms : Math.max(0, sinceMs + ms - clock.nowMs())
     const cancel = clock.schedule(leftMs, () => reject(deadlinePassed(ms, whose)))

@@ -223,7 +223,7 @@ export class MessageStream {
     const stream = this.#stream
     const hasRoomOrIsOver = (): boolean => hasRoom(stream, unsentBytesHigh) || isOver(stream)
     await this.#room.until(hasRoomOrIsOver, this.#deadline(options, 'room to send'), sinceMs)
-    if (isOver(stream)) throw this.#closedError('it ended while sending')
+    if (!hasRoom(stream, unsentBytesHigh)) throw this.#closedError('it ended while sending')
   }
 
   /** Resolves when `write` is over, however it went, and forgets it when it was the last. */
@@ -283,7 +283,7 @@ export class MessageStream {
     return bytes
   }
 
-  /** Whether the body of the next message is here, or will never be. Throws `frame-too-large`. */
+  /** Whether all of the next message is here. Throws `frame-too-large`. */
   #hasBody(): boolean {
     const prefix = readLengthPrefix(this.#queue.peek(4))
     return prefix !== undefined && this.#queue.byteLength >= prefix.prefixBytes + prefix.length

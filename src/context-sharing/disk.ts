@@ -39,8 +39,8 @@ export async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
 }
 
 /**
- * On the event loop, a little in each turn: half of the work of `sha256`, which copies the bytes for its thread.
- * For what comes by the gigabyte while others wait for the same processors.
+ * The same on the event loop, a little in each turn, without the copy that is made for a thread: for what comes by
+ * the gigabyte.
  */
 export async function sha256InTurns(bytes: Uint8Array): Promise<Uint8Array> {
   const hash = createHash('sha256')

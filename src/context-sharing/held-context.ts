@@ -117,7 +117,7 @@ export class HeldContext {
     const { file, chunk } = this.#locate(index)
     const partial = await this.#blobs.partial(file)
     const isNew = await partial.write(chunk.indexInFile, bytes)
-    this.#sound.add(index)
+    if (isNew) this.#sound.add(index)
     // One file is made durable while the next is still arriving. Who completes the context waits for it, and
     // is told of its errors.
     if (partial.held.isFull) void this.#blobs.seal(file).catch(() => {})

@@ -1,4 +1,4 @@
-import { link, readdir, rm } from 'node:fs/promises'
+import { link, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { syncFolder } from './disk.ts'
 import type { StorePaths } from './store-paths.ts'
@@ -15,8 +15,10 @@ export async function renameOldBlobs(paths: StorePaths): Promise<void> {
   const blobs = paths.of('blobs')
   for (const key of marks) {
     const old = join(blobs, key.slice(0, key.indexOf('-')))
-    // It has that name already, or is not there: then the mark says nothing.
-    await link(old, join(blobs, key)).catch(() => {})
+    await link(old, join(blobs, key)).catch(async (error: NodeJS.ErrnoException) => {
+      // It has that name already, or is not there: then the mark says nothing. Else the file system has no links.
+      if (error.code !== 'EEXIST' && error.code !== 'ENOENT') await rename(old, join(blobs, key))
+    })
   }
   await syncFolder(blobs)
   for (const name of await readdir(blobs)) if (!name.includes('-')) await rm(join(blobs, name))

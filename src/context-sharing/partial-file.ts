@@ -93,7 +93,7 @@ export class PartialFile {
   /** The bytes of a held chunk, as they are on disk, in `buffer` if there is one; the caller checks their hash. */
   async read(indexInFile: number, buffer?: Uint8Array): Promise<Uint8Array> {
     const { offset, length } = this.#map.chunk(indexInFile)
-    const opened = await this.#open
+    const opened = await this.#open?.catch(() => undefined)
     // It may be sealed, and its files closed, by the time that this gets to read them.
     const bytes = await (opened && readAt(opened.data, offset, length, buffer).catch(() => undefined))
     if (bytes !== undefined) return bytes
