@@ -1,13 +1,14 @@
-/** Up to so many entries are looked for one after the other. */
-const FEW = 4
-
 /**
- * A map by number for where there mostly are one or two entries, which come and go all the time: V8's own makes
- * a new table with every few of them. Keys are in the order in which they came; more than a few are in a map as usual.
+ * A map by number for where there mostly are one or two entries, which come and go all the time: those it keeps
+ * in itself, so that looking for one touches one place in memory; V8's own makes a new table with every few of
+ * them. Keys are in the order in which they came; more than two are in a map as usual.
  */
 export class SmallMap<Value> {
-  /** Keys and values by turns, while there are few; made with the first. */
-  #few: unknown[] | undefined
+  /** Of the first `#count` entries, while all are here. */
+  #oneKey = 0
+  #one: Value | undefined
+  #twoKey = 0
+  #two: Value | undefined
   #count = 0
   #many: Map<number, Value> | undefined
 
@@ -17,40 +18,35 @@ export class SmallMap<Value> {
 
   /** The value that came first. */
   get first(): Value | undefined {
-    if (this.#many !== undefined) return this.#many.values().next().value
-    return this.#few?.[1] as Value | undefined
+    return this.#many === undefined ? this.#one : this.#many.values().next().value
   }
 
   has(key: number): boolean {
-    return this.#many === undefined ? this.#placeOf(key) >= 0 : this.#many.has(key)
+    return this.#many === undefined ? this.#placeOf(key) > 0 : this.#many.has(key)
   }
 
   get(key: number): Value | undefined {
     if (this.#many !== undefined) return this.#many.get(key)
     const place = this.#placeOf(key)
-    return place < 0 ? undefined : ((this.#few as unknown[])[place + 1] as Value)
+    if (place === 0) return undefined
+    return place === 1 ? this.#one : this.#two
   }
 
   set(key: number, value: Value): void {
     if (this.#many !== undefined) return void this.#many.set(key, value)
-    const few = (this.#few ??= [
-      undefined,
-      undefined,
-      undefined,
-      undefined,
-      undefined,
-      undefined,
-      undefined,
-      undefined,
-    ])
     let place = this.#placeOf(key)
-    if (place < 0) {
-      if (this.#count === FEW) return this.#spill(key, value)
-      place = 2 * this.#count
+    if (place === 0) {
+      if (this.#count === 2) return this.#spill(key, value)
       this.#count += 1
-      few[place] = key
+      place = this.#count
     }
-    few[place + 1] = value
+    if (place === 1) {
+      this.#oneKey = key
+      this.#one = value
+    } else {
+      this.#twoKey = key
+      this.#two = value
+    }
   }
 
   delete(key: number): boolean {
@@ -60,48 +56,42 @@ export class SmallMap<Value> {
       return isThere
     }
     const place = this.#placeOf(key)
-    if (place < 0) return false
-    const few = this.#few as unknown[]
+    if (place === 0) return false
+    if (place === 1) {
+      this.#oneKey = this.#twoKey
+      this.#one = this.#two
+    }
+    this.#two = undefined
     this.#count -= 1
-    const end = 2 * this.#count
-    for (let at = place; at < end; at += 1) few[at] = few[at + 2]
-    few[end] = undefined
-    few[end + 1] = undefined
     return true
   }
 
   /** As they are now: the map may be changed meanwhile. */
   keys(): number[] {
     if (this.#many !== undefined) return [...this.#many.keys()]
-    return this.#everySecond(0) as number[]
+    return [this.#oneKey, this.#twoKey].slice(0, this.#count)
   }
 
   /** As they are now: the map may be changed meanwhile. */
   values(): Value[] {
     if (this.#many !== undefined) return [...this.#many.values()]
-    return this.#everySecond(1) as Value[]
+    return [this.#one, this.#two].slice(0, this.#count) as Value[]
   }
 
+  /** 1 or 2; 0 where there is none. */
   #placeOf(key: number): number {
-    const few = this.#few
-    if (few === undefined) return -1
-    const end = 2 * this.#count
-    for (let place = 0; place < end; place += 2) if (few[place] === key) return place
-    return -1
-  }
-
-  #everySecond(first: number): unknown[] {
-    const few = this.#few
-    return few === undefined ? [] : Array.from({ length: this.#count }, (_, index) => few[2 * index + first])
+    if (this.#count > 0 && this.#oneKey === key) return 1
+    return this.#count > 1 && this.#twoKey === key ? 2 : 0
   }
 
   #spill(key: number, value: Value): void {
-    const many = new Map<number, Value>()
-    const [keys, values] = [this.keys(), this.values()]
-    for (const [index, each] of keys.entries()) many.set(each, values[index] as Value)
-    many.set(key, value)
-    this.#few = undefined
+    this.#many = new Map([
+      [this.#oneKey, this.#one as Value],
+      [this.#twoKey, this.#two as Value],
+      [key, value],
+    ])
+    this.#one = undefined
+    this.#two = undefined
     this.#count = 0
-    this.#many = many
   }
 }
