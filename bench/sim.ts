@@ -11,8 +11,6 @@ import type { SimulatedRun } from './support/simulate-main.ts'
 
 const MAIN = join(import.meta.dirname, 'support/simulate-main.ts')
 const RUN_MS_MAX = 1_800_000
-/** MB: without a bound the collector leaves more lying than a run needs; in a small young generation it copies more. */
-const HEAP = ['--max-old-space-size=1500', '--min-semi-space-size=32', '--max-semi-space-size=32']
 const PEERS = 10_000
 const DAY_S = 86_400
 /** What soak-10k-week has of both for 10,000 peers and a week. */
@@ -121,7 +119,7 @@ function scenarios(quick: boolean): Course[] {
 }
 
 async function simulate(request: RunRequest): Promise<SimulatedRun> {
-  const { stdout } = await promisify(execFile)(process.execPath, [...HEAP, MAIN, JSON.stringify(request)], {
+  const { stdout } = await promisify(execFile)(process.execPath, [MAIN, JSON.stringify(request)], {
     timeout: RUN_MS_MAX,
   })
   const run = JSON.parse(stdout) as SimulatedRun

@@ -1,6 +1,8 @@
 // A process of its own for one run of the simulator, so that its memory is its own: gets a RunRequest as its
-// argument, prints a SimulatedRun.
-import { runOnce, type RunRequest } from '../../sim/run.ts'
+// argument, runs it as `hearth sim run` does, prints a SimulatedRun.
+import { runMany } from '../../sim/run-many.ts'
+import type { RunRequest } from '../../sim/run.ts'
+import type { RunResult } from '../../sim/run-result.ts'
 
 export interface SimulatedRun {
   events: number
@@ -15,7 +17,9 @@ export interface SimulatedRun {
   broken: string[]
 }
 
-const { events, eventHash, tasks, wallS, checks } = runOnce(JSON.parse(process.argv[2] ?? '') as RunRequest)
+const request = JSON.parse(process.argv[2] ?? '') as RunRequest
+const [result] = await runMany([request], 1)
+const { events, eventHash, tasks, wallS, checks } = result as RunResult
 const run: SimulatedRun = {
   events,
   eventHash,
