@@ -1,36 +1,37 @@
 import { planCollection, type Holding } from '../../src/context-sharing/collection-core.ts'
 import type { Host } from './host.ts'
+import type { Swarm } from './swarm.ts'
 
-export interface DiskParts {
-  host: Host
-  quotaBytes: number
-  contextBytes: number
-  nameOf: (context: number) => string
+/** Whose disk it is. */
+export interface DiskOwner {
+  readonly host: Host
   /** Why a context cannot go now; undefined when it can. */
-  whyInUse: (context: number) => string | undefined
+  whyInUse(context: number): string | undefined
   /** Other peers that are known to hold all of it. */
-  othersOf: (context: number) => number
-  discard: (context: number) => void
+  othersOf(context: number): number
+  discard(context: number): void
 }
 
 /** The room on one peer's disk: what is worth least goes first, as in context-sharing/collector.ts. */
 export class Disk {
   readonly quotaBytes: number
-  readonly #parts: DiskParts
+  readonly #world: Pick<Swarm, 'contextBytes' | 'contextId'>
+  readonly #owner: DiskOwner
   #usedAtMs: Map<number, number> | undefined
 
-  constructor(parts: DiskParts) {
-    this.quotaBytes = parts.quotaBytes
-    this.#parts = parts
+  constructor(world: Pick<Swarm, 'contextBytes' | 'contextId'>, owner: DiskOwner, quotaBytes: number) {
+    this.#world = world
+    this.#owner = owner
+    this.quotaBytes = quotaBytes
   }
 
   /** A context counts as a whole as soon as something of it is here, or is to come. */
   get usedBytes(): number {
-    return this.#parts.host.shelves.size * this.#parts.contextBytes
+    return this.#owner.host.shelves.size * this.#world.contextBytes
   }
 
   get hasRoom(): boolean {
-    return this.usedBytes + this.#parts.contextBytes <= this.quotaBytes
+    return this.usedBytes + this.#world.contextBytes <= this.quotaBytes
   }
 
   use(context: number, nowMs: number): void {
@@ -43,24 +44,26 @@ export class Disk {
   makeRoom(nowMs: number): boolean {
     if (this.hasRoom) return true
     const { candidates } = planCollection(this.#holdings(), nowMs)
-    const numbers = new Map([...this.#parts.host.shelves.keys()].map((one) => [this.#parts.nameOf(one), one]))
+    const numbers = new Map(
+      [...this.#owner.host.shelves.keys()].map((one) => [this.#world.contextId(one), one]),
+    )
     for (const { contextId } of candidates) {
-      this.#parts.discard(numbers.get(contextId) as number)
+      this.#owner.discard(numbers.get(contextId) as number)
       if (this.hasRoom) return true
     }
     return false
   }
 
   #holdings(): Holding[] {
-    const { host, contextBytes, nameOf, whyInUse, othersOf } = this.#parts
-    return [...host.shelves].map(([context, { isWhole, chunks }]) => ({
-      contextId: nameOf(context),
+    const { contextBytes } = this.#world
+    return [...this.#owner.host.shelves].map(([context, { isWhole, chunks }]) => ({
+      contextId: this.#world.contextId(context),
       isWhole,
-      files: [{ key: nameOf(context), bytes: (contextBytes * chunks.count) / chunks.size }],
+      files: [{ key: this.#world.contextId(context), bytes: (contextBytes * chunks.count) / chunks.size }],
       isPinned: false,
-      use: whyInUse(context),
+      use: this.#owner.whyInUse(context),
       usedAtMs: this.#usedAtMs?.get(context) ?? 0,
-      replicas: othersOf(context),
+      replicas: this.#owner.othersOf(context),
     }))
   }
 }

@@ -1,3 +1,4 @@
+import type { SmallMap } from '../../src/base/small-map.ts'
 import type { Bitfield } from '../../src/context-sharing/bitfield.ts'
 import type { Flow } from '../network/fair-flows.ts'
 import type { UploadClass } from '../../src/context-sharing/upload-budget-core.ts'
@@ -13,7 +14,7 @@ export interface HostView {
   /** To the middle of the network. */
   readonly latencyUs: number
   readonly shelves: Map<number, Shelf>
-  readonly fetches: Map<number, Fetcher>
+  readonly fetches: SmallMap<Fetcher>
   readonly uploads: Uploader
   /** The same once something was asked for here; most hosts of a large swarm never serve. */
   readonly usedUploads: Uploader | undefined

@@ -1,3 +1,4 @@
+import { SmallMap } from '../../src/base/small-map.ts'
 import { ChunkBans } from '../../src/context-sharing/chunk-bans-core.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { RandomStreams } from '../kernel/random-streams.ts'
@@ -33,7 +34,7 @@ export class Host implements HostView {
   readonly #world: HostWorld
   usedUploads: Uploads | undefined
   readonly shelves: Map<number, Shelf> = new Map<number, Shelf>()
-  readonly fetches: Map<number, Fetcher> = new Map<number, Fetcher>()
+  readonly fetches: SmallMap<Fetcher> = new SmallMap<Fetcher>()
   readonly bans: ChunkBans = new ChunkBans()
   readonly corruptShare: number
   /** Whether others can reach it. */

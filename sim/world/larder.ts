@@ -1,7 +1,9 @@
 import type { UploadClass } from '../../src/context-sharing/upload-budget-core.ts'
 import { FETCHES_MAX } from '../../src/base/limits.ts'
-import { Disk } from './disk.ts'
+import { SmallMap } from '../../src/base/small-map.ts'
+import { Disk, type DiskOwner } from './disk.ts'
 import { Fetch } from './fetch.ts'
+import type { Host } from './host.ts'
 import type { Fetcher, HostView } from './host-view.ts'
 import { Shelf } from './shelf.ts'
 import type { Timers } from './timers.ts'
@@ -34,11 +36,11 @@ export interface LarderOwner extends PeerView {
 }
 
 /** The disk of one peer: contexts come to it from others, and it says what it has. */
-export class Larder {
+export class Larder implements DiskOwner {
   readonly #world: Swarm
   readonly #peer: LarderOwner
   readonly #timers: Timers
-  readonly #wishes = new Map<number, Wish>()
+  #wishes = new SmallMap<Wish>()
   readonly disk: Disk
   #fetchesBegun = 0
   #received = 0
@@ -51,15 +53,16 @@ export class Larder {
     this.#world = world
     this.#peer = peer
     this.#timers = timers
-    this.disk = new Disk({
-      host: peer.host,
-      quotaBytes,
-      contextBytes: world.contextBytes,
-      nameOf: (context) => world.contextId(context),
-      whyInUse: (context) => this.#whyInUse(context),
-      othersOf: (context) => peer.mayDrop(context).others,
-      discard: (context) => this.discard(context),
-    })
+    this.disk = new Disk(world, this, quotaBytes)
+  }
+
+  get host(): Host {
+    return this.#peer.host
+  }
+
+  /** Other peers that are known to hold all of it. */
+  othersOf(context: number): number {
+    return this.#peer.mayDrop(context).others
   }
 
   /** Bytes that came to it, those under way included. */
@@ -73,7 +76,7 @@ export class Larder {
   }
 
   #underWay(bytes: (fetch: Fetcher) => number): number {
-    return [...this.#peer.host.fetches.values()].reduce((sum, fetch) => sum + bytes(fetch), 0)
+    return this.#peer.host.fetches.values().reduce((sum, fetch) => sum + bytes(fetch), 0)
   }
 
   /** Has the context on disk, ready for use; `onStocked` gets why not, if so. */
@@ -172,7 +175,7 @@ export class Larder {
     const { tree } = this.#world
     const { host } = this.#peer
     this.pause()
-    this.#wishes.clear()
+    this.#wishes = new SmallMap()
     tree.lose(host, (from, bytes) => this.#countWasted(from, bytes))
     this.unpublish()
     if (!keepsDisk) host.shelves.clear()
@@ -214,10 +217,10 @@ export class Larder {
   }
 
   #fetchNext(): void {
-    let fetching = [...this.#wishes.values()].filter(({ isFetching }) => isFetching).length
+    let fetching = this.#wishes.values().filter(({ isFetching }) => isFetching).length
     for (const wish of this.#wishes.values()) {
       if (fetching >= FETCHES_MAX) return
-      if (wish.isFetching) continue
+      if (wish.isFetching || this.#wishes.get(wish.context) !== wish) continue
       wish.isFetching = true
       fetching += 1
       this.#fetch(wish)
@@ -341,8 +344,9 @@ export class Larder {
     onPulled?.(outcome, (this.#peer.host.shelf(context)?.chunks.count ?? 0) > chunksBefore)
   }
 
-  #whyInUse(context: number): string | undefined {
-    const { host } = this.#peer
+  /** Why a context cannot go now; undefined when it can. */
+  whyInUse(context: number): string | undefined {
+    const { host } = this
     if (this.#peer.isWarm(context)) return 'it is loaded'
     if (this.#wishes.has(context)) return 'it is being fetched'
     if ((host.usedUploads?.fetchers(context).length ?? 0) > 0) return 'it is being served'

@@ -1,3 +1,4 @@
+import { SmallMap } from '../../src/base/small-map.ts'
 import {
   nextTickMs,
   stepResidency,
@@ -38,7 +39,7 @@ export class WarmContexts {
   readonly #timers: Timers
   readonly #residency: Residency
   readonly #memoryBytes: number
-  readonly #waiting = new Map<number, Waiting>()
+  readonly #waiting = new SmallMap<Waiting>()
   /** Who waits for a context to be gone. */
   #leaving: Map<string, () => void> | undefined
   #nextTicket = 1
@@ -138,10 +139,11 @@ export class WarmContexts {
 
   /** Tells those whose context is loaded now, and ends their use: a run borrows it again. */
   #settle(): void {
-    for (const [ticket, { context, onLoaded }] of this.#waiting) {
-      if (!this.isLoaded(context)) continue
+    for (const ticket of this.#waiting.keys()) {
+      const waiting = this.#waiting.get(ticket)
+      if (waiting === undefined || !this.isLoaded(waiting.context)) continue
       this.#waiting.delete(ticket)
-      onLoaded(undefined)
+      waiting.onLoaded(undefined)
       this.#step({ kind: 'release', ticket })
     }
   }

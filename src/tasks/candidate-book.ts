@@ -279,8 +279,14 @@ export class CandidateBook {
       peer,
       tier: 'absent',
       accepts: true,
-      // So that all views have one shape.
-      ...SAYS_NOTHING,
+      // As SAYS_NOTHING, but written out: so all views have one shape, and each is one object in memory.
+      isHere: undefined,
+      reason: undefined,
+      share: undefined,
+      bytes: undefined,
+      loadMs: undefined,
+      fetchBytesPerSecond: undefined,
+      tokensPerSecond: undefined,
       phase: 'known',
       detail: undefined,
       refusal: undefined,
