@@ -279,14 +279,8 @@ export class CandidateBook {
       peer,
       tier: 'absent',
       accepts: true,
-      // As SAYS_NOTHING, but written out: so all views have one shape, and each is one object in memory.
-      isHere: undefined,
-      reason: undefined,
-      share: undefined,
-      bytes: undefined,
-      loadMs: undefined,
-      fetchBytesPerSecond: undefined,
-      tokensPerSecond: undefined,
+      // So that all views have one shape.
+      ...SAYS_NOTHING,
       phase: 'known',
       detail: undefined,
       refusal: undefined,

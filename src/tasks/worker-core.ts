@@ -177,7 +177,7 @@ function onRequests(
   }
   if (lease === undefined) session.granted -= requests.length
   else lease.toArrive -= requests.length
-  session.waiting.push(...requests)
+  session.waiting = session.waiting.concat(requests)
   if (state.isDraining) giveBackWaiting(session, effects)
   touch(state, session.context)
 }
