@@ -8,7 +8,7 @@ export interface EngineRun {
   /** Seconds in its slot. */
   readonly seconds: number
   startedUs: number
-  /** Its end; undefined while it waits for a slot. */
+  /** Of its end; undefined until it first has a slot. */
   timer: Timer | undefined
 }
 
@@ -64,7 +64,8 @@ export class Engine<Run extends EngineRun> {
     this.#running.push(run)
     run.startedUs = this.#timers.nowUs
     this.#meter.beginRun(run.startedUs)
-    run.timer = this.#timers.after(run.seconds * 1e6, finish, run)
+    if (run.timer === undefined) run.timer = this.#timers.after(run.seconds * 1e6, finish, run)
+    else this.#timers.again(run.timer, run.seconds * 1e6)
   }
 
   /** Frees its slot. Returns the GPU time that it took. */

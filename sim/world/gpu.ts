@@ -14,9 +14,11 @@ export interface GpuOwner extends WarmOwner {
 
 /** A request that runs here. */
 interface GpuRun extends EngineRun {
+  id: number
+  seconds: number
   /** Its use of the loaded context. */
-  readonly ticket: number
-  readonly handedOverUs: number
+  ticket: number
+  handedOverUs: number
 }
 
 /** One peer's GPU: what residency-core keeps loaded on it, and the requests that run there. */
@@ -25,6 +27,8 @@ export class Gpu implements EngineOwner<GpuRun> {
   readonly #owner: GpuOwner
   readonly #warm: WarmContexts
   readonly #engine: Engine<GpuRun>
+  /** Runs that are over, to be filled in anew: a run lives long, and the collector would move each. */
+  readonly #spare: GpuRun[] = []
 
   constructor(world: Swarm, owner: GpuOwner, timers: Timers) {
     this.#world = world
@@ -56,15 +60,19 @@ export class Gpu implements EngineOwner<GpuRun> {
 
   /** Runs a request for so many seconds of its slot. Its context must be loaded. */
   start(id: number, context: number, seconds: number): void {
-    const ticket = this.#warm.borrow(context)
-    const handedOverUs = this.#world.kernel.nowUs
-    const engine = this.#engine
-    engine.start({ id, engine, seconds, startedUs: 0, timer: undefined, ticket, handedOverUs })
+    const run = this.#spare.pop() ?? newRun(this.#engine)
+    run.id = id
+    run.seconds = seconds
+    run.ticket = this.#warm.borrow(context)
+    run.handedOverUs = this.#world.kernel.nowUs
+    this.#engine.start(run)
   }
 
   stop(id: number): void {
     const run = this.#engine.stop(id)
-    if (run !== undefined) this.#warm.giveBack(run.ticket)
+    if (run === undefined) return
+    this.#spare.push(run)
+    this.#warm.giveBack(run.ticket)
   }
 
   /** Nothing runs any more; the meter is told of what ran. */
@@ -72,9 +80,15 @@ export class Gpu implements EngineOwner<GpuRun> {
     this.#engine.clear()
   }
 
-  onRan({ id, ticket, handedOverUs }: GpuRun, ranUs: number): void {
+  onRan(run: GpuRun, ranUs: number): void {
+    const { id, ticket, handedOverUs } = run
+    this.#spare.push(run)
     this.#warm.giveBack(ticket)
     const { nowUs } = this.#world.kernel
     this.#owner.onRan(id, { ranUs, startedUs: handedOverUs, endedUs: nowUs, isLast: true })
   }
+}
+
+function newRun(engine: Engine<GpuRun>): GpuRun {
+  return { id: 0, engine, seconds: 0, startedUs: 0, timer: undefined, ticket: 0, handedOverUs: 0 }
 }

@@ -29,17 +29,17 @@ export class Timers {
   after(delayUs: number, run: () => void): Timer
   after<Subject>(delayUs: number, run: Run<Subject>, subject: Subject): Timer
   after<Subject>(delayUs: number, run: Run<Subject>, subject?: Subject): Timer {
-    const timer: Timer = {
-      timers: this,
-      place: this.#timers.length,
-      handle: 0,
-      dueUs: this.#kernel.nowUs + delayUs,
-      run,
-      subject,
-    }
+    const timer: Timer = { timers: this, place: -1, handle: 0, dueUs: 0, run, subject }
+    this.again(timer, delayUs)
+    return timer
+  }
+
+  /** Starts one of its timers anew that is over. */
+  again(timer: Timer, delayUs: number): void {
+    timer.place = this.#timers.length
+    timer.dueUs = this.#kernel.nowUs + delayUs
     this.#timers.push(timer)
     if (this.#frozenUs === undefined) this.#schedule(timer)
-    return timer
   }
 
   /** Does nothing when it has run. */
