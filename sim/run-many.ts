@@ -9,7 +9,7 @@ const WORKER = new URL('./run-worker.ts', import.meta.url)
 /** What one run makes and drops lives long in events: in a young generation of 16 MB much of it would be copied. */
 const YOUNG_MB = 96
 /** The old generation is collected when it has grown by so much, percent: by itself V8 lets it double and more, and is no faster. */
-const OLD_GROWTH = 60
+const OLD_GROWTH = 25
 
 /** What a worker thread answers to a request. */
 export type RunAnswer =
