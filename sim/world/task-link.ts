@@ -52,7 +52,7 @@ export class TaskLink {
   isOver = false
   /** The network is cut: what is under way waits, and arrives when it is healed in time. */
   isCut = false
-  #waiting: (() => void)[] = []
+  #waiting: (() => void)[] | undefined
 
   constructor(
     kernel: Kernel,
@@ -96,7 +96,7 @@ export class TaskLink {
   }
 
   arriveAtWorker(parcel: Parcel<WorkerEvent>): void {
-    if (this.isCut) return void this.#waiting.push(() => this.arriveAtWorker(parcel))
+    if (this.isCut) return this.#wait(() => this.arriveAtWorker(parcel))
     if (this.#toWorker === parcel) this.#toWorker = undefined
     const { first, more } = parcel
     if (!this.isOver) this.worker.receive(this, first)
@@ -104,7 +104,7 @@ export class TaskLink {
   }
 
   arriveAtSubmitter(parcel: Parcel<CoordinatorEvent>): void {
-    if (this.isCut) return void this.#waiting.push(() => this.arriveAtSubmitter(parcel))
+    if (this.isCut) return this.#wait(() => this.arriveAtSubmitter(parcel))
     if (this.#toSubmitter === parcel) this.#toSubmitter = undefined
     const { first, more } = parcel
     if (!this.isOver) this.submitter.receive(this, first)
@@ -113,9 +113,14 @@ export class TaskLink {
 
   heal(): void {
     this.isCut = false
-    const waiting = this.#waiting
-    this.#waiting = []
+    const waiting = this.#waiting ?? []
+    this.#waiting = undefined
     for (const arrive of waiting) arrive()
+  }
+
+  #wait(arrive: () => void): void {
+    this.#waiting ??= []
+    this.#waiting.push(arrive)
   }
 }
 
