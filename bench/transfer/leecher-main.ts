@@ -15,6 +15,6 @@ const listen = (): void => {
   context.onHeld((chunk) => say('got', chunk))
 }
 listen()
-peer.store.onTier(listen)
+peer.store.onChange(listen)
 await peer.sharing.fetch(contextId)
 console.log(JSON.stringify({ kind: 'done' }))

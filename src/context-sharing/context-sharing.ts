@@ -19,7 +19,7 @@ export type { FetchOptions, FetchProgress, FetchResult, FindHolders, SourceProgr
 
 export interface ContextSharingComponents {
   network: Network
-  /** Opened before `start()`, closed after `stop()`, by whoever made it. Its `onTier` says what to advertise. */
+  /** Opened before `start()`, closed after `stop()`, by whoever made it. Its `onChange` says what to advertise. */
   store: ContextStore
   findHolders: FindHolders
   clock: Clock

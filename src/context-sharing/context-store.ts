@@ -166,6 +166,7 @@ export class ContextStore {
   /** Gives a context a name. Throws `context-invalid` for what cannot be one. */
   async setName(name: string, contextId: string): Promise<void> {
     await this.#names.set(name, contextId)
+    this.#tiers.tell(contextId)
   }
 
   tier(contextId: string): ContextTier {
@@ -188,8 +189,11 @@ export class ContextStore {
     )
   }
 
-  /** Calls `listener` when a context's tier changes or a partial one has grown; returns how to stop that. */
-  onTier(listener: TierListener): () => void {
+  /**
+   * Calls `listener` when a context has another tier or name, or a partial one has grown; returns how to
+   * stop that.
+   */
+  onChange(listener: TierListener): () => void {
     return this.#tiers.add(listener)
   }
 
@@ -263,7 +267,7 @@ export class ContextStore {
     await this.#opened.contexts.store(context)
     this.memory.use(contextId)
     await this.memory.setPinned(contextId, true)
-    if (name !== undefined) await this.#names.set(name, contextId)
+    if (name !== undefined) await this.setName(name, contextId)
     this.#components.log.info({ contextId, bytes: bytesOf(copy.manifest) }, 'context imported')
     return {
       contextId,

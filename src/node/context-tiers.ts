@@ -43,7 +43,7 @@ export class ContextTiers {
     this.#onChange = onChange
     const { store, warm, sharing } = this.#components
     const changed = (): void => this.changed()
-    const cancels = [store.onTier(changed), warm.onChange(changed), sharing.onFetching(changed)]
+    const cancels = [store.onChange(changed), warm.onChange(changed), sharing.onFetching(changed)]
     this.#cancel = () => cancels.forEach((cancel) => cancel())
   }
 
@@ -59,7 +59,7 @@ export class ContextTiers {
     for (const said of this.#provided) this.#say('withdraw', said)
   }
 
-  /** To be called when something was stored, loaded or unloaded: tells the DHT and the members. */
+  /** To be called when something was stored, named, loaded or unloaded: tells the DHT and the members. */
   changed(): void {
     const wanted = new Set(this.#wanted())
     for (const said of this.#provided) if (!wanted.has(said)) this.#say('withdraw', said)

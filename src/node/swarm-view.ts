@@ -71,7 +71,7 @@ export class SwarmView implements CandidateSource {
         `"${name}" stands for ${ids.size} contexts; give one of these instead: ${[...ids].join(', ')}`,
       )
     }
-    const names = [...new Set(offered.map((context) => context.name))].sort()
+    const names = [...new Set(offered.map((context) => context.name))].filter((known) => known !== '').sort()
     const offer = names.length === 0 ? 'no peer offers any' : `on offer: ${names.join(', ')}`
     throw new HearthError(
       'context-unknown',

@@ -74,6 +74,16 @@ describe('importing a folder', () => {
     ])
   })
 
+  it('tells of its name, so that whoever advertises it says that too', async () => {
+    const store = await openStore(closers)
+    const told: string[][] = []
+    store.onChange((contextId) => told.push(store.entry(contextId)?.names ?? []))
+    const { contextId } = await store.import(await folderWith(modelFiles('named', 100)), { name: 'one' })
+    expect(told.at(-1)).toEqual(['one'])
+    await store.setName('two', contextId)
+    expect(told.at(-1)).toEqual(['one', 'two'])
+  })
+
   it('starts the chunk grid anew where safetensors data begins', async () => {
     const store = await openStore(closers)
     const data = modelBytes('tensors', 2 * CHUNK_BYTES + 9)

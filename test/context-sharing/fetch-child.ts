@@ -25,7 +25,7 @@ const sharing = new ContextSharing({
 })
 await sharing.start()
 let isListening = false
-store.onTier(() => {
+store.onChange(() => {
   const context = store.held(contextId)
   if (isListening || context === undefined) return
   isListening = true

@@ -151,7 +151,7 @@ async function replicating(
     replicator.changed()
     say()
   }
-  store.onTier(changed)
+  store.onChange(changed)
   sharing.onFetching(changed)
   await replicator.start()
   closers.add(() => replicator.stop())

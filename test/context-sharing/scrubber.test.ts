@@ -55,7 +55,7 @@ describe('a scrub', () => {
     await damage(store.folder(contextId), 2)
     const tiers: string[] = []
     const isMended = Promise.withResolvers<void>()
-    store.onTier((_id, tier) => {
+    store.onChange((_id, tier) => {
       tiers.push(tier.kind)
       if (tier.kind === 'stored') isMended.resolve()
     })

@@ -163,7 +163,7 @@ describe('a disk that others fill', () => {
     const contextId = await imported(seed, 'seed', 48)
     const [holder, fetcher] = await startPeers(closers, 2, { stores: [seed, store] })
     fetcher!.holders = [holder!.id]
-    store.onTier(() => {
+    store.onChange(() => {
       freeBytes = 150 * MIB
     })
     await expect(fetcher!.sharing.fetch(contextId)).rejects.toMatchObject({

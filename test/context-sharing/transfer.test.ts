@@ -43,7 +43,7 @@ describe('a fetch', () => {
     const [holder, fetcher] = await startPeers(closers, 2, { stores: [seed.store] })
     fetcher!.holders = [holder!.id]
     const tiers: string[] = []
-    fetcher!.store.onTier((_contextId, tier) => tiers.push(tier.kind))
+    fetcher!.store.onChange((_contextId, tier) => tiers.push(tier.kind))
     const progress: FetchProgress[] = []
     const result = await fetcher!.sharing.fetch(seed.contextId, { onProgress: (each) => progress.push(each) })
 
@@ -379,7 +379,7 @@ describe('a fetch from holders that fail', () => {
     const [fetcher] = await startPeers(closers, 1)
     await introduceNodes([fetcher!.node, holder.node])
     fetcher!.holders = [holder.id]
-    fetcher!.store.onTier((contextId) => {
+    fetcher!.store.onChange((contextId) => {
       if ((fetcher!.store.held(contextId)?.held.count ?? 0) >= 3) stop.abort(new Error('not needed'))
     })
     await expect(fetcher!.sharing.fetch(seed.contextId, { signal: stop.signal })).rejects.toThrow(
