@@ -1,5 +1,5 @@
 // The file that a journal is: its tables, its lock, and what can be wrong with it.
-import { mkdirSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { HearthError } from '../base/errors.ts'
@@ -73,6 +73,8 @@ export function openDatabase(path: string): DatabaseSync {
   let db: DatabaseSync | undefined
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    // For this user alone, as prompts may be secret; SQLite makes the files beside it like it.
+    closeSync(openSync(path, 'a', 0o600))
     db = new DatabaseSync(path)
     db.exec('PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
     return db

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -54,6 +54,14 @@ describe('a journal', () => {
       promptTokens: 2,
       completionTokens: 3,
     })
+    journal.close()
+  })
+
+  test('is for its user alone, and so are the files beside it', async () => {
+    const journal = await create('a')
+    journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1)], 5)
+    const files = ['journal.sqlite', 'journal.sqlite-wal', 'journal.sqlite-shm']
+    for (const name of files) expect((await stat(join(folder, name))).mode & 0o777).toBe(0o600)
     journal.close()
   })
 
