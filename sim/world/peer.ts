@@ -15,8 +15,9 @@ import { WorkerRun, type WorkerOwner } from './worker-run.ts'
 
 /** As tasks/worker.ts: a submitter of which nothing was heard for so long is taken as gone. */
 const SUBMITTER_SILENCE_US = 15_000_000
-/** A peer that leaves gives back what still runs so long before it is gone. */
-const LAST_WORDS_US = 500_000
+
+/** What a peer that leaves has to end first. */
+type Duty = 'work' | 'copies'
 
 /** One serving peer: a machine that comes and goes, with its GPU, disk and line. */
 export class Peer implements WorkerOwner, LarderOwner {
@@ -41,6 +42,8 @@ export class Peer implements WorkerOwner, LarderOwner {
   hasJoined = false
   /** Whether it was told that it will be taken away. */
   isLeaving = false
+  /** What is left for it to do before it goes. */
+  #toDo: Duty[] = []
   sessions = 0
   inferences = 0
   firstUpUs: number | undefined
@@ -99,9 +102,11 @@ export class Peer implements WorkerOwner, LarderOwner {
 
   /** It is killed: all that it did is lost, its disk is kept or not. */
   down(keepsDisk: boolean): void {
+    if (this.state !== 'down') this.#go(keepsDisk, this.#world.scenario.losses === 'silent')
+  }
+
+  #go(keepsDisk: boolean, isSilent: boolean): void {
     const { nowUs } = this.#world.kernel
-    if (this.state === 'down') return
-    const isSilent = this.#world.scenario.losses === 'silent'
     if (this.state === 'frozen') this.#timers.thaw()
     else {
       this.larder.count(false)
@@ -117,6 +122,7 @@ export class Peer implements WorkerOwner, LarderOwner {
     this.#loads += work?.gpu.loads ?? 0
     this.#work = undefined
     this.#inbox = []
+    this.#toDo = []
     this.#presence.sayGone()
     for (const link of linksOf(work)) this.#world.breakLink(link, isSilent || link.isCut)
   }
@@ -126,10 +132,29 @@ export class Peer implements WorkerOwner, LarderOwner {
     if (this.state !== 'up') return
     this.isLeaving = true
     this.#world.announce(this)
-    const work = this.#requireWork()
-    work.dispatch({ kind: 'drain' })
+    this.#toDo = this.keeper === undefined ? ['work'] : ['work', 'copies']
+    this.#requireWork().drain(leftUs)
     this.keeper?.drain()
-    this.#timers.after(Math.max(0, leftUs - LAST_WORDS_US), () => work.dispatch({ kind: 'drain-over' }))
+  }
+
+  onDrained(): void {
+    this.#hasDone('work')
+  }
+
+  onHandedOver(): void {
+    this.#hasDone('copies')
+  }
+
+  /** A peer that leaves is gone as soon as there is nothing left for it to do. */
+  #hasDone(what: Duty): void {
+    if (!this.#toDo.includes(what)) return
+    this.#toDo = this.#toDo.filter((other) => other !== what)
+    if (this.#toDo.length > 0) return
+    // What ended its work is still under way.
+    this.#timers.after(0, () => {
+      this.#go(true, false)
+      this.#world.onLeft()
+    })
   }
 
   freeze(): void {

@@ -41,6 +41,8 @@ export interface KeptPeer {
   readonly device: { readonly isLiar: boolean }
   readonly state: 'down' | 'up' | 'frozen'
   isWarm(context: number): boolean
+  /** It leaves, and others have all that it holds, as far as it goes. */
+  onHandedOver(): void
 }
 
 /** Copies of contexts on one peer: turns the effects of replication-core into fetches, as replicator.ts does. */
@@ -203,10 +205,11 @@ export class ReplicaKeeper implements KeeperView {
         return this.#offer(effect)
       case 'audit':
         return this.#audit(effect.contextId, effect.peer)
+      case 'drained':
+        return this.#peer.onHandedOver()
       case 'accept':
       case 'decline':
       case 'decision':
-      case 'drained':
     }
   }
 

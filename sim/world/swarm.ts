@@ -84,6 +84,8 @@ export interface Swarm {
   countBytes(from: HostView, bytes: number): void
   /** A peer's advert has changed: submitters that are connected to it hear that. */
   announce(peer: PeerView): void
+  /** A peer that was told to leave is gone before it had to be. */
+  onLeft(): void
   /** The peer's end of a link is gone; the submitter's end sees that at once, or by silence. */
   breakLink(link: TaskLink, isSilent: boolean): void
   onCommitted(

@@ -1,5 +1,6 @@
 import type { CoordinatorEvent } from '../../src/tasks/coordinator-state-core.ts'
 import type { TaskResult } from '../../src/tasks/task-messages.ts'
+import { finishMs, isDrained } from '../../src/tasks/drain-core.ts'
 import { stepWorker } from '../../src/tasks/worker-core.ts'
 import {
   createWorker,
@@ -17,6 +18,8 @@ import type { TaskLink } from './task-link.ts'
 import type { Timers } from './timers.ts'
 
 const LEDGER_TICK_US = 60_000_000
+/** A peer that leaves gives back what still runs so long before it is gone. */
+const LAST_WORDS_US = 500_000
 
 type RunResult = Extract<WorkerEvent, { kind: 'done' }>['result']
 
@@ -30,6 +33,8 @@ export interface WorkerOwner extends PeerView {
   onWarm(context: number): void
   /** It is not loaded any more. */
   onCooled(context: number): void
+  /** It leaves, and has no work any more. */
+  onDrained(): void
   onLinkOpened(session: string, contextId: string): void
   onLinkGone(session: string): void
 }
@@ -76,20 +81,28 @@ export class WorkerRun implements GpuOwner {
     if (event.kind === 'lost') this.#forgetLink(link.session)
     const { policy, mode, work } = this.#world.scenario
     if (policy === 'hearth' || (event.kind !== 'lease' && event.kind !== 'requests'))
-      return this.dispatch(event)
+      return this.#dispatch(event)
     // What the paper's manager and worker need to start a task and to collect it.
     this.#timers.after(work.overheadS[mode] * 1e6, () => {
       if (event.kind === 'lease') (this.#leases ??= new Map()).set(event.session, this.#world.kernel.nowUs)
-      this.dispatch(event)
+      this.#dispatch(event)
     })
   }
 
-  dispatch(event: WorkerEvent): void {
+  /** The peer leaves, and has to be gone in so long: as node/departure.ts. */
+  drain(leftUs: number): void {
+    this.#dispatch({ kind: 'drain' })
+    const finishUs = Math.min(1000 * finishMs(leftUs / 1000), Math.max(0, leftUs - LAST_WORDS_US))
+    this.#timers.after(finishUs, () => this.#dispatch({ kind: 'drain-over' }))
+  }
+
+  #dispatch(event: WorkerEvent): void {
     for (const effect of stepWorker(this.#state, event, this.#world.kernel.nowMs)) this.#perform(effect)
+    if (isDrained(this.#state)) this.#owner.onDrained()
   }
 
   loseLink(link: TaskLink): void {
-    if (this.#forgetLink(link.session)) this.dispatch({ kind: 'lost', session: link.session })
+    if (this.#forgetLink(link.session)) this.#dispatch({ kind: 'lost', session: link.session })
   }
 
   /** Those that ended while nobody here could see that. */
@@ -152,16 +165,16 @@ export class WorkerRun implements GpuOwner {
   #prepare(contextId: string): void {
     const { mode } = this.#world.scenario
     const context = this.#world.contextNumbered(contextId)
-    this.dispatch({ kind: 'progress', contextId, phase: 'fetching', detail: '' })
+    this.#dispatch({ kind: 'progress', contextId, phase: 'fetching', detail: '' })
     this.#owner.larder.stock(context, (problem) => {
       if (problem !== undefined) return this.#cannot(contextId, 'context-unavailable', problem)
       // In mode `partial` a task's time begins when its files are there, as it does in the paper.
       if (mode === 'partial') this.#restartLeases()
-      this.dispatch({ kind: 'progress', contextId, phase: 'loading', detail: '' })
+      this.#dispatch({ kind: 'progress', contextId, phase: 'loading', detail: '' })
       this.gpu.load(context, (refusal) => {
         if (refusal !== undefined) return this.#cannot(contextId, 'limit-reached', refusal)
         if (mode === 'pervasive') this.#owner.onWarm(context)
-        this.dispatch({ kind: 'prepared', contextId, slots: this.device.slots })
+        this.#dispatch({ kind: 'prepared', contextId, slots: this.device.slots })
       })
     })
   }
@@ -174,18 +187,18 @@ export class WorkerRun implements GpuOwner {
     const context = this.#world.contextNumbered(contextId)
     this.gpu.unload(context, () => {
       if (!keepsFiles) this.#owner.larder.discard(context)
-      this.dispatch({ kind: 'discarded', contextId })
+      this.#dispatch({ kind: 'discarded', contextId })
     })
   }
 
   #cannot(contextId: string, reason: string, detail: string): void {
-    this.dispatch({ kind: 'unprepared', contextId, reason, detail })
+    this.#dispatch({ kind: 'unprepared', contextId, reason, detail })
   }
 
   #run(id: number, contextId: string, n: number, body: string): void {
     const { checks, scenario } = this.#world
     const context = this.#world.contextNumbered(contextId)
-    if (!this.gpu.isLoaded(context)) return this.dispatch({ kind: 'done', run: id, result: NOT_LOADED })
+    if (!this.gpu.isLoaded(context)) return this.#dispatch({ kind: 'done', run: id, result: NOT_LOADED })
     checks.onRun(this.#owner, context)
     const runS = this.#world.workloadOf(Number(body)).runS(n, this.device.inferenceS)
     this.gpu.start(id, context, runS + scenario.shell.requestMs / 1000)
@@ -193,7 +206,7 @@ export class WorkerRun implements GpuOwner {
 
   onRan(run: number, facts: RunFacts): void {
     const before = this.#delivered
-    this.dispatch({ kind: 'done', run, result: doneWith(facts) })
+    this.#dispatch({ kind: 'done', run, result: doneWith(facts) })
     if (this.#delivered === before) this.#tickLater()
   }
 
@@ -217,7 +230,7 @@ export class WorkerRun implements GpuOwner {
     this.#isTicking = true
     this.#timers.after(LEDGER_TICK_US, () => {
       this.#isTicking = false
-      this.dispatch({ kind: 'tick' })
+      this.#dispatch({ kind: 'tick' })
       this.#tickLater()
     })
   }

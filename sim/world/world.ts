@@ -213,6 +213,10 @@ export class World implements Swarm {
     }
   }
 
+  onLeft(): void {
+    this.#fates.liveCount -= 1
+  }
+
   breakLink(link: TaskLink, isSilent: boolean): void {
     const { submitter, latencyUs } = link
     const heardUs = link.heardUs(ALIVE_EVERY_MS * 1000)

@@ -2,6 +2,7 @@ import type { Cancel, Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Replicator } from '../context-sharing/replicator.ts'
 import type { AdvertExchange } from '../dht/advert-exchange.ts'
+import { finishMs } from '../tasks/drain-core.ts'
 import type { Worker } from '../tasks/worker.ts'
 import type { ContextTiers } from './context-tiers.ts'
 
@@ -38,9 +39,6 @@ export interface DrainReport {
   onlyHere: string[]
 }
 
-/** What runs may finish for half of the time until the deadline, and at most this long, ms. */
-const FINISH_MS_MAX = 10_000
-
 /**
  * A peer leaves in peace: it takes no more requests and gives back what it has not begun, says so in its
  * advert, hands over what only it holds, takes back what it told the DHT. Begun twice, the earlier
@@ -71,9 +69,8 @@ export class Departure {
   /** Resolves as `done` does. */
   async drain({ deadlineMs, why }: DrainOptions): Promise<DrainReport> {
     const { clock, log } = this.#components
-    const finishMs = Math.min(FINISH_MS_MAX, deadlineMs / 2)
     this.#cancels.push(
-      clock.schedule(finishMs, () => this.#finish.abort()),
+      clock.schedule(finishMs(deadlineMs), () => this.#finish.abort()),
       clock.schedule(deadlineMs, () => this.#deadline.abort()),
     )
     this.#deadlineAtMs = Math.min(this.#deadlineAtMs, clock.nowMs() + deadlineMs)

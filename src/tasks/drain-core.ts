@@ -3,6 +3,19 @@ import { endSession } from './sessions-core.ts'
 import type { LeaseKey } from './task-messages.ts'
 import type { Session, Worker, WorkerEffect } from './worker-state-core.ts'
 
+/** What runs may finish for half of the time until the peer has to be gone, and at most this long, ms. */
+const FINISH_MS_MAX = 10_000
+
+/** How long what runs may still go on in a peer that has to be gone after `deadlineMs`, ms. */
+export function finishMs(deadlineMs: number): number {
+  return Math.min(FINISH_MS_MAX, deadlineMs / 2)
+}
+
+/** Whether a peer that leaves has no work any more. */
+export function isDrained({ isDraining, sessions }: Worker): boolean {
+  return isDraining && sessions.size === 0
+}
+
 /**
  * The peer leaves. What waits goes back at once, so that submitters have it run elsewhere without waiting
  * for a deadline; what is in the engine may finish. A fixed lease is a unit, and goes back as one.

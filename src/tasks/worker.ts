@@ -10,6 +10,7 @@ import {
   type TaskRequest,
   type TaskResult,
 } from './task-messages.ts'
+import { isDrained } from './drain-core.ts'
 import { ALIVE_EVERY_MS, OPEN_MS } from './link-times-core.ts'
 import { stepWorker } from './worker-core.ts'
 import { WorkerSession } from './worker-session.ts'
@@ -214,7 +215,7 @@ export class Worker {
 
   #dispatch(event: WorkerEvent): void {
     for (const effect of stepWorker(this.#state, event, this.#components.clock.nowMs())) this.#perform(effect)
-    if (this.#state.isDraining && this.#state.sessions.size === 0) this.#onDrained()
+    if (isDrained(this.#state)) this.#onDrained()
   }
 
   #perform(effect: WorkerEffect): void {

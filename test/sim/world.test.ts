@@ -26,6 +26,28 @@ describe('a run', () => {
     expect(result.gpuS.wasted).toBeLessThan(17 * 100 * 0.8)
   })
 
+  test.each([
+    [1, 'requests of a few seconds', 480, 486],
+    [50, 'requests of two minutes', 490, 490],
+  ])('sees a peer go when it has done what it may: %i a request, %s', (inferences, _what, least, most) => {
+    const { peers, checks } = runOnce({
+      scenario: 'rolling-drain',
+      settings: [
+        'jobs=[{ inferences: 10000 }]',
+        `inferencesPerRequest=${inferences}`,
+        'peers.0.count=2',
+        'peers.1.count=1',
+        // Told at 480 s.
+        'peers.1.leave.fromS=600',
+      ],
+      seed: 1,
+    })
+    const upS = peers.find(({ group }) => group === 'drained')?.gpuS.up
+    expect(upS).toBeGreaterThanOrEqual(least)
+    expect(upS).toBeLessThanOrEqual(most)
+    expect(checks.filter((check) => !check.holds)).toEqual([])
+  })
+
   test('gives out a batch as a whole, however large', () => {
     const settings = ['batch=7500', 'jobs.0.inferences=20000', 'peers.0.count=2', 'peers.1.count=1']
     expect(runOnce({ scenario: 'pv4', settings, seed: 1 }).tasks.count).toBe(3)
