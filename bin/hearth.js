@@ -13,7 +13,8 @@ const NODE_MAJOR_MIN = 24
 const bundledNode = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url))
 
 if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR_MIN) {
-  // The old one is collected when it has grown by a fifth. V8 lets it grow to several times what is in use.
+  // The old one is collected when it has grown by a fifth. V8 lets it grow to several times what is in use. A peer that
+  // serves sets it anew: src/node/peer-heap.ts.
   v8.setFlagsFromString('--heap-growing-percent=20')
   rememberCompiledCode()
   await import('../src/cli/main.ts')

@@ -10,7 +10,13 @@ export class Child {
 
   /** Runs a file of this folder. `within` is put before the command: what enters a network namespace. */
   constructor(file: string, args: readonly string[], within: readonly string[] = []) {
-    const [command = '', ...rest] = [...within, process.execPath, join(import.meta.dirname, file), ...args]
+    const [command = '', ...rest] = [
+      ...within,
+      process.execPath,
+      '--max-semi-space-size=8',
+      join(import.meta.dirname, file),
+      ...args,
+    ]
     this.process = spawn(command, rest, { stdio: ['pipe', 'pipe', 'inherit'] })
     if (this.process.stdout !== null) {
       createInterface({ input: this.process.stdout }).on('line', (line) => this.#onLine(line))

@@ -11,6 +11,7 @@ import type { DecisionSink } from '../../src/context-sharing/decisions.ts'
 import type { UploadRate } from '../../src/context-sharing/upload-gate.ts'
 import { temporaryIdentity } from '../../src/node/identity.ts'
 import { Libp2pStack } from '../../src/node/libp2p-stack.ts'
+import { tunePeerHeap } from '../../src/node/peer-heap.ts'
 
 export const BENCH_SWARM = 'bench'
 
@@ -38,6 +39,8 @@ export interface SharingPeer {
 
 /** A peer that takes every other that it is connected to for a possible holder. */
 export async function startSharingPeer(options: SharingPeerOptions): Promise<SharingPeer> {
+  // As `hearth up` does.
+  tunePeerHeap()
   const { log = silentLogger, host = '127.0.0.1', directLane, decisions = { note() {} } } = options
   const components = { clock: systemClock, random: systemRandom, log }
   const store = new ContextStore(

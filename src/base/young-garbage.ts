@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 /** Bytes after which what was made for them is collected; V8 collects everything when 64 MiB of it wait. */
-const COLLECT_EVERY_BYTES: number = 8 * 1024 * 1024
+const COLLECT_EVERY_BYTES: number = 4 * 1024 * 1024
 
 type Collect = (options: { type: 'minor' }) => void
 

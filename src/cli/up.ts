@@ -8,6 +8,7 @@ import { withGrace } from '../context-sharing/replication-core.ts'
 import { CHURN_LOG_SCHEMA } from '../node/churn-log.ts'
 import { DetachedJobs } from '../node/detached-jobs.ts'
 import { Peer } from '../node/peer.ts'
+import { tunePeerHeap } from '../node/peer-heap.ts'
 import { ShutdownNotice } from '../node/shutdown-notice.ts'
 import type { EvaluationMode } from '../tasks/worker-state-core.ts'
 import type { DeviceWish } from '../inference/device-choice.ts'
@@ -52,6 +53,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
   const drainMs = 1000 * positive('--drain-deadline', options.drainDeadline)
   const endpoint = readEndpoint(options)
   const unlock = data.lock()
+  tunePeerHeap()
   const peer = await Peer.createServing(context, {
     data,
     listen: listenOn(options, data.memory().port),
