@@ -1,5 +1,5 @@
 // A process started as bin/hearth.js starts one, through which bytes go as they do through libp2p: prints how often
-// its whole heap was marked meanwhile. Argument: "peer" for a process that serves.
+// its whole heap was marked meanwhile. Argument: "peer" for one that serves.
 import { PerformanceObserver, constants, type PerformanceEntry } from 'node:perf_hooks'
 import { setFlagsFromString } from 'node:v8'
 import { countYoungGarbage } from '../../src/base/young-garbage.ts'
