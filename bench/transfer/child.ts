@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { join } from 'node:path'
+import { NODE_OPTIONS } from '../../src/cli/child-process.ts'
 
 export class Child {
   readonly process: ChildProcess
@@ -13,7 +14,7 @@ export class Child {
     const [command = '', ...rest] = [
       ...within,
       process.execPath,
-      '--max-semi-space-size=8',
+      ...NODE_OPTIONS,
       join(import.meta.dirname, file),
       ...args,
     ]

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-/** Bytes after which what was made for them is collected; V8 collects everything when 64 MiB of it wait. */
+/** Bytes after which what was made for them is collected; V8 marks everything when 64 MiB of it wait, or as much as the heap may grow by. */
 const COLLECT_EVERY_BYTES: number = 4 * 1024 * 1024
 
 type Collect = (options: { type: 'minor' }) => void

@@ -10,7 +10,7 @@ export type HearthEvent = { event: string } & Record<string, unknown>
 
 const MAIN = fileURLToPath(new URL('../../bin/hearth.js', import.meta.url))
 /** As in the first line of bin/hearth.js. */
-const NODE_OPTIONS = ['--max-semi-space-size=8']
+export const NODE_OPTIONS: readonly string[] = ['--max-semi-space-size=8']
 /** Of what a child says to people, the end that is kept to explain its failure, characters. */
 const STDERR_KEPT = 4_000
 

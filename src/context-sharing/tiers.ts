@@ -14,7 +14,7 @@ export type TierListener = (contextId: string, tier: ContextTier) => void
 /** A partial context is told of again each time it has grown by this share. */
 const SHARE_STEP = 0.05
 
-/** Tells of tiers to those who want to know. */
+/** Tells of contexts that have another tier, or another name, those who want to know. */
 export class TierTeller {
   readonly #tierOf: (contextId: string) => ContextTier
   readonly #listeners = new Set<TierListener>()

@@ -7,6 +7,6 @@ import { setFlagsFromString } from 'node:v8'
  */
 export function tunePeerHeap(): void {
   setFlagsFromString('--heap-growing-percent=100')
-  // Helpers wait for a core, which an engine has, and all else waits for them: 5 to 18 ms where one thread takes 1 to 3.
+  // Helpers wait for a core, which an engine has, and all else waits for them: 5 to 18 ms where one thread seldom takes 3.
   setFlagsFromString('--no-parallel-scavenge')
 }
