@@ -1,7 +1,7 @@
 // docs/benchmarks.md and its picture, made of what the benches have measured.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { isMet, shown, type Metric, type Report } from './harness.ts'
+import { isMet, shown, type Metric, type Report } from './support/harness.ts'
 
 const WIDTH = 900
 const NAME_WIDTH = 430

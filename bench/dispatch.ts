@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { EventLog } from '../src/base/event-log.ts'
 import { systemClock } from '../src/base/system-clock.ts'
-import { JOB_LOG_SCHEMA } from '../src/tasks/coordinator-events.ts'
-import type { Bench, BenchOptions } from './bench.ts'
-import { metricOf, type Metric } from './harness.ts'
+import { JOB_LOG_SCHEMA } from '../src/tasks/submitter/core/coordinator-events.ts'
+import type { Bench, BenchOptions } from './support/bench.ts'
+import { metricOf, type Metric } from './support/harness.ts'
 import { TaskSwarm, type JobFigures } from './support/task-swarm.ts'
 
 const PEERS = Array.from({ length: 4 }, () => ({ engineMs: 0, slots: 64 }))

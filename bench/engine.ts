@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Bench } from './bench.ts'
+import type { Bench } from './support/bench.ts'
 import { COLD_START } from './engine/cold-start.ts'
 import { DECODING_163M, DECODING_31M } from './engine/decoding.ts'
 import { EVENT_LOOP } from './engine/event-loop.ts'
@@ -10,7 +10,7 @@ import { BenchModels } from './engine/models.ts'
 import { LLAMA_CPP, TRANSFORMERS } from './engine/peers.ts'
 import type { Row, RowContext } from './engine/rows.ts'
 import { MIXED_LENGTHS, SCRIPT_SHARE, SHARED_PREFIX } from './engine/workloads.ts'
-import { metricOf, type Metric } from './harness.ts'
+import { metricOf, type Metric } from './support/harness.ts'
 
 const ROWS: readonly Row[] = [
   DECODING_31M,

@@ -1,9 +1,9 @@
 // Two equal submitters at one serving peer, all of them processes of their own, with the embedded model: what
 // share of the results each has had while both were there.
-import type { HearthProcess } from '../src/cli/child-process.ts'
-import { TestSwarm } from '../test/e2e/support/swarm.ts'
-import type { Bench, BenchOptions } from './bench.ts'
-import { metricOf, type Metric } from './harness.ts'
+import type { HearthProcess } from '../src/cli/terminal/child-process.ts'
+import { TestSwarm } from '../testing/process-swarm.ts'
+import type { Bench, BenchOptions } from './support/bench.ts'
+import { metricOf, type Metric } from './support/harness.ts'
 
 const STARTED_MS_MAX = 60_000
 const ENDED_MS_MAX = 300_000

@@ -2,9 +2,9 @@
 // that is there were busy until its very end.
 import { sleep } from '../src/base/clock.ts'
 import { systemClock } from '../src/base/system-clock.ts'
-import type { Journal } from '../src/tasks/journal.ts'
-import type { Bench, BenchOptions } from './bench.ts'
-import { metricOf, type Metric, type Wanted } from './harness.ts'
+import type { Journal } from '../src/tasks/journal/journal.ts'
+import type { Bench, BenchOptions } from './support/bench.ts'
+import { metricOf, type Metric, type Wanted } from './support/harness.ts'
 import { TaskSwarm, type TaskPeerOptions } from './support/task-swarm.ts'
 
 const SLOTS = 8

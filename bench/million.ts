@@ -2,12 +2,12 @@ import { createWriteStream, readFileSync, statSync } from 'node:fs'
 import { once } from 'node:events'
 import { sleep } from '../src/base/clock.ts'
 import { systemClock } from '../src/base/system-clock.ts'
-import type { HearthProcess } from '../src/cli/child-process.ts'
-import { DataFolder } from '../src/node/data-folder.ts'
-import { JobFolder } from '../src/node/job-folder.ts'
-import { TestSwarm } from '../test/e2e/support/swarm.ts'
-import type { Bench, BenchOptions } from './bench.ts'
-import { metricOf, type Metric } from './harness.ts'
+import type { HearthProcess } from '../src/cli/terminal/child-process.ts'
+import { DataFolder } from '../src/node/home/data-folder.ts'
+import { JobFolder } from '../src/node/jobs/job-folder.ts'
+import { TestSwarm } from '../testing/process-swarm.ts'
+import type { Bench, BenchOptions } from './support/bench.ts'
+import { metricOf, type Metric } from './support/harness.ts'
 
 const PEERS = ['a', 'b', 'c', 'd']
 const LOOK_EVERY_MS = 200

@@ -1,8 +1,8 @@
 // The experiment of the paper (arXiv 2509.13201, its pv1 to pv5) on four peer processes of this machine with the
 // embedded model, one request at a time on each as there: what is kept of a context (docs/evaluation.md) against
 // how many requests are given out at a time. A fifth peer has the model and takes no work.
-import type { Bench, BenchOptions } from './bench.ts'
-import { metricOf, type Metric, type Wanted } from './harness.ts'
+import type { Bench, BenchOptions } from './support/bench.ts'
+import { metricOf, type Metric, type Wanted } from './support/harness.ts'
 import { EvaluationSwarm, type Drained, type EvaluationMode } from './support/evaluation-swarm.ts'
 
 const PEERS = 4

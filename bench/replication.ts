@@ -2,11 +2,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Random, seededRandom } from '../src/base/random.ts'
-import { REPLICATION_DEFAULTS, type ReplicationOptions } from '../src/context-sharing/replication-core.ts'
-import { ReplicationWorld } from '../test/context-sharing/replication-world.ts'
-import { modelFiles, writeFiles } from '../test/context-sharing/sharing-peers.ts'
-import type { Bench, BenchOptions } from './bench.ts'
-import { type Metric, metricOf } from './harness.ts'
+import {
+  REPLICATION_DEFAULTS,
+  type ReplicationOptions,
+} from '../src/context-sharing/replication/core/replication.ts'
+import { ReplicationWorld } from '../testing/virtual/replication-world.ts'
+import { modelFiles, writeFiles } from '../testing/sharing-peers.ts'
+import type { Bench, BenchOptions } from './support/bench.ts'
+import { type Metric, metricOf } from './support/harness.ts'
 import { repairSeconds } from './transfer/repair-run.ts'
 
 const MINUTE_MS = 60_000

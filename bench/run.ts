@@ -4,9 +4,9 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Bench } from './bench.ts'
+import type { Bench } from './support/bench.ts'
 import { writeBenchmarksPage } from './benchmarks-page.ts'
-import { printReport, reportOf, withOthersOf, type Report } from './harness.ts'
+import { printReport, reportOf, withOthersOf, type Report } from './support/harness.ts'
 
 const FRAME = new Set(['bench', 'benchmarks-page', 'harness', 'run'])
 const RESULTS = join(import.meta.dirname, 'results')

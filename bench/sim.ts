@@ -3,10 +3,10 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { runMany } from '../sim/run-many.ts'
-import type { RunRequest } from '../sim/run.ts'
-import type { Bench, BenchOptions } from './bench.ts'
-import { metricOf, type Metric, type Wanted } from './harness.ts'
+import { runMany } from '../sim/runs/run-many.ts'
+import type { RunRequest } from '../sim/runs/run.ts'
+import type { Bench, BenchOptions } from './support/bench.ts'
+import { metricOf, type Metric, type Wanted } from './support/harness.ts'
 import type { SimulatedRun } from './support/simulate-main.ts'
 
 const MAIN = join(import.meta.dirname, 'support/simulate-main.ts')

@@ -1,5 +1,5 @@
 // How much many sequences at once gain over one, and over the usual loop.
-import type { LlamaShape } from '../../src/inference/onnx/llama-weights.ts'
+import type { LlamaShape } from '../../src/inference/graph/llama-weights.ts'
 import { boundRate, measureBound } from './machine-bound.ts'
 import { openDelta, type BenchModel } from './models.ts'
 import { PresentLoop } from './present-loop.ts'

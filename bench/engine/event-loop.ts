@@ -2,7 +2,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
-import { EngineHost } from '../../src/inference/engine-host.ts'
+import { EngineHost } from '../../src/inference/host/engine-host.ts'
 import type { Row } from './rows.ts'
 
 const FACTS = new URL('../../models/facts', import.meta.url).pathname

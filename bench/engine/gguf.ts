@@ -2,7 +2,7 @@
 // 32 bytes with one half-precision scale). https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { randomInteger, seededRandom } from '../../src/base/random.ts'
-import type { LlamaShape } from '../../src/inference/onnx/llama-weights.ts'
+import type { LlamaShape } from '../../src/inference/graph/llama-weights.ts'
 
 const VERSION = 3
 const ALIGNMENT = 32

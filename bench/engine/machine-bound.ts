@@ -1,6 +1,6 @@
 // What this machine could do at best: the matrix products of a model alone, and reading memory alone.
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { randomWeights, type LlamaShape } from '../../src/inference/onnx/llama-weights.ts'
+import { randomWeights, type LlamaShape } from '../../src/inference/graph/llama-weights.ts'
 import { encodeModel, GraphBuilder } from '../../src/inference/onnx/onnx-writer.ts'
 import { THREADS } from './models.ts'
 

@@ -1,15 +1,15 @@
 // The models of the engine's benches: random weights in usual shapes, written once for each run.
 import { join } from 'node:path'
-import { defaultThreads } from '../../src/inference/engine-host-options.ts'
-import { DeltaGraph } from '../../src/inference/delta-graph.ts'
-import type { SessionOptions } from '../../src/inference/onnx-session.ts'
-import { describeDecoder } from '../../src/inference/onnx/decoder.ts'
-import { buildLlamaGraph, type LlamaAttention } from '../../src/inference/onnx/llama-graph.ts'
-import { randomWeights, type LlamaShape } from '../../src/inference/onnx/llama-weights.ts'
+import { defaultThreads } from '../../src/inference/host/engine-host-options.ts'
+import { DeltaGraph } from '../../src/inference/running/delta-graph.ts'
+import type { SessionOptions } from '../../src/inference/running/onnx-session.ts'
+import { describeDecoder } from '../../src/inference/graph/decoder.ts'
+import { buildLlamaGraph, type LlamaAttention } from '../../src/inference/graph/llama-graph.ts'
+import { randomWeights, type LlamaShape } from '../../src/inference/graph/llama-weights.ts'
 import { readModel } from '../../src/inference/onnx/onnx-reader.ts'
 import { writeModel } from '../../src/inference/onnx/onnx-writer.ts'
 import { FileSource } from '../../src/inference/onnx/protobuf.ts'
-import { quantizeGraph } from '../../test/support/quantized-graph.ts'
+import { quantizeGraph } from '../../testing/quantized-graph.ts'
 
 /** Of everything that is measured: what an engine host takes by default. */
 export const THREADS: number = defaultThreads()

@@ -2,7 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { llamaConfig, type LlamaAttention } from '../../src/inference/onnx/llama-graph.ts'
+import { llamaConfig, type LlamaAttention } from '../../src/inference/graph/llama-graph.ts'
 import { writeRandomGguf } from './gguf.ts'
 import { openDelta, THREADS, type Size } from './models.ts'
 import { atLeast, type Row, type RowContext } from './rows.ts'

@@ -1,6 +1,6 @@
 // A row of the engine's bench: figures that are measured together, some runs of it after one another.
-import type { BenchOptions } from '../bench.ts'
-import type { Wanted } from '../harness.ts'
+import type { BenchOptions } from '../support/bench.ts'
+import type { Wanted } from '../support/harness.ts'
 import type { BenchModels } from './models.ts'
 
 export interface RowContext {

@@ -1,7 +1,7 @@
 // Sequences for the engine to run, and how fast it runs them.
 import { randomInteger, seededRandom } from '../../src/base/random.ts'
-import type { DeltaGraph } from '../../src/inference/delta-graph.ts'
-import { SlotModel } from '../../src/inference/slot-model.ts'
+import type { DeltaGraph } from '../../src/inference/running/delta-graph.ts'
+import { SlotModel } from '../../src/inference/batching/slot-model.ts'
 
 export const PROMPT_TOKENS = 64
 

@@ -2,8 +2,8 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { RunResult } from '../../sim/run-result.ts'
-import { runOnce, type RunRequest } from '../../sim/run.ts'
+import type { RunResult } from '../../sim/runs/result/run-result.ts'
+import { runOnce, type RunRequest } from '../../sim/runs/run.ts'
 import { readJobLog, type JobCourse } from './job-log.ts'
 import type { LiveResult } from './live-run.ts'
 

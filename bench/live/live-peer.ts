@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { systemClock } from '../../src/base/system-clock.ts'
-import { HearthProcess } from '../../src/cli/child-process.ts'
+import { HearthProcess } from '../../src/cli/terminal/child-process.ts'
 import type { ChurnEvent } from '../../sim/churn/churn-events.ts'
 import type { Scenario } from '../../sim/scenarios/schema.ts'
 import type { PlannedPeer } from './plan.ts'

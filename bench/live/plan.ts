@@ -2,7 +2,7 @@ import { churnOfGroup } from '../../sim/world/pool-churn.ts'
 import type { ChurnEvent } from '../../sim/churn/churn-events.ts'
 import { RandomStreams } from '../../sim/kernel/random-streams.ts'
 import type { PeerGroup, Scenario } from '../../sim/scenarios/schema.ts'
-import { deviceOf, type PeerDevice } from '../../sim/world/device.ts'
+import { deviceOf, type PeerDevice } from '../../sim/world/swarm/device.ts'
 
 /** One peer of a scenario that is to be a process. */
 export interface PlannedPeer {

@@ -6,8 +6,8 @@ import { createInterface } from 'node:readline'
 import { join } from 'node:path'
 import { sleep } from '../../src/base/clock.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
-import type { EvaluationMode } from '../../src/tasks/worker-state-core.ts'
-import { FACTS, TestSwarm, type RunningPeer } from '../../test/e2e/support/swarm.ts'
+import type { EvaluationMode } from '../../src/tasks/worker/core/worker-state.ts'
+import { FACTS, TestSwarm, type RunningPeer } from '../../testing/process-swarm.ts'
 
 export type { EvaluationMode }
 

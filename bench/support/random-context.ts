@@ -1,8 +1,8 @@
 // A model folder with random weights: as fast and as large as a trained one of its shape.
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { buildLlamaGraph } from '../../src/inference/onnx/llama-graph.ts'
-import { randomWeights, type LlamaShape } from '../../src/inference/onnx/llama-weights.ts'
+import { buildLlamaGraph } from '../../src/inference/graph/llama-graph.ts'
+import { randomWeights, type LlamaShape } from '../../src/inference/graph/llama-weights.ts'
 import { writeModel } from '../../src/inference/onnx/onnx-writer.ts'
 
 const FACTS = join(import.meta.dirname, '../../models/facts')

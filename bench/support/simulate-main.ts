@@ -1,8 +1,8 @@
 // A process of its own for one run of the simulator, so that its memory is its own: gets a RunRequest as its
 // argument, runs it as `hearth sim run` does, prints a SimulatedRun.
-import { runMany } from '../../sim/run-many.ts'
-import type { RunRequest } from '../../sim/run.ts'
-import type { RunResult } from '../../sim/run-result.ts'
+import { runMany } from '../../sim/runs/run-many.ts'
+import type { RunRequest } from '../../sim/runs/run.ts'
+import type { RunResult } from '../../sim/runs/result/run-result.ts'
 
 export interface SimulatedRun {
   events: number

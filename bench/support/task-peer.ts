@@ -3,10 +3,10 @@
 import { sleep } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
-import { SlotGate } from '../../src/inference/slot-gate.ts'
-import { temporaryIdentity } from '../../src/node/identity.ts'
-import { Libp2pStack } from '../../src/node/libp2p-stack.ts'
-import { Worker, WORKER_DEFAULTS, type RunResult, type WarmContext } from '../../src/tasks/worker.ts'
+import { SlotGate } from '../../src/inference/batching/slot-gate.ts'
+import { temporaryIdentity } from '../../src/node/home/identity.ts'
+import { Libp2pStack } from '../../src/node/network-stack.ts'
+import { Worker, WORKER_DEFAULTS, type RunResult, type WarmContext } from '../../src/tasks/worker/worker.ts'
 
 const { ENGINE_MS = '0', SLOTS = '64', WINDOW_MAX = '4096' } = process.env
 const BODY = JSON.stringify({

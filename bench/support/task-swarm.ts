@@ -9,11 +9,11 @@ import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { systemRandom } from '../../src/base/system-random.ts'
 import type { EventSink } from '../../src/base/event-log.ts'
-import { temporaryIdentity } from '../../src/node/identity.ts'
-import { Libp2pStack } from '../../src/node/libp2p-stack.ts'
-import type { Candidate } from '../../src/tasks/candidate-book.ts'
-import { Coordinator, type CandidateSource } from '../../src/tasks/coordinator.ts'
-import { Journal } from '../../src/tasks/journal.ts'
+import { temporaryIdentity } from '../../src/node/home/identity.ts'
+import { Libp2pStack } from '../../src/node/network-stack.ts'
+import type { Candidate } from '../../src/tasks/submitter/core/candidate-book.ts'
+import { Coordinator, type CandidateSource } from '../../src/tasks/submitter/coordinator.ts'
+import { Journal } from '../../src/tasks/journal/journal.ts'
 
 export interface TaskPeerOptions {
   /** How long the engine takes for a request, ms; 0 answers at once. */

@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { join } from 'node:path'
-import { NODE_OPTIONS } from '../../src/cli/child-process.ts'
+import { NODE_OPTIONS } from '../../src/cli/terminal/child-process.ts'
 
 export class Child {
   readonly process: ChildProcess

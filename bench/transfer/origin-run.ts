@@ -2,8 +2,8 @@
 // its owner would: how much of it is read from the hub?
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { HearthProcess } from '../../src/cli/child-process.ts'
-import { HubServer } from '../../test/support/hub-server.ts'
+import { HearthProcess } from '../../src/cli/terminal/child-process.ts'
+import { HubServer } from '../../testing/hub-server.ts'
 
 export interface OriginRunOptions {
   /** For data folders and caches; whoever calls removes it. */

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { systemRandom } from '../../src/base/system-random.ts'
-import { type Fault, withFaults } from '../../test/support/faulty-network.ts'
+import { type Fault, withFaults } from '../../testing/faulty-network.ts'
 import { listenForOrders, startSharingPeer } from './sharing-peer.ts'
 
 interface PeerOptions {

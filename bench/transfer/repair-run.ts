@@ -1,9 +1,9 @@
 // A swarm of real peers in which one of three holders of a context is killed: how long until three have it again?
 import { join } from 'node:path'
 import { askPeer } from '../../src/api/control-client.ts'
-import { HearthProcess } from '../../src/cli/child-process.ts'
-import { DataFolder } from '../../src/node/data-folder.ts'
-import type { PeerReport } from '../../src/node/peer-status.ts'
+import { HearthProcess } from '../../src/cli/terminal/child-process.ts'
+import { DataFolder } from '../../src/node/home/data-folder.ts'
+import type { PeerReport } from '../../src/node/status/peer-status.ts'
 
 export interface RepairRunOptions {
   /** For data folders; whoever calls removes it. */

@@ -1,8 +1,8 @@
 // Two contexts that share a tokenizer and one of two shards: what is sent for the second to a peer that has the first?
 import { join } from 'node:path'
 import { systemRandom } from '../../src/base/system-random.ts'
-import { modelBytes, modelFiles, writeFiles } from '../../test/context-sharing/sharing-peers.ts'
-import { withFaults } from '../../test/support/faulty-network.ts'
+import { modelBytes, modelFiles, writeFiles } from '../../testing/sharing-peers.ts'
+import { withFaults } from '../../testing/faulty-network.ts'
 import { startSharingPeer, type SharingPeer } from './sharing-peer.ts'
 
 /** Bytes of chunks sent over those that the second context has and the first has not. */

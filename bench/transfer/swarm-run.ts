@@ -1,7 +1,7 @@
 // One swarm of real processes for bench/swarm, from its start to what came of it.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Fault } from '../../test/support/faulty-network.ts'
+import type { Fault } from '../../testing/faulty-network.ts'
 import { Child } from './child.ts'
 import type { Places } from './places.ts'
 

@@ -3,8 +3,8 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { buildLlamaGraph } from '../../src/inference/onnx/llama-graph.ts'
-import { safetensorsWeights } from '../../src/inference/onnx/llama-weights.ts'
+import { buildLlamaGraph } from '../../src/inference/graph/llama-graph.ts'
+import { safetensorsWeights } from '../../src/inference/graph/llama-weights.ts'
 import { writeModel } from '../../src/inference/onnx/onnx-writer.ts'
 import { factsShape } from './shape.ts'
 

@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { llamaConfig } from '../../src/inference/onnx/llama-graph.ts'
+import { llamaConfig } from '../../src/inference/graph/llama-graph.ts'
 import { factsShape } from './shape.ts'
 import { makeTokenizerConfig, makeTokenizerFile, SPECIAL_TOKENS } from './tokenizer-file.ts'
 

@@ -1,4 +1,4 @@
-import type { LlamaShape } from '../../src/inference/onnx/llama-weights.ts'
+import type { LlamaShape } from '../../src/inference/graph/llama-weights.ts'
 import { makeVocabulary } from './tokenizer-file.ts'
 
 /** The shape of the model: 0.8 M parameters, two query heads to each key-value head. */

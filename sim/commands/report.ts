@@ -2,7 +2,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { HearthError, messageOf } from '../../src/base/errors.ts'
 import { reportPage } from '../report/report.ts'
-import { RUN_RESULT_VERSION, type RunResult } from '../run-result.ts'
+import { RUN_RESULT_VERSION, type RunResult } from '../runs/result/run-result.ts'
 import type { Output } from './run-command.ts'
 
 /** `hearth sim report`: a page about the runs in some folders, or in run.json files. */

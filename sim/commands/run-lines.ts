@@ -1,4 +1,4 @@
-import type { GpuSeconds, RunResult } from '../run-result.ts'
+import type { GpuSeconds, RunResult } from '../runs/result/run-result.ts'
 
 /** A run in a few lines for people. */
 export function runLines(result: RunResult): string[] {

@@ -1,5 +1,5 @@
 import { HearthError } from '../../src/base/errors.ts'
-import { defaultJobs, runMany } from '../run-many.ts'
+import { defaultJobs, runMany } from '../runs/run-many.ts'
 import { paperRequests, paperRows, type PaperRow } from '../validate/paper.ts'
 import type { Output } from './run-command.ts'
 import { wholeNumber } from './run.ts'

@@ -1,4 +1,4 @@
-import type { RunResult } from '../run-result.ts'
+import type { RunResult } from '../runs/result/run-result.ts'
 import type { Figure } from './render.ts'
 import { FIGURE_WIDTH, PALETTE, PANEL_HEIGHT } from './theme.ts'
 import { timeUnit } from './units.ts'

@@ -1,4 +1,4 @@
-import type { ParameterValue } from '../run-result.ts'
+import type { ParameterValue } from '../runs/result/run-result.ts'
 import { mean } from '../statistics/summary.ts'
 import type { Figure } from './render.ts'
 import { wordOf, type Variant } from './variants.ts'

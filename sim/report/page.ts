@@ -1,4 +1,4 @@
-import type { RunResult } from '../run-result.ts'
+import type { RunResult } from '../runs/result/run-result.ts'
 import { meanEstimate } from '../statistics/intervals.ts'
 import { mean } from '../statistics/summary.ts'
 import { escapeHtml, renderSvg, type Figure } from './render.ts'

@@ -1,4 +1,4 @@
-import type { RunResult, Series } from '../run-result.ts'
+import type { RunResult, Series } from '../runs/result/run-result.ts'
 import { quantile } from '../statistics/summary.ts'
 import type { Figure } from './render.ts'
 import { FIGURE_WIDTH, LETTER_WIDTH, PANEL_HEIGHT } from './theme.ts'

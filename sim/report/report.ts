@@ -1,4 +1,4 @@
-import type { RunResult } from '../run-result.ts'
+import type { RunResult } from '../runs/result/run-result.ts'
 import { heatMapFigure, type HeatMapAxes } from './heat-map.ts'
 import { checksSummary, htmlPage, provenance, summaryTable } from './page.ts'
 import { progressFigure, startUpFigure, tailFigure } from './progress-figures.ts'

@@ -1,4 +1,4 @@
-import type { RunResult } from '../run-result.ts'
+import type { RunResult } from '../runs/result/run-result.ts'
 import { meanEstimate, type Estimate } from '../statistics/intervals.ts'
 import { mean } from '../statistics/summary.ts'
 import { colorOf, hasRepetitions } from './progress-figures.ts'

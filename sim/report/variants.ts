@@ -1,4 +1,4 @@
-import type { ParameterValue, RunResult } from '../run-result.ts'
+import type { ParameterValue, RunResult } from '../runs/result/run-result.ts'
 
 /** Runs that differ by their seed alone. */
 export interface Variant {

@@ -1,9 +1,9 @@
 import { z } from 'zod'
-import { REPLICATION_DEFAULTS } from '../../src/context-sharing/replication-core.ts'
-import { RESIDENCY_DEFAULTS } from '../../src/inference/residency-state-core.ts'
-import { COORDINATOR_DEFAULTS } from '../../src/tasks/coordinator-state-core.ts'
-import { OPEN_MS } from '../../src/tasks/link-times-core.ts'
-import { WORKER_CORE_DEFAULTS } from '../../src/tasks/worker-state-core.ts'
+import { REPLICATION_DEFAULTS } from '../../src/context-sharing/replication/core/replication.ts'
+import { RESIDENCY_DEFAULTS } from '../../src/inference/residency/core/residency-state.ts'
+import { COORDINATOR_DEFAULTS } from '../../src/tasks/submitter/core/coordinator-state.ts'
+import { OPEN_MS } from '../../src/tasks/wire/core/link-times.ts'
+import { WORKER_CORE_DEFAULTS } from '../../src/tasks/worker/core/worker-state.ts'
 
 /** The constants of the shell, tasks/coordinator.ts, that a run depends on. */
 export const SHELL_DEFAULTS: Readonly<Record<'tickMs' | 'commitEveryMs' | 'openMs', number>> = {

@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { parse } from 'yaml'
 import type { ZodError } from 'zod'
 import { HearthError } from '../../src/base/errors.ts'
-import type { ParameterValue } from '../run-result.ts'
+import type { ParameterValue } from '../runs/result/run-result.ts'
 import { scenarioSchema, type Scenario } from './schema.ts'
 import { at, ownerOf, readSource, type Source } from './yaml-source.ts'
 

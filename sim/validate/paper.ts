@@ -1,5 +1,5 @@
-import type { RunRequest } from '../run.ts'
-import type { RunResult } from '../run-result.ts'
+import type { RunRequest } from '../runs/run.ts'
+import type { RunResult } from '../runs/result/run-result.ts'
 
 /** One figure of the paper beside ours. */
 export interface PaperRow {

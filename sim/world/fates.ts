@@ -2,9 +2,9 @@ import type { ChurnEvent, ChurnSource } from '../churn/churn-events.ts'
 import { NO_EVENT, type EventHandle, type Kernel } from '../kernel/kernel.ts'
 import type { RandomStreams } from '../kernel/random-streams.ts'
 import type { PeerGroup, Scenario } from '../scenarios/schema.ts'
-import type { Peer } from './peer.ts'
+import type { Peer } from './peer/peer.ts'
 import { churnOfGroup, joinsChurn } from './pool-churn.ts'
-import { TAG } from './tags.ts'
+import { TAG } from './events/tags.ts'
 
 /** What the fates of peers are made of. */
 export interface FatedWorld {

@@ -1,5 +1,5 @@
-import { step } from '../../src/tasks/coordinator-core.ts'
-import { CoordinatorEvents } from '../../src/tasks/coordinator-events.ts'
+import { step } from '../../src/tasks/submitter/core/coordinator.ts'
+import { CoordinatorEvents } from '../../src/tasks/submitter/core/coordinator-events.ts'
 import {
   COORDINATOR_DEFAULTS,
   createCoordinator,
@@ -7,20 +7,20 @@ import {
   type CoordinatorEffect,
   type CoordinatorEvent,
   type CoordinatorOptions,
-} from '../../src/tasks/coordinator-state-core.ts'
-import { nextTickMs } from '../../src/tasks/pace-core.ts'
-import type { Candidate } from '../../src/tasks/candidate-book.ts'
-import type { LeaseKey } from '../../src/tasks/task-messages.ts'
+} from '../../src/tasks/submitter/core/coordinator-state.ts'
+import { nextTickMs } from '../../src/tasks/submitter/core/pace.ts'
+import type { Candidate } from '../../src/tasks/submitter/core/candidate-book.ts'
+import type { LeaseKey } from '../../src/tasks/wire/task-messages.ts'
 import type { EventSink } from '../../src/base/event-log.ts'
 import type { Random } from '../../src/base/random.ts'
 import type { EventHandle } from '../kernel/kernel.ts'
 import { SHELL_DEFAULTS } from '../scenarios/constants-schema.ts'
 import type { Scenario } from '../scenarios/schema.ts'
-import type { RunFacts } from './run-facts.ts'
-import { TAG } from './tags.ts'
-import { TaskLink, type SubmitterEnd } from './task-link.ts'
-import type { Workload } from './workload.ts'
-import type { JobView, Swarm } from './swarm.ts'
+import type { RunFacts } from './events/run-facts.ts'
+import { TAG } from './events/tags.ts'
+import { TaskLink, type SubmitterEnd } from './swarm/task-link.ts'
+import type { Workload } from './swarm/workload.ts'
+import type { JobView, Swarm } from './swarm/swarm.ts'
 
 interface Commit {
   /** Over which the result came; undefined of an error of our own. */
@@ -40,7 +40,7 @@ export interface JobOptions {
   events: EventSink | undefined
 }
 
-/** One job and its submitter: coordinator-core on simulated streams and a journal that is a list. */
+/** One job and its submitter: core/coordinator on simulated streams and a journal that is a list. */
 export class JobRun implements SubmitterEnd, JobView {
   readonly id: string
   readonly number: number

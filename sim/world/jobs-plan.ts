@@ -1,7 +1,7 @@
 import type { EventSink } from '../../src/base/event-log.ts'
 import { JobRun } from './job-run.ts'
-import { Workload } from './workload.ts'
-import type { Swarm } from './swarm.ts'
+import { Workload } from './swarm/workload.ts'
+import type { Swarm } from './swarm/swarm.ts'
 
 const SUBMITTER_LATENCY_US = 500
 

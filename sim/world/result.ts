@@ -6,10 +6,10 @@ import {
   type JobResult,
   type PeerResult,
   type RunResult,
-} from '../run-result.ts'
-import { checkBytes, checkGpuSeconds, checkJobs } from './checks.ts'
+} from '../runs/result/run-result.ts'
+import { checkBytes, checkGpuSeconds, checkJobs } from './swarm/checks.ts'
 import type { JobRun } from './job-run.ts'
-import type { Peer } from './peer.ts'
+import type { Peer } from './peer/peer.ts'
 import type { TaskRecorder } from './task-recorder.ts'
 import type { World } from './world.ts'
 

@@ -1,6 +1,6 @@
-import type { Series } from '../run-result.ts'
+import type { Series } from '../runs/result/run-result.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import { TAG } from './tags.ts'
+import { TAG } from './events/tags.ts'
 
 /** What is looked at. */
 export interface Observed {

@@ -1,5 +1,5 @@
-import type { TaskTimes } from '../run-result.ts'
-import type { RunFacts } from './run-facts.ts'
+import type { TaskTimes } from '../runs/result/run-result.ts'
+import type { RunFacts } from './events/run-facts.ts'
 
 export interface Task {
   job: number

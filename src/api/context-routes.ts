@@ -2,7 +2,7 @@ import { type Context, Hono } from 'hono'
 import { stream } from 'hono/streaming'
 import { z } from 'zod'
 import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
-import type { ContextCare } from '../node/context-care.ts'
+import type { ContextCare } from '../node/contexts/context-care.ts'
 
 /** Progress is told at most this often, ms: a scrub has some for every chunk. */
 const TELL_EVERY_MS = 200

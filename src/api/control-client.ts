@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { HearthError } from '../base/errors.ts'
-import type { ControlAccess } from '../node/data-folder.ts'
+import type { ControlAccess } from '../node/home/data-folder.ts'
 
 /** Asks the peer that runs on this machine with `access`. Throws what it answered, or `peer-unreachable`. */
 export async function askPeer<T>(

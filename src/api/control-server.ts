@@ -6,13 +6,13 @@ import { z } from 'zod'
 import { isHearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { randomHex } from '../base/system-random.ts'
-import type { ControlAccess } from '../node/data-folder.ts'
-import type { DetachedJobs } from '../node/detached-jobs.ts'
+import type { ControlAccess } from '../node/home/data-folder.ts'
+import type { DetachedJobs } from '../node/jobs/detached-jobs.ts'
 import type { Peer } from '../node/peer.ts'
-import type { PeerReport } from '../node/peer-status.ts'
+import type { PeerReport } from '../node/status/peer-status.ts'
 import { contextRoutes } from './context-routes.ts'
 import { originRoutes } from './origin-routes.ts'
-import { JOB_URLS, type JobFileOptions } from '../tasks/job-file.ts'
+import { JOB_URLS, type JobFileOptions } from '../tasks/job/job-file.ts'
 
 export interface ControlServerComponents {
   peer: Peer

@@ -1,8 +1,8 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
-import { originIdSchema } from '../context-sharing/origin-id.ts'
-import { type OriginPhase, originPhaseSchema } from '../context-sharing/origin-messages.ts'
-import type { Origins } from '../context-sharing/origins.ts'
+import { originIdSchema } from '../context-sharing/content/origin-id.ts'
+import { type OriginPhase, originPhaseSchema } from '../context-sharing/wire/origin-messages.ts'
+import type { Origins } from '../context-sharing/origin/origins.ts'
 
 /** What `POST /v0/origins/:originId` is asked. */
 export interface OriginWish {

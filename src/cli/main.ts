@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
-import { runCommand, type CommonOptions } from './command-context.ts'
-import type { ContextAddOptions } from './context.ts'
-import type { DemoOptions } from './demo.ts'
-import type { JobRetryOptions } from './job.ts'
-import { EXIT } from './exit-codes.ts'
-import { DEVICE_WISHES } from '../inference/device-choice.ts'
-import { addReadingOptions } from './reading-options.ts'
-import type { SubmitCommandOptions } from './submit.ts'
-import type { UpCommandOptions } from './up.ts'
+import { runCommand, type CommonOptions } from './terminal/command-context.ts'
+import type { ContextAddOptions } from './commands/context.ts'
+import type { DemoOptions } from './commands/demo.ts'
+import type { JobRetryOptions } from './commands/job.ts'
+import { EXIT } from './terminal/exit-codes.ts'
+import { DEVICE_WISHES } from '../inference/device/device-choice.ts'
+import { addReadingOptions } from './terminal/reading-options.ts'
+import type { SubmitCommandOptions } from './commands/submit.ts'
+import type { UpCommandOptions } from './commands/up.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -83,7 +83,7 @@ command(program, 'up', 'run a peer on this machine')
   .option('--api-key-file <file>', 'with --engine openai: the file that holds the server’s key')
   .option('--name <name>', 'with --engine openai: what jobs call the model (default: its own name)')
   .action((options: UpCommandOptions) =>
-    runCommand(options, async (context) => (await import('./up.ts')).upCommand(options, context)),
+    runCommand(options, async (context) => (await import('./commands/up.ts')).upCommand(options, context)),
   )
 
 addReadingOptions(
@@ -103,31 +103,37 @@ addReadingOptions(
   .option('--detach', 'let the running peer of this machine carry the job on')
   .action((file: string, options: SubmitCommandOptions) =>
     runCommand(options, async (context) =>
-      (await import('./submit.ts')).submitCommand(file, options, context),
+      (await import('./commands/submit.ts')).submitCommand(file, options, context),
     ),
   )
 
 command(program, 'status', 'what the peer of this machine has and does, and why when it does nothing').action(
   (options: CommonOptions) =>
-    runCommand(options, async (context) => (await import('./status.ts')).statusCommand(context)),
+    runCommand(options, async (context) => (await import('./commands/status.ts')).statusCommand(context)),
 )
 
 command(program, 'peers', 'the other peers of the swarm').action((options: CommonOptions) =>
-  runCommand(options, async (context) => (await import('./status.ts')).peersCommand(context)),
+  runCommand(options, async (context) => (await import('./commands/status.ts')).peersCommand(context)),
 )
 
 command(program, 'pause', 'take no work, and stop what runs').action((options: CommonOptions) =>
-  runCommand(options, async (context) => (await import('./status.ts')).servingCommand(false, context)),
+  runCommand(options, async (context) =>
+    (await import('./commands/status.ts')).servingCommand(false, context),
+  ),
 )
 
 command(program, 'resume', 'take work again').action((options: CommonOptions) =>
-  runCommand(options, async (context) => (await import('./status.ts')).servingCommand(true, context)),
+  runCommand(options, async (context) =>
+    (await import('./commands/status.ts')).servingCommand(true, context),
+  ),
 )
 
 command(program, 'drain', 'have the peer of this machine leave in peace, and follow it')
   .option('--deadline <seconds>', 'when it is to be done at the latest', '60')
   .action((options: CommonOptions & { deadline: string }) =>
-    runCommand(options, async (context) => (await import('./drain.ts')).drainCommand(options, context)),
+    runCommand(options, async (context) =>
+      (await import('./commands/drain.ts')).drainCommand(options, context),
+    ),
   )
 
 const contexts = program.command('context').description('models on this machine')
@@ -138,39 +144,39 @@ command(contexts, 'add <source>', 'import a model: a folder, or hf:OWNER/NAME[@R
   .option('--alone', 'download it whatever other peers of the swarm have, or are downloading')
   .action((source: string, options: ContextAddOptions) =>
     runCommand(options, async (context) =>
-      (await import('./context.ts')).contextAddCommand(source, options, context),
+      (await import('./commands/context.ts')).contextAddCommand(source, options, context),
     ),
   )
 
 command(contexts, 'ls', 'list the contexts of this machine').action((options: CommonOptions) =>
-  runCommand(options, async (context) => (await import('./context.ts')).contextListCommand(context)),
+  runCommand(options, async (context) => (await import('./commands/context.ts')).contextListCommand(context)),
 )
 
 command(contexts, 'get <name|cid>', 'fetch one from the swarm now').action(
   (name: string, options: CommonOptions) =>
     runCommand(options, async (context) =>
-      (await import('./context-get.ts')).contextGetCommand(name, context),
+      (await import('./commands/context-get.ts')).contextGetCommand(name, context),
     ),
 )
 
 command(contexts, 'show <name|cid>', 'its files, where it came from, and why').action(
   (name: string, options: CommonOptions) =>
     runCommand(options, async (context) =>
-      (await import('./context-care.ts')).contextShowCommand(name, context),
+      (await import('./commands/context-upkeep.ts')).contextShowCommand(name, context),
     ),
 )
 
 command(contexts, 'pin <name|cid>', 'never drop it to make room').action(
   (name: string, options: CommonOptions) =>
     runCommand(options, async (context) =>
-      (await import('./context-care.ts')).contextPinCommand(name, true, context),
+      (await import('./commands/context-upkeep.ts')).contextPinCommand(name, true, context),
     ),
 )
 
 command(contexts, 'unpin <name|cid>', 'it may be dropped to make room').action(
   (name: string, options: CommonOptions) =>
     runCommand(options, async (context) =>
-      (await import('./context-care.ts')).contextPinCommand(name, false, context),
+      (await import('./commands/context-upkeep.ts')).contextPinCommand(name, false, context),
     ),
 )
 
@@ -178,7 +184,11 @@ command(contexts, 'rm <name|cid>', 'remove it, unless it is in use or may be the
   .option('--force', 'remove it all the same')
   .action((name: string, options: CommonOptions & { force?: boolean }) =>
     runCommand(options, async (context) =>
-      (await import('./context-care.ts')).contextRemoveCommand(name, options.force === true, context),
+      (await import('./commands/context-upkeep.ts')).contextRemoveCommand(
+        name,
+        options.force === true,
+        context,
+      ),
     ),
   )
 
@@ -188,37 +198,37 @@ command(
   'read it again now, or all of them; what is damaged is fetched again',
 ).action((name: string | undefined, options: CommonOptions) =>
   runCommand(options, async (context) =>
-    (await import('./context-get.ts')).contextScrubCommand(name, context),
+    (await import('./commands/context-get.ts')).contextScrubCommand(name, context),
   ),
 )
 
 const jobs = program.command('job').description('jobs submitted from this machine')
 
 command(jobs, 'ls', 'list them').action((options: CommonOptions) =>
-  runCommand(options, async (context) => (await import('./job.ts')).jobListCommand(context)),
+  runCommand(options, async (context) => (await import('./commands/job.ts')).jobListCommand(context)),
 )
 
 command(jobs, 'show <id>', 'how far one is, who works on it, why nothing happens, what went wrong').action(
   (id: string, options: CommonOptions) =>
-    runCommand(options, async (context) => (await import('./job.ts')).jobShowCommand(id, context)),
+    runCommand(options, async (context) => (await import('./commands/job.ts')).jobShowCommand(id, context)),
 )
 
 command(jobs, 'watch <id>', 'follow one that the peer carries until it ends').action(
   (id: string, options: CommonOptions) =>
-    runCommand(options, async (context) => (await import('./job.ts')).jobWatchCommand(id, context)),
+    runCommand(options, async (context) => (await import('./commands/job.ts')).jobWatchCommand(id, context)),
 )
 
 command(jobs, 'results <id>', 'its results so far, while it runs or after')
   .option('-o, --output <file>', 'write them there instead of to stdout')
   .action((id: string, options: CommonOptions & { output?: string }) =>
     runCommand(options, async (context) =>
-      (await import('./job.ts')).jobResultsCommand(id, options, context),
+      (await import('./commands/job.ts')).jobResultsCommand(id, options, context),
     ),
   )
 
 command(jobs, 'cancel <id>', 'end one for good; what is not answered becomes an error line').action(
   (id: string, options: CommonOptions) =>
-    runCommand(options, async (context) => (await import('./job.ts')).jobCancelCommand(id, context)),
+    runCommand(options, async (context) => (await import('./commands/job.ts')).jobCancelCommand(id, context)),
 )
 
 command(jobs, 'retry <id>', 'run its error lines again, and only those')
@@ -232,14 +242,16 @@ command(jobs, 'retry <id>', 'run its error lines again, and only those')
   .option('--wait <seconds>', 'give up when nothing could run for this long', '60')
   .option('--detach', 'let the running peer of this machine carry it on')
   .action((id: string, options: CommonOptions & JobRetryOptions) =>
-    runCommand(options, async (context) => (await import('./job.ts')).jobRetryCommand(id, options, context)),
+    runCommand(options, async (context) =>
+      (await import('./commands/job.ts')).jobRetryCommand(id, options, context),
+    ),
   )
 
 command(jobs, 'report <id>', 'draw its throughput and its peers over time, as an HTML page')
   .option('-o, --output <file>', 'where the page goes (default: report.html in the job’s folder)')
   .action((id: string, options: CommonOptions & { output?: string }) =>
     runCommand(options, async (context) =>
-      (await import('./report.ts')).jobReportCommand(id, options, context),
+      (await import('./commands/report.ts')).jobReportCommand(id, options, context),
     ),
   )
 
@@ -247,7 +259,9 @@ command(program, 'demo', 'a job on four peers, one killed on the way and one joi
   .option('--requests <n>', 'how many claims of the shipped file to run', '3000')
   .option('--keep', 'keep the folder it worked in')
   .action((options: DemoOptions) =>
-    runCommand(options, async (context) => (await import('./demo.ts')).demoCommand(options, context)),
+    runCommand(options, async (context) =>
+      (await import('./commands/demo.ts')).demoCommand(options, context),
+    ),
   )
 
 program
@@ -258,7 +272,7 @@ program
   .allowUnknownOption()
   .passThroughOptions()
   .action((parameters: string[]) =>
-    runCommand({}, async () => (await import('./sim.ts')).simCommand(parameters)),
+    runCommand({}, async () => (await import('./commands/sim.ts')).simCommand(parameters)),
   )
 
 await program.parseAsync()

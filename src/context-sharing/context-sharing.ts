@@ -1,21 +1,27 @@
 import type { Clock } from '../base/clock.ts'
 import { HearthError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
-import type { Network } from '../base/network.ts'
+import type { Network } from '../base/stream/network.ts'
 import type { Random } from '../base/random.ts'
-import { Collector } from './collector.ts'
-import type { ContextStore, Damage } from './context-store.ts'
-import { type Copies, NO_COPIES } from './copies.ts'
-import type { DecisionSink } from './decisions.ts'
-import { Downloader } from './downloader.ts'
-import type { FetchOptions, FetchResult, FindHolders } from './fetch.ts'
-import type { Manifest } from './manifest.ts'
-import { type ScrubProgress, Scrubber } from './scrubber.ts'
-import { UploadGate, type UploadRate } from './upload-gate.ts'
-import { UploadMonth } from './upload-month.ts'
-import { UploadServer } from './upload-server.ts'
+import { Collector } from './upkeep/collector.ts'
+import type { ContextStore, Damage } from './store/context-store.ts'
+import { type Copies, NO_COPIES } from './store/copies.ts'
+import type { DecisionSink } from './history/decisions.ts'
+import { Downloader } from './download/downloader.ts'
+import type { FetchOptions, FetchResult, FindHolders } from './download/fetch.ts'
+import type { Manifest } from './content/manifest.ts'
+import { type ScrubProgress, Scrubber } from './upkeep/scrubber.ts'
+import { UploadGate, type UploadRate } from './upload/upload-gate.ts'
+import { UploadMonth } from './upload/upload-month.ts'
+import { UploadServer } from './upload/upload-server.ts'
 
-export type { FetchOptions, FetchProgress, FetchResult, FindHolders, SourceProgress } from './fetch.ts'
+export type {
+  FetchOptions,
+  FetchProgress,
+  FetchResult,
+  FindHolders,
+  SourceProgress,
+} from './download/fetch.ts'
 
 export interface ContextSharingComponents {
   network: Network

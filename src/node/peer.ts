@@ -1,19 +1,19 @@
 import { every, type Cancel } from '../base/clock.ts'
 import { isHearthError } from '../base/errors.ts'
 import type { EventSink } from '../base/event-log.ts'
-import type { Network } from '../base/network.ts'
+import type { Network } from '../base/stream/network.ts'
 import { randomHex } from '../base/system-random.ts'
-import type { ImportOptions, ImportResult } from '../context-sharing/context-store.ts'
-import type { Origins } from '../context-sharing/origins.ts'
-import type { AdvertBody } from '../dht/advert.ts'
-import { detectDevices, type Devices } from '../inference/device-probe.ts'
-import { ChurnLog } from './churn-log.ts'
-import type { ContextCare } from './context-care.ts'
-import type { Departure, DrainOptions, DrainReport } from './departure.ts'
-import { loadOrCreateIdentity, type Identity } from './identity.ts'
-import { discoverSwarm } from './libp2p-discover.ts'
-import { submitterAdvert } from './peer-advert.ts'
-import type { PeerStatus, PeerSummary, StoreStatus } from './peer-status.ts'
+import type { ImportOptions, ImportResult } from '../context-sharing/store/context-store.ts'
+import type { Origins } from '../context-sharing/origin/origins.ts'
+import type { AdvertBody } from '../dht/advert/advert.ts'
+import { detectDevices, type Devices } from '../inference/device/device-probe.ts'
+import { ChurnLog } from './home/churn-log.ts'
+import type { ContextCare } from './contexts/context-care.ts'
+import type { Departure, DrainOptions, DrainReport } from './contexts/departure.ts'
+import { loadOrCreateIdentity, type Identity } from './home/identity.ts'
+import { discoverSwarm } from './libp2p/discover.ts'
+import { submitterAdvert } from './status/peer-advert.ts'
+import type { PeerStatus, PeerSummary, StoreStatus } from './status/peer-status.ts'
 import {
   type PeerComponents,
   type Serving,
@@ -23,9 +23,9 @@ import {
   describeServing,
 } from './serving.ts'
 import { SwarmLink } from './swarm-link.ts'
-import type { SwarmView } from './swarm-view.ts'
-import { VERSION } from './version.ts'
-import { whyIdle } from './why-idle.ts'
+import type { SwarmView } from './contexts/swarm-view.ts'
+import { VERSION } from './home/version.ts'
+import { whyIdle } from './status/why-idle.ts'
 
 export interface SubmitterOptions {
   identity: Identity

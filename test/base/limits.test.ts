@@ -4,20 +4,20 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import * as limits from '../../src/base/limits.ts'
 
-const BASE = 'base/message-stream.test.ts'
-const HOST = 'node/libp2p-limits.test.ts'
-const LANE = 'node/direct-lane.test.ts'
-const ADVERTS = 'dht/advert.test.ts'
-const EXCHANGE = 'dht/advert-exchange.test.ts'
-const BOUNDS = 'inference/bounds.test.ts'
+const BASE = 'base/stream/message-stream.test.ts'
+const HOST = 'node/libp2p/libp2p-limits.test.ts'
+const LANE = 'node/direct/direct-lane.test.ts'
+const ADVERTS = 'dht/advert/advert.test.ts'
+const EXCHANGE = 'dht/advert/advert-exchange.test.ts'
+const BOUNDS = 'inference/engines/bounds.test.ts'
 const ENDPOINT = 'inference/engines/openai-engine.test.ts'
 
 const REACHED_BY: Readonly<Record<string, string>> = {
-  TASK_PREFIX_UNITS_MAX: 'tasks/common-prefix.test.ts',
-  TASK_CREDIT_MAX: 'tasks/credit-core.test.ts',
+  TASK_PREFIX_UNITS_MAX: 'tasks/job/common-prefix.test.ts',
+  TASK_CREDIT_MAX: 'tasks/worker/core/credit.test.ts',
   FRAME_BYTES_MAX: BASE,
   BULK_SLICE_BYTES: BASE,
-  BLOBS_OPEN_MAX: 'context-sharing/open-blobs.test.ts',
+  BLOBS_OPEN_MAX: 'context-sharing/disk/open-blobs.test.ts',
   STREAM_UNREAD_BYTES_HIGH: BASE,
   STREAM_WINDOW_BYTES_MAX: BASE,
   STREAM_UNSENT_BYTES_HIGH: BASE,
@@ -27,46 +27,46 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   INBOUND_CONNECTIONS_PENDING_MAX: HOST,
   CONNECTION_STREAMS_MAX: HOST,
   FOREIGN_PEERS_REMEMBERED_MAX: HOST,
-  STREAMS_PER_PROTOCOL_AND_PEER_MAX: 'node/libp2p-network.test.ts',
+  STREAMS_PER_PROTOCOL_AND_PEER_MAX: 'node/libp2p/libp2p-network.test.ts',
   DIRECT_OFFERS_MAX: LANE,
   DIRECT_SOCKETS_MAX: LANE,
   DIRECT_REFUSALS_REMEMBERED_MAX: LANE,
   ADVERT_BYTES_MAX: ADVERTS,
   ADVERT_CONTEXTS_MAX: ADVERTS,
   ADVERT_TTL_MS_MAX: ADVERTS,
-  ADVERTS_KEPT_MAX: 'dht/advert-table.test.ts',
+  ADVERTS_KEPT_MAX: 'dht/advert/advert-table.test.ts',
   INTRODUCED_PEERS_MAX: EXCHANGE,
   PEER_ADDRESSES_MAX: EXCHANGE,
   ADDRESS_BYTES_MAX: EXCHANGE,
-  REMEMBERED_PEERS_MAX: 'dht/join-core.test.ts',
-  MANIFEST_BYTES_MAX: 'context-sharing/messages.test.ts',
-  MANIFEST_FILES_MAX: 'context-sharing/manifest.test.ts',
-  CONTEXT_CHUNKS_MAX: 'context-sharing/messages.test.ts',
-  HUB_ANSWER_BYTES_MAX: 'context-sharing/hub-download.test.ts',
-  IMPORT_DEPTH_MAX: 'context-sharing/context-store.test.ts',
-  CHUNKS_REQUESTED_MAX: 'context-sharing/messages.test.ts',
-  FETCH_SOURCES_MAX: 'context-sharing/download-core.test.ts',
-  FETCH_CANDIDATES_MAX: 'context-sharing/download-core.test.ts',
-  CHUNK_RANGES_MAX: 'context-sharing/messages.test.ts',
-  PEERS_TOLD_MAX: 'context-sharing/messages.test.ts',
-  REPLICATION_CONTEXTS_MAX: 'context-sharing/replication-core.test.ts',
-  REPLICATION_HOLDERS_MAX: 'context-sharing/replication-core.test.ts',
-  REPLICA_OFFERS_PER_MINUTE_MAX: 'context-sharing/replicator.test.ts',
-  ORIGINS_WANTED_MAX: 'context-sharing/origins.test.ts',
+  REMEMBERED_PEERS_MAX: 'dht/join/core/join.test.ts',
+  MANIFEST_BYTES_MAX: 'context-sharing/wire/messages.test.ts',
+  MANIFEST_FILES_MAX: 'context-sharing/content/manifest.test.ts',
+  CONTEXT_CHUNKS_MAX: 'context-sharing/wire/messages.test.ts',
+  HUB_ANSWER_BYTES_MAX: 'context-sharing/hub/hub-download.test.ts',
+  IMPORT_DEPTH_MAX: 'context-sharing/store/context-store.test.ts',
+  CHUNKS_REQUESTED_MAX: 'context-sharing/wire/messages.test.ts',
+  FETCH_SOURCES_MAX: 'context-sharing/download/core/download.test.ts',
+  FETCH_CANDIDATES_MAX: 'context-sharing/download/core/download.test.ts',
+  CHUNK_RANGES_MAX: 'context-sharing/wire/messages.test.ts',
+  PEERS_TOLD_MAX: 'context-sharing/wire/messages.test.ts',
+  REPLICATION_CONTEXTS_MAX: 'context-sharing/replication/core/replication.test.ts',
+  REPLICATION_HOLDERS_MAX: 'context-sharing/replication/core/replication.test.ts',
+  REPLICA_OFFERS_PER_MINUTE_MAX: 'context-sharing/replication/replicator.test.ts',
+  ORIGINS_WANTED_MAX: 'context-sharing/origin/origins.test.ts',
   FILE_SEGMENTS_MAX: 'context-sharing/limits.test.ts',
   CONTEXT_PATH_BYTES_MAX: 'context-sharing/limits.test.ts',
   CONTEXT_NAME_BYTES_MAX: 'context-sharing/limits.test.ts',
-  IMPORT_ENTRIES_MAX: 'context-sharing/hub-download.test.ts',
+  IMPORT_ENTRIES_MAX: 'context-sharing/hub/hub-download.test.ts',
   CONTEXT_NAMES_MAX: 'context-sharing/limits.test.ts',
-  CANDIDATES_KNOWN_MAX: 'tasks/candidate-book.test.ts',
+  CANDIDATES_KNOWN_MAX: 'tasks/submitter/core/candidate-book.test.ts',
   SOURCE_WINDOW_BYTES_MAX: 'context-sharing/limits.test.ts',
-  FETCHES_MAX: 'context-sharing/transfer.test.ts',
+  FETCHES_MAX: 'context-sharing/download/transfer.test.ts',
   FETCH_CLAIMS_MAX: 'context-sharing/limits.test.ts',
-  UPLOADS_ACTIVE_MAX: 'context-sharing/upload-budget-core.test.ts',
-  UPLOAD_SESSIONS_MAX: 'context-sharing/hostile-peers.test.ts',
+  UPLOADS_ACTIVE_MAX: 'context-sharing/upload/core/upload-budget.test.ts',
+  UPLOAD_SESSIONS_MAX: 'context-sharing/download/hostile-peers.test.ts',
   CHUNK_BANS_MAX: 'context-sharing/limits.test.ts',
-  DECISIONS_PER_CONTEXT_MAX: 'context-sharing/decisions.test.ts',
-  DECIDED_CONTEXTS_MAX: 'context-sharing/decisions.test.ts',
+  DECISIONS_PER_CONTEXT_MAX: 'context-sharing/history/decisions.test.ts',
+  DECIDED_CONTEXTS_MAX: 'context-sharing/history/decisions.test.ts',
   CONTEXT_JSON_BYTES_MAX: BOUNDS,
   ONNX_NODES_MAX: BOUNDS,
   ONNX_GRAPH_BYTES_MAX: BOUNDS,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { pageOf, pictureOf, readReports } from '../../bench/benchmarks-page.ts'
-import { metricOf, shown, withOthersOf, type Report } from '../../bench/harness.ts'
+import { metricOf, shown, withOthersOf, type Report } from '../../bench/support/harness.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 

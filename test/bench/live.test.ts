@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { coldStarts, errorsOf, type Beside } from '../../bench/live/beside.ts'
 import { readJobLog } from '../../bench/live/job-log.ts'
 import { planLive } from '../../bench/live/plan.ts'
-import { runOnce } from '../../sim/run.ts'
+import { runOnce } from '../../sim/runs/run.ts'
 import { loadScenario } from '../../sim/scenarios/load.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'hearth-live-test-'))

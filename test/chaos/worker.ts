@@ -2,7 +2,7 @@ import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { sleep } from '../../src/base/clock.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
-import { HearthProcess } from '../../src/cli/child-process.ts'
+import { HearthProcess } from '../../src/cli/terminal/child-process.ts'
 import { Gate } from './gate.ts'
 
 export interface WorkerSetup {

@@ -5,9 +5,9 @@ import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { systemRandom } from '../../src/base/system-random.ts'
 import { ContextSharing } from '../../src/context-sharing/context-sharing.ts'
-import { ContextStore } from '../../src/context-sharing/context-store.ts'
-import { DecisionLog } from '../../src/context-sharing/decisions.ts'
-import { startBareNode } from '../support/libp2p-pair.ts'
+import { ContextStore } from '../../src/context-sharing/store/context-store.ts'
+import { DecisionLog } from '../../src/context-sharing/history/decisions.ts'
+import { startBareNode } from '../../testing/libp2p-pair.ts'
 
 const [folder = '', contextId = '', holder = ''] = process.argv.slice(2)
 const store = new ContextStore({ clock: systemClock, log: silentLogger }, { folder, keepFree: { bytes: 0 } })

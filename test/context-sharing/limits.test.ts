@@ -12,13 +12,13 @@ import {
   SOURCE_WINDOW_BYTES_MAX,
 } from '../../src/base/limits.ts'
 import { seededRandom } from '../../src/base/random.ts'
-import { ChunkBans } from '../../src/context-sharing/chunk-bans-core.ts'
-import { ChunkPool } from '../../src/context-sharing/chunk-pool-core.ts'
-import { ContextNames } from '../../src/context-sharing/context-names.ts'
-import { pathFault } from '../../src/context-sharing/manifest-path.ts'
-import { decodeManifest, encodeManifest, type Manifest } from '../../src/context-sharing/manifest.ts'
-import { newSource, windowBytes } from '../../src/context-sharing/source-core.ts'
-import { Closers } from './sharing-peers.ts'
+import { ChunkBans } from '../../src/context-sharing/download/core/chunk-bans.ts'
+import { ChunkPool } from '../../src/context-sharing/download/core/chunk-pool.ts'
+import { ContextNames } from '../../src/context-sharing/store/context-names.ts'
+import { pathFault } from '../../src/context-sharing/content/manifest-path.ts'
+import { decodeManifest, encodeManifest, type Manifest } from '../../src/context-sharing/content/manifest.ts'
+import { newSource, windowBytes } from '../../src/context-sharing/download/core/source.ts'
+import { Closers } from '../../testing/sharing-peers.ts'
 
 const closers = new Closers()
 afterEach(() => closers.run())

@@ -4,9 +4,9 @@ import { once } from 'node:events'
 import { afterEach, expect, test } from 'vitest'
 import { tierKey } from '../../src/dht/content-routing.ts'
 import type { ProvidedTier } from '../../src/dht/content-routing.ts'
-import { HOST_TIMING } from '../../src/node/libp2p-host.ts'
-import { startPeer, until } from '../support/libp2p-swarm.ts'
-import type { TestPeer, TestPeerOptions } from '../support/libp2p-swarm.ts'
+import { HOST_TIMING } from '../../src/node/libp2p/host.ts'
+import { startPeer, until } from '../../testing/libp2p-swarm.ts'
+import type { TestPeer, TestPeerOptions } from '../../testing/libp2p-swarm.ts'
 
 const CONTEXT = 'bafyreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy'
 const OTHER = 'bafyreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku'
@@ -39,7 +39,7 @@ async function startSwarm(count: number, options: TestPeerOptions = {}): Promise
 
 /** A peer in a process of its own that provides CONTEXT, in the swarm of `door`. */
 async function startProvider(door: TestPeer, recordMs: number): Promise<{ child: ChildProcess; id: string }> {
-  const script = new URL('../support/provider-process.ts', import.meta.url).pathname
+  const script = new URL('../../testing/provider-process.ts', import.meta.url).pathname
   const child = spawn(process.execPath, [script, door.address, CONTEXT, `${recordMs}`], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })

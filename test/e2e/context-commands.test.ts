@@ -2,8 +2,8 @@ import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { askPeer } from '../../src/api/control-client.ts'
-import type { ContextDetail } from '../../src/context-sharing/context-detail.ts'
-import { TestSwarm, type RunningPeer } from './support/swarm.ts'
+import type { ContextDetail } from '../../src/context-sharing/history/context-detail.ts'
+import { TestSwarm, type RunningPeer } from '../../testing/process-swarm.ts'
 
 let swarm: TestSwarm
 beforeEach(async () => {

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { sendJson, startEndpoint, streamChat, type EndpointServer } from '../support/endpoint-server.ts'
-import { readOutput, TestSwarm } from './support/swarm.ts'
+import { sendJson, startEndpoint, streamChat, type EndpointServer } from '../../testing/endpoint-server.ts'
+import { readOutput, TestSwarm } from '../../testing/process-swarm.ts'
 
 let swarm: TestSwarm
 let server: EndpointServer

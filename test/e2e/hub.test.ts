@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { HearthProcess } from '../../src/cli/child-process.ts'
-import { HubServer, sendPart } from '../support/hub-server.ts'
-import { FACTS, TestSwarm } from './support/swarm.ts'
+import { HearthProcess } from '../../src/cli/terminal/child-process.ts'
+import { HubServer, sendPart } from '../../testing/hub-server.ts'
+import { FACTS, TestSwarm } from '../../testing/process-swarm.ts'
 
 const PATHS = [
   'config.json',

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { HearthProcess } from '../../src/cli/child-process.ts'
-import { readOutput, TestSwarm, type RunningPeer } from './support/swarm.ts'
+import { HearthProcess } from '../../src/cli/terminal/child-process.ts'
+import { readOutput, TestSwarm, type RunningPeer } from '../../testing/process-swarm.ts'
 
 let swarm: TestSwarm
 let peer: RunningPeer

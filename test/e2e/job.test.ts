@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { Journal } from '../../src/tasks/journal.ts'
-import { progressOf, readOutput, TestSwarm } from './support/swarm.ts'
+import { Journal } from '../../src/tasks/journal/journal.ts'
+import { progressOf, readOutput, TestSwarm } from '../../testing/process-swarm.ts'
 
 const REQUESTS = 900
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { TestSwarm, progressOf, readOutput } from './support/swarm.ts'
+import { TestSwarm, progressOf, readOutput } from '../../testing/process-swarm.ts'
 
 let swarm: TestSwarm
 beforeEach(async () => {

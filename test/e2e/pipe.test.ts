@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { TestSwarm } from './support/swarm.ts'
+import { TestSwarm } from '../../testing/process-swarm.ts'
 
 const MAIN = fileURLToPath(new URL('../../bin/hearth.js', import.meta.url))
 

@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { ContextStatus } from '../../src/node/peer-status.ts'
-import { modelFiles, writeFiles } from '../context-sharing/sharing-peers.ts'
-import { until } from '../support/libp2p-swarm.ts'
-import { TestSwarm, type RunningPeer } from './support/swarm.ts'
+import type { ContextStatus } from '../../src/node/status/peer-status.ts'
+import { modelFiles, writeFiles } from '../../testing/sharing-peers.ts'
+import { until } from '../../testing/libp2p-swarm.ts'
+import { TestSwarm, type RunningPeer } from '../../testing/process-swarm.ts'
 
 const MIB = 1024 * 1024
 /** Every time of replication a hundredth of what it is by default. */

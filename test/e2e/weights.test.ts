@@ -1,7 +1,7 @@
 import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { readOutput, TestSwarm } from './support/swarm.ts'
+import { readOutput, TestSwarm } from '../../testing/process-swarm.ts'
 
 let swarm: TestSwarm
 beforeEach(async () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { TestSwarm } from './support/swarm.ts'
+import { TestSwarm } from '../../testing/process-swarm.ts'
 
 let swarm: TestSwarm
 beforeEach(async () => {

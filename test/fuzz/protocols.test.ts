@@ -7,17 +7,20 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ZodType } from 'zod'
 import { isHearthError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/logger.ts'
-import { decodeMessage, readLengthPrefix } from '../../src/base/message-codec.ts'
+import { decodeMessage, readLengthPrefix } from '../../src/base/stream/message-codec.ts'
 import { randomInteger, seededRandom, type Random } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
-import { fetcherMessageSchema, holderMessageSchema } from '../../src/context-sharing/messages.ts'
-import { replicaAnswerSchema, replicaOfferSchema } from '../../src/context-sharing/replica-messages.ts'
-import { AdvertAnswerSchema, AdvertQuestionSchema } from '../../src/dht/advert-messages.ts'
-import { DataFolder } from '../../src/node/data-folder.ts'
-import type { Libp2pStack } from '../../src/node/libp2p-stack.ts'
+import { fetcherMessageSchema, holderMessageSchema } from '../../src/context-sharing/wire/messages.ts'
+import {
+  replicaAnswerSchema,
+  replicaOfferSchema,
+} from '../../src/context-sharing/replication/replica-messages.ts'
+import { AdvertAnswerSchema, AdvertQuestionSchema } from '../../src/dht/advert/advert-messages.ts'
+import { DataFolder } from '../../src/node/home/data-folder.ts'
+import type { Libp2pStack } from '../../src/node/network-stack.ts'
 import { Peer } from '../../src/node/peer.ts'
-import { submitterMessageSchema, workerMessageSchema } from '../../src/tasks/task-messages.ts'
-import { startStack, TEST_SWARM, until } from '../support/libp2p-swarm.ts'
+import { submitterMessageSchema, workerMessageSchema } from '../../src/tasks/wire/task-messages.ts'
+import { startStack, TEST_SWARM, until } from '../../testing/libp2p-swarm.ts'
 
 const FRAMES = 10_000
 /** 24 frames each: 10,080 on every protocol. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 
-const PROGRAM = join(import.meta.dirname, '../support/transfer-garbage.ts')
+const PROGRAM = join(import.meta.dirname, '../../testing/transfer-garbage.ts')
 
 test('a peer does not mark its heap again and again while 256 MiB go through it', async () => {
   const { stdout } = await promisify(execFile)(process.execPath, ['--max-semi-space-size=8', PROGRAM, 'peer'])

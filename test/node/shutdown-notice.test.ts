@@ -4,8 +4,8 @@ import { expect, test } from 'vitest'
 import type { Cancel, Clock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { ShutdownNotice } from '../../src/node/shutdown-notice.ts'
-import { until } from '../support/libp2p-swarm.ts'
-import { temporaryFolder } from '../support/temporary-folder.ts'
+import { until } from '../../testing/libp2p-swarm.ts'
+import { temporaryFolder } from '../../testing/temporary-folder.ts'
 
 /** A clock that is advanced by hand. */
 function handClock(): { clock: Clock; next: () => void } {

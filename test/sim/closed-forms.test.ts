@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { availability, leastDistributionTime, queueMeans } from '../../sim/closed-forms.ts'
+import { availability, leastDistributionTime, queueMeans } from '../../sim/statistics/closed-forms.ts'
 
 describe('closed forms', () => {
   test('a queue with one server is M/M/1', () => {

@@ -4,8 +4,8 @@ import { FleetChurn } from '../../sim/churn/fleet-churn.ts'
 import { Kernel } from '../../sim/kernel/kernel.ts'
 import { RandomStreams } from '../../sim/kernel/random-streams.ts'
 import { FairFlows } from '../../sim/network/fair-flows.ts'
-import { runMany } from '../../sim/run-many.ts'
-import { runOnce } from '../../sim/run.ts'
+import { runMany } from '../../sim/runs/run-many.ts'
+import { runOnce } from '../../sim/runs/run.ts'
 import { churnModelOf, churnSchema } from '../../sim/scenarios/churn-schema.ts'
 
 const SMALL = ['peers.0.count=20', 'jobs.0.count=2', 'jobs.0.inferences=60000', 'horizonS=3600']

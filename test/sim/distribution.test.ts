@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { leastDistributionTime } from '../../sim/closed-forms.ts'
-import { runOnce } from '../../sim/run.ts'
+import { leastDistributionTime } from '../../sim/statistics/closed-forms.ts'
+import { runOnce } from '../../sim/runs/run.ts'
 
 const CROWD = join(import.meta.dirname, 'scenarios/crowd.yaml')
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { queueMeans } from '../../sim/closed-forms.ts'
+import { queueMeans } from '../../sim/statistics/closed-forms.ts'
 import { Kernel } from '../../sim/kernel/kernel.ts'
 import { RandomStreams } from '../../sim/kernel/random-streams.ts'
-import { Engine, type EngineRun } from '../../sim/world/engine.ts'
-import { GpuMeter } from '../../sim/world/gpu-meter.ts'
-import { Timers } from '../../sim/world/timers.ts'
+import { Engine, type EngineRun } from '../../sim/world/peer/engine.ts'
+import { GpuMeter } from '../../sim/world/swarm/gpu-meter.ts'
+import { Timers } from '../../sim/world/events/timers.ts'
 
 const ARRIVALS = 300_000
 

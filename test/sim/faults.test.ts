@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { runOnce } from '../../sim/run.ts'
-import type { RunResult } from '../../sim/run-result.ts'
+import { runOnce } from '../../sim/runs/run.ts'
+import type { RunResult } from '../../sim/runs/result/run-result.ts'
 import { loadScenario } from '../../sim/scenarios/load.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'hearth-faults-'))

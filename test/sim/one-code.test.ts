@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '../..')
-const SCRIPT = 'test/support/first-credit.ts'
-const CORE = 'src/tasks/worker-state-core.ts'
+const SCRIPT = 'testing/first-credit.ts'
+const CORE = 'src/tasks/worker/core/worker-state.ts'
 const folder = mkdtempSync(join(tmpdir(), 'hearth-one-code-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 

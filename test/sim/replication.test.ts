@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { Kernel } from '../../sim/kernel/kernel.ts'
-import { runOnce } from '../../sim/run.ts'
-import type { RunResult } from '../../sim/run-result.ts'
-import { CopiesLedger } from '../../sim/world/copies-ledger.ts'
-import { NearestPeers } from '../../sim/world/nearest-peers.ts'
+import { runOnce } from '../../sim/runs/run.ts'
+import type { RunResult } from '../../sim/runs/result/run-result.ts'
+import { CopiesLedger } from '../../sim/world/swarm/copies-ledger.ts'
+import { NearestPeers } from '../../sim/world/overlay/nearest-peers.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'hearth-copies-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { runOnce } from '../../sim/run.ts'
+import { runOnce } from '../../sim/runs/run.ts'
 
 describe('a run', () => {
   test('with one seed is one run, and all its checks hold', () => {

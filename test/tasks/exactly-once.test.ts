@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { COORDINATOR_DEFAULTS } from '../../src/tasks/coordinator-state-core.ts'
-import { World, type WorldOptions } from './support/world.ts'
+import { COORDINATOR_DEFAULTS } from '../../src/tasks/submitter/core/coordinator-state.ts'
+import { World, type WorldOptions } from '../../testing/virtual/task-world.ts'
 
 const HOUR_MS = 3_600_000
 /** A lone peer that is killed twice a second needs its luck: one in some hundred such jobs is not done in an hour. */

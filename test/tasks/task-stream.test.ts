@@ -3,16 +3,24 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { silentLogger } from '../../src/base/logger.ts'
-import type { Network } from '../../src/base/network.ts'
+import type { Network } from '../../src/base/stream/network.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
-import type { Candidate } from '../../src/tasks/candidate-book.ts'
-import { Coordinator, COORDINATOR_SHELL_DEFAULTS, type CandidateSource } from '../../src/tasks/coordinator.ts'
-import { Journal } from '../../src/tasks/journal.ts'
-import { submitterMessageSchema, TASK_PROTOCOL, workerMessageSchema } from '../../src/tasks/task-messages.ts'
-import { Worker, WORKER_DEFAULTS, type WarmContext } from '../../src/tasks/worker.ts'
-import { startStack, until } from '../support/libp2p-swarm.ts'
-import type { Libp2pStack } from '../../src/node/libp2p-stack.ts'
+import type { Candidate } from '../../src/tasks/submitter/core/candidate-book.ts'
+import {
+  Coordinator,
+  COORDINATOR_SHELL_DEFAULTS,
+  type CandidateSource,
+} from '../../src/tasks/submitter/coordinator.ts'
+import { Journal } from '../../src/tasks/journal/journal.ts'
+import {
+  submitterMessageSchema,
+  TASK_PROTOCOL,
+  workerMessageSchema,
+} from '../../src/tasks/wire/task-messages.ts'
+import { Worker, WORKER_DEFAULTS, type WarmContext } from '../../src/tasks/worker/worker.ts'
+import { startStack, until } from '../../testing/libp2p-swarm.ts'
+import type { Libp2pStack } from '../../src/node/network-stack.ts'
 
 const REQUESTS = 200
 const components = { clock: systemClock, random: seededRandom(1), log: silentLogger }

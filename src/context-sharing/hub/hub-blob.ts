@@ -5,7 +5,7 @@ import { constants, open, rename, rm, stat, type FileHandle } from 'node:fs/prom
 import { dirname } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
 import { isHearthError } from '../../base/errors.ts'
-import { asDiskError, syncFolder, writeAt } from '../disk.ts'
+import { asDiskError, syncFolder, writeAt } from '../disk/disk.ts'
 import type { HubClient, HubFile } from './hub-client.ts'
 import { hubFailure } from './hub-errors.ts'
 import { Patience } from './patience.ts'

@@ -4,7 +4,7 @@ import { copyFile, mkdir, readFile, rm, stat, symlink } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import { lockForThisProcess } from '../../base/process-lock.ts'
-import { replaceFile } from '../disk.ts'
+import { replaceFile } from '../disk/disk.ts'
 import { isCommit, type HubRepo } from './hub-repo.ts'
 
 export class HubCache {

@@ -6,7 +6,7 @@ import { withDeadline } from '../../base/deadline.ts'
 import { HearthError, isHearthError } from '../../base/errors.ts'
 import { HUB_ANSWER_BYTES_MAX, IMPORT_ENTRIES_MAX } from '../../base/limits.ts'
 import { SilenceWatch } from '../../base/silence-watch.ts'
-import { pathFault } from '../manifest-path.ts'
+import { pathFault } from '../content/manifest-path.ts'
 import { failureOf, hubFailure, unreachable } from './hub-errors.ts'
 import { isCommit, type HubEnvironment, type HubRepo } from './hub-repo.ts'
 

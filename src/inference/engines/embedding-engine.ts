@@ -1,13 +1,13 @@
 // The engine of embedding models: texts become vectors.
 import { HearthError, isHearthError } from '../../base/errors.ts'
-import { readPooling, type ContextFiles } from '../context-folder.ts'
-import { readEmbeddingRequest, writeEmbeddings } from '../embedding-request.ts'
-import { checkEncoder, EncoderModel } from '../encoder-model.ts'
-import type { Engine, EngineFacts, EngineRequest, EngineResult } from '../engine.ts'
-import { openSession } from '../onnx-session.ts'
+import { readPooling, type ContextFiles } from '../contract/model-folder.ts'
+import { readEmbeddingRequest, writeEmbeddings } from '../text/embedding-request.ts'
+import { checkEncoder, EncoderModel } from '../batching/encoder-model.ts'
+import type { Engine, EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
+import { openSession } from '../running/onnx-session.ts'
 import type { OnnxModel } from '../onnx/onnx-reader.ts'
-import { TextCodec } from '../text-codec.ts'
-import { refusal } from '../text-engine.ts'
+import { TextCodec } from '../text/text-codec.ts'
+import { refusal } from '../text/text-engine.ts'
 
 const TOKENS_PER_STEP_MAX = 2_048
 

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { sleep } from '../../base/clock.ts'
 import { HearthError } from '../../base/errors.ts'
-import { SlotGate } from '../slot-gate.ts'
+import { SlotGate } from '../batching/slot-gate.ts'
 import type {
   Engine,
   EngineComponents,
@@ -13,7 +13,7 @@ import type {
   EngineResult,
   FakeTiming,
   LoadEngine,
-} from '../engine.ts'
+} from '../contract/engine.ts'
 
 const TIMING: FakeTiming = { loadMs: 0, prefillMs: 0, tokenMs: 0 }
 

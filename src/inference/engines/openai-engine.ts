@@ -6,7 +6,7 @@ import { randomInteger } from '../../base/random.ts'
 import { describeDeclaration, readDeclaration, type EndpointDeclaration } from '../endpoint/declaration.ts'
 import { EndpointClient } from '../endpoint/endpoint-client.ts'
 import type { EndpointOptions } from '../endpoint/endpoint-options.ts'
-import { SlotGate } from '../slot-gate.ts'
+import { SlotGate } from '../batching/slot-gate.ts'
 import type {
   Engine,
   EngineFacts,
@@ -15,7 +15,7 @@ import type {
   EngineResult,
   EngineUsage,
   LoadEngine,
-} from '../engine.ts'
+} from '../contract/engine.ts'
 
 /** Servers batch continuously; with fewer, their batches stay small. */
 const SLOTS_DEFAULT = 16

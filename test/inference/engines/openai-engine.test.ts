@@ -14,9 +14,9 @@ import { seededRandom } from '../../../src/base/random.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
 import { writeDeclaration } from '../../../src/inference/endpoint/declaration.ts'
 import type { EndpointOptions } from '../../../src/inference/endpoint/endpoint-options.ts'
-import type { Engine, EngineRequest } from '../../../src/inference/engine.ts'
-import { EngineHost } from '../../../src/inference/engine-host.ts'
-import { loadEngine } from '../../../src/inference/load-engine.ts'
+import type { Engine, EngineRequest } from '../../../src/inference/contract/engine.ts'
+import { EngineHost } from '../../../src/inference/host/engine-host.ts'
+import { loadEngine } from '../../../src/inference/engines/load-engine.ts'
 import {
   beginStream,
   sendEvent,
@@ -25,7 +25,7 @@ import {
   streamChat,
   type EndpointHandler,
   type EndpointServer,
-} from '../../support/endpoint-server.ts'
+} from '../../../testing/endpoint-server.ts'
 
 const CHAT = 'POST /chat/completions'
 const KEY = 'sk-very-secret'

@@ -4,7 +4,7 @@ import { PLAIN_DEPARTURE, type ChurnModel, type Sessions } from '../../../sim/ch
 import { cdf, residualCdf, type Distribution } from '../../../sim/churn/distribution.ts'
 import { FleetChurn } from '../../../sim/churn/fleet-churn.ts'
 import { HOUR_MS } from '../../../sim/churn/rhythm.ts'
-import { availability } from '../../../sim/closed-forms.ts'
+import { availability } from '../../../sim/statistics/closed-forms.ts'
 import { kolmogorovTail } from '../../../sim/statistics/special-functions.ts'
 import { distance, streamsOf } from '../support.ts'
 

@@ -4,7 +4,7 @@ import {
   type ParameterValue,
   type PeerResult,
   type RunResult,
-} from '../../../sim/run-result.ts'
+} from '../../../sim/runs/result/run-result.ts'
 
 /** A run as the simulator would leave it, with made-up curves: what reports are tried on. */
 export function madeUpRun(changes: {

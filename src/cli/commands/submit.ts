@@ -1,0 +1,239 @@
+import { resolve } from 'node:path'
+import { every } from '../../base/clock.ts'
+import { HearthError } from '../../base/errors.ts'
+import { TASK_CREDIT_MAX } from '../../base/limits.ts'
+import {
+  openJob,
+  runJob,
+  type JobRequest,
+  type JobSummary,
+  type OpenJob,
+  type RunOptions,
+} from '../../node/jobs/submit-job.ts'
+import type { PeerStatus } from '../../node/status/peer-status.ts'
+import type { JobProgress } from '../../tasks/submitter/job-progress.ts'
+import type { JournalCounts } from '../../tasks/journal/journal.ts'
+import { askPeer } from '../../api/control-client.ts'
+import type { CommandContext, CommonOptions } from '../terminal/command-context.ts'
+import { EXIT } from '../terminal/exit-codes.ts'
+import { readingOf, type ReadingOptions } from '../terminal/reading-options.ts'
+import { requireControl } from './status.ts'
+import {
+  progressBlock,
+  progressEvent,
+  progressLine,
+  reportEveryMs,
+  type ProgressView,
+} from '../terminal/progress.ts'
+import { formatDuration, paint, shortPeer } from '../terminal/terminal.ts'
+
+export interface SubmitCommandOptions extends CommonOptions, ReadingOptions {
+  context: string
+  output: string
+  bootstrap: string[]
+  swarm?: string
+  wait: string
+  leaseSize?: string
+  detach?: boolean
+}
+
+/** `hearth submit FILE`: runs a job file on the swarm and writes its output file. */
+export async function submitCommand(
+  file: string,
+  options: SubmitCommandOptions,
+  context: CommandContext,
+): Promise<number> {
+  const request: JobRequest = {
+    inputPath: resolve(file),
+    outputPath: resolve(options.output),
+    context: options.context,
+    reading: readingOf(file, options),
+    isDetached: options.detach === true,
+  }
+  const leaseSize = leaseSizeOf(options)
+  if (request.isDetached) return await handOver(request, context)
+  const run = { ...(await whereToRun(options, context)), leaseSize }
+  const job = await openJob(context, context.data, request)
+  return await carryOut(job, run, context)
+}
+
+/** Runs an open job in this process, telling how far it is; closes it. */
+export async function carryOut(job: OpenJob, run: RunOptions, context: CommandContext): Promise<number> {
+  const progress = new ProgressPrinter(context)
+  try {
+    progress.begin(job)
+    const summary = await runJob(context, job, run, (running) => progress.follow(running))
+    progress.stop()
+    printSummary(summary, context)
+    return summary.counts.failed > 0 ? EXIT.failedLines : EXIT.ok
+  } catch (error) {
+    progress.stop()
+    if (context.signal.aborted) {
+      context.terminal.note(`interrupted; the same command goes on from here${progress.committedWords()}`)
+    }
+    throw error
+  } finally {
+    job.journal.close()
+  }
+}
+
+/** `--detach`: the running peer takes the job; this command ends as soon as the job is safe there. */
+async function handOver(
+  { isDetached: _isDetached, ...request }: JobRequest,
+  context: CommandContext,
+): Promise<number> {
+  const { data, terminal, signal } = context
+  const access = requireControl(data.control())
+  const taken = await askPeer<{ jobId: string; counts: JournalCounts; isResumed: boolean }>(
+    access,
+    '/v0/jobs',
+    request,
+    signal,
+  )
+  const { jobId, counts } = taken
+  terminal.event({
+    event: 'job',
+    jobId,
+    resumed: taken.isResumed,
+    requests: counts.requests,
+    committed: counts.committed,
+  })
+  if (!terminal.isJson) terminal.print(jobId)
+  terminal.note(
+    `the peer carries ${counts.requests} requests on; "hearth job watch ${jobId.slice(0, 8)}" shows how far it is`,
+  )
+  return EXIT.ok
+}
+
+/** Where the swarm is and how long to wait for it, from the options of a command. */
+export async function whereToRun(
+  options: { bootstrap: string[]; swarm?: string; wait: string },
+  context: CommandContext,
+): Promise<RunOptions> {
+  const giveUpMs = secondsOption('--wait', options.wait) * 1000
+  return { ...(await whereIsTheSwarm(options, context)), giveUpMs, signal: context.signal }
+}
+
+/** The bootstrap addresses given, or those of the peer that runs on this machine's data folder. */
+async function whereIsTheSwarm(
+  options: { bootstrap: string[]; swarm?: string },
+  { data, signal }: CommandContext,
+): Promise<{ bootstrap: string[]; swarm?: string | undefined }> {
+  if (options.bootstrap.length > 0) return { bootstrap: options.bootstrap, swarm: options.swarm }
+  const access = data.control()
+  if (access !== undefined) {
+    try {
+      const status = await askPeer<PeerStatus>(access, '/v0/status', undefined, signal)
+      return { bootstrap: status.addresses, swarm: status.swarm }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!(error instanceof HearthError) || error.code !== 'peer-unreachable') throw error
+    }
+  }
+  throw new HearthError(
+    'no-peers',
+    'where is the swarm? Give --bootstrap ADDR (an address that "hearth up" printed), or start a peer here with "hearth up"',
+  )
+}
+
+function leaseSizeOf({ leaseSize: text, detach }: SubmitCommandOptions): number | undefined {
+  if (text === undefined) return undefined
+  if (detach === true)
+    throw new HearthError(
+      'usage',
+      '--lease-size is for evaluation, with a job that runs here: leave out --detach',
+    )
+  const size = Number(text)
+  if (Number.isInteger(size) && size >= 1 && size <= TASK_CREDIT_MAX) return size
+  throw new HearthError(
+    'usage',
+    `--lease-size takes a whole number from 1 to ${TASK_CREDIT_MAX}, not "${text}"`,
+  )
+}
+
+function secondsOption(name: string, text: string): number {
+  const seconds = Number(text)
+  if (Number.isFinite(seconds) && seconds > 0) return seconds
+  throw new HearthError('usage', `${name} takes a number of seconds, not "${text}"`)
+}
+
+/** Says how far the job is: a block on a terminal, a line per 5 s in a pipe, events with --json. */
+class ProgressPrinter {
+  readonly #context: CommandContext
+  #cancel: () => void = () => {}
+  #read: (() => ProgressView) | undefined
+  #committed = 0
+
+  constructor(context: CommandContext) {
+    this.#context = context
+  }
+
+  begin({ folder, journal, isResumed }: OpenJob): void {
+    const { terminal } = this.#context
+    const { requests, committed } = journal.counts()
+    this.#committed = committed
+    terminal.event({ event: 'job', jobId: folder.jobId, resumed: isResumed, requests, committed })
+    if (isResumed) terminal.note(`resuming: ${committed} of ${requests} requests are already committed`)
+  }
+
+  follow(running: { progress(): JobProgress; counts(): JournalCounts }): void {
+    const { clock, terminal } = this.#context
+    const startedAtMs = clock.nowMs()
+    const tokensBefore = running.counts().completionTokens
+    this.#read = () => {
+      const counts = running.counts()
+      this.#committed = counts.committed
+      const elapsedSeconds = Math.max(0.001, (clock.nowMs() - startedAtMs) / 1000)
+      return {
+        counts,
+        progress: running.progress(),
+        tokensPerSecond: (counts.completionTokens - tokensBefore) / elapsedSeconds,
+      }
+    }
+    this.#cancel = every(clock, reportEveryMs(terminal), () => this.#print())
+  }
+
+  stop(): void {
+    this.#cancel()
+    this.#context.terminal.redraw([])
+  }
+
+  committedWords(): string {
+    return this.#committed === 0 ? '' : ` (${this.#committed} results are safe)`
+  }
+
+  #print(): void {
+    const view = this.#read?.()
+    if (view === undefined) return
+    const { terminal } = this.#context
+    if (terminal.isJson) terminal.event(progressEvent(view))
+    else if (terminal.isInteractive) terminal.redraw(progressBlock(view, process.stderr.columns))
+    else terminal.note(progressLine(view))
+  }
+}
+
+function printSummary(summary: JobSummary, { terminal }: CommandContext): void {
+  const { counts, resultsByPeer, outputPath, wallMs } = summary
+  terminal.event({
+    event: 'job-summary',
+    jobId: summary.jobId,
+    contextId: summary.contextId,
+    requests: counts.requests,
+    committed: counts.committed,
+    failed: counts.failed,
+    promptTokens: counts.promptTokens,
+    completionTokens: counts.completionTokens,
+    peers: resultsByPeer,
+    wallMs: Math.round(wallMs),
+    output: outputPath,
+  })
+  const tokens = Math.round((counts.completionTokens * 1000) / Math.max(1, wallMs))
+  terminal.note(
+    `${paint('green', 'done')} ${counts.committed} of ${counts.requests} requests in ${formatDuration(wallMs)}, ${tokens} tokens/s`,
+  )
+  for (const { peer, results } of resultsByPeer) {
+    terminal.note(`  ${peer === '' ? 'given up' : shortPeer(peer)}  ${results}`)
+  }
+  if (counts.failed > 0) terminal.note(paint('red', `${counts.failed} requests failed; their lines say why`))
+  terminal.note(`results: ${outputPath}`)
+}

@@ -1,0 +1,111 @@
+import { resolve } from 'node:path'
+import pino from 'pino'
+import { every, type Clock } from '../../base/clock.ts'
+import { isHearthError, messageOf } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { Random } from '../../base/random.ts'
+import { systemClock } from '../../base/system-clock.ts'
+import { systemRandom } from '../../base/system-random.ts'
+import { DataFolder, defaultDataPath } from '../../node/home/data-folder.ts'
+import { EXIT, exitCodeOf } from './exit-codes.ts'
+import { openTerminal, paint, type Terminal } from './terminal.ts'
+
+/** Options that every command takes. */
+export interface CommonOptions {
+  data?: string
+  json?: boolean
+  verbose?: boolean
+}
+
+/** What a command works with. */
+export interface CommandContext {
+  terminal: Terminal
+  data: DataFolder
+  clock: Clock
+  random: Random
+  log: Logger
+  /** Aborted by the first Ctrl-C or SIGTERM; a second one ends the process at once. */
+  signal: AbortSignal
+}
+
+/** How often a timer wakes that does nothing but keep the process, ms. */
+const HOLD_MS = 60_000
+
+/** Thrown into waits by Ctrl-C. */
+class Interrupted extends Error {
+  readonly signal: NodeJS.Signals
+
+  constructor(signal: NodeJS.Signals) {
+    super('interrupted')
+    this.signal = signal
+  }
+}
+
+/**
+ * Runs a command with its terminal, data folder and signal, and sets the exit status. What it throws
+ * is said in one line for people, or as an `error` event with `--json`.
+ */
+export async function runCommand(
+  options: CommonOptions,
+  run: (context: CommandContext) => Promise<number>,
+): Promise<void> {
+  const terminal = openTerminal(options.json === true)
+  const stop = new AbortController()
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (stop.signal.aborted) process.exit(EXIT.interrupted)
+    stop.abort(new Interrupted(signal))
+  }
+  process.stdout.on('error', endWithReader)
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
+  // What a command waits for may be a timer that holds no process, as while the network is taken down.
+  const letGo = every(systemClock, HOLD_MS, () => {}, { background: false })
+  try {
+    const log = openLog(options.verbose === true)
+    const data = new DataFolder(
+      resolve(options.data ?? process.env['HEARTH_DATA'] ?? defaultDataPath(process.env)),
+    )
+    const context = { terminal, data, clock: systemClock, random: systemRandom, log, signal: stop.signal }
+    process.exitCode = await run(context)
+  } catch (error) {
+    process.exitCode = report(terminal, error)
+  } finally {
+    letGo()
+    process.off('SIGINT', onSignal)
+    process.off('SIGTERM', onSignal)
+  }
+}
+
+/** `hearth status | head`: whoever read has seen enough. */
+function endWithReader(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(EXIT.ok)
+}
+
+function report(terminal: Terminal, error: unknown): number {
+  if (error instanceof Interrupted) return error.signal === 'SIGTERM' ? EXIT.ok : EXIT.interrupted
+  const code = isHearthError(error) ? error.code : 'internal'
+  terminal.event({
+    event: 'error',
+    code,
+    message: messageOf(error),
+    data: isHearthError(error) ? error.data : {},
+  })
+  terminal.note(`${paint('red', 'hearth:')} ${messageOf(error)}`)
+  if (code === 'internal' && error instanceof Error) terminal.note(error.stack ?? '')
+  if (isHearthError(error, 'input-invalid')) noteLines(terminal, error.data)
+  return exitCodeOf(error)
+}
+
+function noteLines(terminal: Terminal, data: Readonly<Record<string, unknown>>): void {
+  const errors = (data['errors'] ?? []) as { line: number; message: string }[]
+  for (const { line, message } of errors.slice(0, 20)) terminal.note(`  line ${line}: ${message}`)
+  const more = Number(data['errorCount'] ?? 0) - Math.min(20, errors.length)
+  if (more > 0) terminal.note(`  and ${more} more`)
+}
+
+/** Logs go to stderr as NDJSON; only warnings unless --verbose. HEARTH_LOG names another level. */
+function openLog(isVerbose: boolean): Logger {
+  const level = process.env['HEARTH_LOG'] ?? (isVerbose ? 'debug' : 'warn')
+  return pino({ level, base: null }, pino.destination({ dest: 2, sync: true }))
+}

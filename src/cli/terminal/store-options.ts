@@ -1,0 +1,68 @@
+import { HearthError } from '../../base/errors.ts'
+import type { KeepFree } from '../../context-sharing/store/store-memory.ts'
+import type { StoreBounds } from '../../context-sharing/store/store-room.ts'
+import type { UploadRate } from '../../context-sharing/upload/upload-gate.ts'
+
+/** Options of `hearth up` about what contexts may take: disk and uplink. */
+export interface StoreCommandOptions {
+  storeQuota?: string
+  keepFree?: string
+  uploadRate?: string
+  uploadMonth?: string
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: 1024,
+  mib: 1024 ** 2,
+  gib: 1024 ** 3,
+  tib: 1024 ** 4,
+}
+
+export function boundsOf({ storeQuota, keepFree }: StoreCommandOptions): StoreBounds {
+  return {
+    quotaBytes: storeQuota === undefined ? undefined : bytesOf('--store-quota', storeQuota),
+    keepFree: keepFree === undefined ? undefined : keepFreeOf(keepFree),
+  }
+}
+
+export function uploadOf({ uploadRate, uploadMonth }: StoreCommandOptions): {
+  uploadRate: UploadRate
+  uploadMonthBytes: number | undefined
+} {
+  return {
+    uploadRate: rateOf(uploadRate),
+    uploadMonthBytes: uploadMonth === undefined ? undefined : bytesOf('--upload-month', uploadMonth),
+  }
+}
+
+/** "50GB" → 50,000,000,000; "50GiB" → 50 · 1024³. Throws `usage`. */
+export function bytesOf(name: string, text: string): number {
+  const [, number = '', unit = ''] = /^([0-9]+(?:\.[0-9]+)?) *([a-zA-Z]*)$/.exec(text) ?? []
+  const scale = UNITS[unit.toLowerCase()]
+  if (number !== '' && scale !== undefined) return Math.floor(Number(number) * scale)
+  throw new HearthError('usage', `${name} takes bytes with a unit, as 50GB or 512MiB, not "${text}"`)
+}
+
+function keepFreeOf(text: string): KeepFree {
+  const [, percent] = /^([0-9]+(?:\.[0-9]+)?) *%$/.exec(text) ?? []
+  if (percent === undefined) return { bytes: bytesOf('--keep-free', text) }
+  if (Number(percent) <= 100) return { share: Number(percent) / 100 }
+  throw new HearthError(
+    'usage',
+    `--keep-free takes bytes as 10GB, or a share of the disk as 5%, not "${text}"`,
+  )
+}
+
+function rateOf(text: string | undefined): UploadRate {
+  if (text === undefined) return 'measured'
+  if (text === 'unlimited') return 'unlimited'
+  const rate = bytesOf('--upload-rate', text.replace(/\/s$/, ''))
+  if (rate > 0) return rate
+  throw new HearthError('usage', '--upload-rate takes bytes per second above 0, as 5MB, or "unlimited"')
+}

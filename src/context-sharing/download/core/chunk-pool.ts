@@ -1,0 +1,219 @@
+import { FETCH_CLAIMS_MAX, FETCH_SOURCES_MAX } from '../../../base/limits.ts'
+import { type Random, randomInteger } from '../../../base/random.ts'
+
+/** How long another peer's claim counts, ms: the chunk should be with it by then. */
+const CLAIM_MS = 10_000
+/** More claims on one chunk than this make no difference. */
+const CLAIMS_COUNTED_MAX = 3
+
+const UNWANTED = 0
+/** Wanted, and asked of nobody. */
+const WAITING = 1
+/** Asked of somebody. */
+const TAKEN = 2
+
+/** Chunks with the same holders (one bit per source slot) and claims: all are equally rare. */
+interface Group {
+  mask: number
+  rarity: number
+  chunks: number[]
+}
+
+/**
+ * Which chunks of a fetch are wanted, and who has them. Waiting chunks are grouped by the set of sources
+ * that have them: with at most 8 sources there are few groups, so that the rarest chunk a source can
+ * give is found without looking at the chunks one by one.
+ */
+export class ChunkPool {
+  readonly #state: Uint8Array
+  /** For each chunk, the slots of the sources that have it. */
+  readonly #masks: Uint8Array
+  /** For each waiting chunk, its place in its group. */
+  readonly #places: Uint32Array
+  readonly #groups = new Map<number, Group>()
+  /** Claims of other peers: until when each counts. */
+  readonly #claims = new Map<number, number[]>()
+  #waiting = 0
+  #wanted = 0
+
+  constructor(chunkCount: number, wanted: Iterable<number>) {
+    this.#state = new Uint8Array(chunkCount)
+    this.#masks = new Uint8Array(chunkCount)
+    this.#places = new Uint32Array(chunkCount)
+    for (const chunk of wanted) {
+      if (chunk >= chunkCount || this.isWanted(chunk)) throw new RangeError(`chunk ${chunk} wanted`)
+      this.#wanted += 1
+      this.#wait(chunk)
+    }
+  }
+
+  get chunkCount(): number {
+    return this.#state.length
+  }
+
+  /** Chunks that are not here yet. */
+  get wantedCount(): number {
+    return this.#wanted
+  }
+
+  /** Those of them that are asked of nobody. */
+  get waitingCount(): number {
+    return this.#waiting
+  }
+
+  isWanted(chunk: number): boolean {
+    return (this.#state[chunk] ?? UNWANTED) !== UNWANTED
+  }
+
+  isWaiting(chunk: number): boolean {
+    return this.#state[chunk] === WAITING
+  }
+
+  /** Says that the source in `slot` has `chunk`. */
+  add(slot: number, chunk: number): void {
+    this.#setMask(chunk, (this.#masks[chunk] ?? 0) | (1 << slot))
+  }
+
+  /** Says that the source in `slot` does not have `chunk`. */
+  remove(slot: number, chunk: number): void {
+    this.#setMask(chunk, (this.#masks[chunk] ?? 0) & ~(1 << slot))
+  }
+
+  /** Says that the source in `slot` is gone. */
+  clear(slot: number): void {
+    for (let chunk = 0; chunk < this.chunkCount; chunk += 1) {
+      if (((this.#masks[chunk] ?? 0) & (1 << slot)) !== 0) this.remove(slot, chunk)
+    }
+  }
+
+  /** Whether the source in `slot` has a waiting chunk. */
+  canGive(slot: number): boolean {
+    for (const { mask } of this.#groups.values()) if ((mask & (1 << slot)) !== 0) return true
+    return false
+  }
+
+  /** Whether the source in `slot` is the only one with some waiting chunk. */
+  needs(slot: number): boolean {
+    for (const { mask } of this.#groups.values()) if (mask === 1 << slot) return true
+    return false
+  }
+
+  /** Takes the rarest waiting chunk that the source in `slot` has; equally rare ones are equally likely. */
+  take(slot: number, random: Random): number | undefined {
+    let rarity = Number.POSITIVE_INFINITY
+    let rarest: Group[] = []
+    for (const group of this.#groups.values()) {
+      if ((group.mask & (1 << slot)) === 0 || group.rarity > rarity) continue
+      if (group.rarity < rarity) rarest = []
+      rarity = group.rarity
+      rarest.push(group)
+    }
+    const chunk = pickFrom(rarest, random)
+    if (chunk === undefined) return undefined
+    this.#leaveGroup(chunk)
+    this.#state[chunk] = TAKEN
+    return chunk
+  }
+
+  /** Makes a taken chunk wait again. */
+  release(chunk: number): void {
+    if (this.#state[chunk] === TAKEN) this.#wait(chunk)
+  }
+
+  /** Says that `chunk` is here; false when it was not wanted any more. */
+  hold(chunk: number): boolean {
+    if (!this.isWanted(chunk)) return false
+    if (this.isWaiting(chunk)) this.#leaveGroup(chunk)
+    this.#state[chunk] = UNWANTED
+    this.#wanted -= 1
+    return true
+  }
+
+  /** Another peer says that `chunk` is on its way to it: one holder more, soon. */
+  claim(chunk: number, nowMs: number): void {
+    if (!this.isWanted(chunk) || (this.#claims.size >= FETCH_CLAIMS_MAX && !this.#claims.has(chunk))) return
+    const claims = this.#claims.get(chunk) ?? []
+    if (claims.length >= CLAIMS_COUNTED_MAX) return
+    this.#regroup(chunk, () => this.#claims.set(chunk, [...claims, nowMs + CLAIM_MS]))
+  }
+
+  /** Forgets claims that are too old to be true. */
+  expireClaims(nowMs: number): void {
+    for (const [chunk, claims] of this.#claims) {
+      const left = claims.filter((untilMs) => untilMs > nowMs)
+      if (left.length === claims.length) continue
+      this.#regroup(chunk, () => {
+        if (left.length === 0) this.#claims.delete(chunk)
+        else this.#claims.set(chunk, left)
+      })
+    }
+  }
+
+  #setMask(chunk: number, mask: number): void {
+    if (chunk >= this.chunkCount || this.#masks[chunk] === mask) return
+    this.#regroup(chunk, () => {
+      this.#masks[chunk] = mask
+    })
+  }
+
+  #regroup(chunk: number, change: () => unknown): void {
+    const isWaiting = this.isWaiting(chunk)
+    if (isWaiting) this.#leaveGroup(chunk)
+    change()
+    if (isWaiting) this.#wait(chunk)
+  }
+
+  #wait(chunk: number): void {
+    const key = this.#keyOf(chunk)
+    let group = this.#groups.get(key)
+    if (group === undefined) {
+      group = { mask: this.#masks[chunk] ?? 0, rarity: this.#rarityOf(chunk), chunks: [] }
+      this.#groups.set(key, group)
+    }
+    this.#places[chunk] = group.chunks.push(chunk) - 1
+    this.#state[chunk] = WAITING
+    this.#waiting += 1
+  }
+
+  #leaveGroup(chunk: number): void {
+    const key = this.#keyOf(chunk)
+    const chunks = this.#groups.get(key)?.chunks ?? []
+    const place = this.#places[chunk] ?? 0
+    const last = chunks.pop()
+    if (last !== undefined && last !== chunk) {
+      chunks[place] = last
+      this.#places[last] = place
+    }
+    if (chunks.length === 0) this.#groups.delete(key)
+    this.#waiting -= 1
+  }
+
+  #keyOf(chunk: number): number {
+    return (this.#masks[chunk] ?? 0) + (this.#claimsOf(chunk) << FETCH_SOURCES_MAX)
+  }
+
+  #rarityOf(chunk: number): number {
+    return bitsIn(this.#masks[chunk] ?? 0) + this.#claimsOf(chunk)
+  }
+
+  #claimsOf(chunk: number): number {
+    return this.#claims.get(chunk)?.length ?? 0
+  }
+}
+
+function pickFrom(groups: readonly Group[], random: Random): number | undefined {
+  const total = groups.reduce((sum, { chunks }) => sum + chunks.length, 0)
+  if (total === 0) return undefined
+  let left = randomInteger(random, total)
+  for (const { chunks } of groups) {
+    if (left < chunks.length) return chunks[left]
+    left -= chunks.length
+  }
+  return undefined
+}
+
+function bitsIn(mask: number): number {
+  let count = 0
+  for (let left = mask; left !== 0; left &= left - 1) count += 1
+  return count
+}

@@ -1,0 +1,148 @@
+import type { Bitfield } from '../../content/bitfield.ts'
+import { ChunkPool } from './chunk-pool.ts'
+import { type Source, expectedMs, removeRequest } from './source.ts'
+
+/** Waits before a lost source is tried again, and before holders are looked for again, ms. */
+const BACK_OFF_MS = [1000, 2000, 5000, 15_000, 30_000]
+
+export interface DownloadOptions {
+  /** Without one new byte for this long the download is given up, ms. */
+  unavailableAfterMs: number
+}
+
+/** A peer that may become a source. */
+export interface Candidate {
+  failures: number
+  notBeforeMs: number
+}
+
+export interface Download {
+  readonly options: DownloadOptions
+  /** Bytes of each chunk. */
+  readonly lengths: Uint32Array
+  readonly pool: ChunkPool
+  readonly sources: Map<string, Source>
+  readonly candidates: Map<string, Candidate>
+  readonly banned: Set<string>
+  /** Corrupt chunks by peer; kept when the source is lost, so that coming back does not clear it. */
+  readonly badChunks: Map<string, Set<number>>
+  /** Verified bytes by peer. */
+  readonly delivered: Map<string, number>
+  /** Bytes wanted at the start. */
+  readonly wantedBytes: number
+  duplicateBytes: number
+  lastProgressMs: number
+  isFinding: boolean
+  /** Times that holders were looked for since the last progress. */
+  findings: number
+  lastFindMs: number
+  /** When a source last made room for a peer that was not tried yet. */
+  lastTrialMs: number
+  /** Why the last source was lost. */
+  lastLoss: string
+  isOver: boolean
+}
+
+export type DownloadEvent =
+  | { kind: 'start' }
+  /** The answer to `find`, also when it failed (then no peers), or peers heard of otherwise. */
+  | { kind: 'holders-found'; peers: string[]; wasAsked: boolean }
+  | { kind: 'source-open'; peer: string; has: Bitfield; roundTripMs: number }
+  | { kind: 'source-has'; peer: string; chunks: number[] }
+  | { kind: 'source-lost'; peer: string; reason: string }
+  /** Bytes of a chunk came; not verified yet. */
+  | { kind: 'bytes'; peer: string; bytes: number }
+  /** A chunk from this source is verified and on disk. */
+  | { kind: 'chunk-verified'; peer: string; chunk: number }
+  | { kind: 'chunk-corrupt'; peer: string; chunk: number }
+  /** The source said that it does not have them after all. */
+  | { kind: 'chunks-refused'; peer: string; chunks: number[] }
+  /** Not now; no chunks means all that were asked for. */
+  | { kind: 'source-busy'; peer: string; chunks: number[]; retryMs: number; alternatives: string[] }
+  /** Another peer has these in flight to itself. */
+  | { kind: 'claimed'; chunks: number[] }
+  /** A chunk came to be on disk in another way. */
+  | { kind: 'chunk-held'; chunk: number }
+  | { kind: 'tick' }
+
+export type DownloadEffect =
+  | { kind: 'find' }
+  | { kind: 'connect'; peer: string }
+  | { kind: 'close'; peer: string; reason: string }
+  | { kind: 'request'; peer: string; chunks: number[] }
+  | { kind: 'cancel'; peer: string; chunks: number[] }
+  /** Tell this source, which fetches the context itself, what is in flight to us. */
+  | { kind: 'claim'; peer: string; chunks: number[] }
+  | { kind: 'ban'; peer: string; reason: string }
+  | { kind: 'complete' }
+  | { kind: 'give-up'; reason: string }
+
+/** A download of `wanted` chunks out of `lengths.length`. */
+export function newDownload(
+  lengths: Uint32Array,
+  wanted: readonly number[],
+  banned: Iterable<string>,
+  options: DownloadOptions,
+): Download {
+  return {
+    options,
+    lengths,
+    pool: new ChunkPool(lengths.length, wanted),
+    sources: new Map(),
+    candidates: new Map(),
+    banned: new Set(banned),
+    badChunks: new Map(),
+    delivered: new Map(),
+    wantedBytes: wanted.reduce((sum, chunk) => sum + (lengths[chunk] ?? 0), 0),
+    duplicateBytes: 0,
+    lastProgressMs: 0,
+    isFinding: false,
+    findings: 0,
+    lastFindMs: 0,
+    lastTrialMs: 0,
+    lastLoss: '',
+    isOver: false,
+  }
+}
+
+export function askedFor(download: Download, chunk: number): Source[] {
+  return [...download.sources.values()].filter(({ requests }) => requests.has(chunk))
+}
+
+/** The source will not send `chunk`: it waits again, unless another was asked for it too. */
+export function takeBack(download: Download, source: Source, chunk: number): void {
+  if (!removeRequest(source, chunk)) return
+  if (askedFor(download, chunk).length === 0) download.pool.release(chunk)
+}
+
+export function lose(download: Download, peer: string, reason: string, nowMs: number): void {
+  const source = download.sources.get(peer)
+  if (source === undefined) return
+  for (const chunk of source.requests.keys()) takeBack(download, source, chunk)
+  download.sources.delete(peer)
+  download.pool.clear(source.slot)
+  download.lastLoss = reason
+  const failures = source.verifiedChunks > 0 ? 1 : (download.candidates.get(peer)?.failures ?? 0) + 1
+  download.candidates.set(peer, { failures, notBeforeMs: nowMs + backOffMs(failures) })
+}
+
+export function drop(
+  download: Download,
+  source: Source,
+  reason: string,
+  nowMs: number,
+  effects: DownloadEffect[],
+): void {
+  lose(download, source.peer, reason, nowMs)
+  effects.push({ kind: 'close', peer: source.peer, reason })
+}
+
+export function backOffMs(failures: number): number {
+  return BACK_OFF_MS[Math.min(BACK_OFF_MS.length, Math.max(1, failures)) - 1] ?? 0
+}
+
+export function bySpeed(download: Download): Source[] {
+  return [...download.sources.values()].sort(
+    (left, right) => expectedMs(left) - expectedMs(right) || (left.peer < right.peer ? -1 : 1),
+  )
+}

@@ -1,0 +1,285 @@
+import { type Clock, every } from '../../base/clock.ts'
+import { HearthError, messageOf } from '../../base/errors.ts'
+import { FETCHES_MAX } from '../../base/limits.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { Network } from '../../base/stream/network.ts'
+import type { Random } from '../../base/random.ts'
+import { ChunkBans } from './core/chunk-bans.ts'
+import type { ContextStore } from '../store/context-store.ts'
+import type { DecisionSink } from '../history/decisions.ts'
+import { DownloadRun } from './download-run.ts'
+import type { FetchOptions, FetchProgress, FetchResult, FindHolders } from './fetch.ts'
+import type { HeldContext } from '../store/held-context.ts'
+import { type Manifest, decodeManifest } from '../content/manifest.ts'
+import { type FoundManifest, findManifest } from './manifest-search.ts'
+import type { FetchPriority } from '../wire/messages.ts'
+
+const PROGRESS_EVERY_MS = 250
+/** From the one that matters least. */
+const PRIORITIES: readonly FetchPriority[] = ['background', 'normal', 'urgent']
+
+export interface DownloaderComponents {
+  network: Network
+  store: ContextStore
+  findHolders: FindHolders
+  clock: Clock
+  random: Random
+  log: Logger
+  decisions: DecisionSink
+}
+
+export interface DownloaderOptions {
+  unavailableAfterMs: number
+}
+
+/** One fetch, and those that wait for it. */
+interface Fetch {
+  /** That of the waiter to whom it matters most; sources that are opened from then on hear of it. */
+  priority: FetchPriority
+  result: Promise<FetchResult>
+  controller: AbortController
+  waiters: number
+  listeners: Set<(progress: FetchProgress) => void>
+  run: DownloadRun | undefined
+}
+
+/** Fetches contexts: one fetch per context however many ask for it, and few contexts at a time. */
+export class Downloader {
+  readonly #components: DownloaderComponents
+  readonly #options: DownloaderOptions
+  readonly #fetches = new Map<string, Fetch>()
+  readonly #bans = new ChunkBans()
+  readonly #listeners = new Set<(contextId: string) => void>()
+  #running = 0
+  #queue: (() => void)[] = []
+
+  constructor(components: DownloaderComponents, options: DownloaderOptions) {
+    this.#components = components
+    this.#options = options
+  }
+
+  /** Makes the context stored. Throws as `ContextSharing.fetch` says. */
+  async fetch(contextId: string, options: FetchOptions = {}): Promise<FetchResult> {
+    options.signal?.throwIfAborted()
+    const priority = options.priority ?? 'normal'
+    const fetch = this.#fetches.get(contextId) ?? this.#begin(contextId, priority)
+    if (PRIORITIES.indexOf(priority) > PRIORITIES.indexOf(fetch.priority)) {
+      fetch.priority = priority
+      fetch.run?.reopen()
+    }
+    if (options.onProgress !== undefined) fetch.listeners.add(options.onProgress)
+    fetch.waiters += 1
+    try {
+      return await unlessAborted(fetch.result, options.signal)
+    } finally {
+      if (options.onProgress !== undefined) fetch.listeners.delete(options.onProgress)
+      fetch.waiters -= 1
+      if (fetch.waiters === 0) fetch.controller.abort(new HearthError('stream-closed', 'nobody waits for it'))
+    }
+  }
+
+  /** The manifest of a context, from here or from whoever holds it. Throws as `findManifest` does. */
+  async manifest(
+    contextId: string,
+    options: { unavailableAfterMs: number; signal: AbortSignal },
+  ): Promise<Manifest> {
+    const known = this.#components.store.held(contextId)?.manifest
+    return known ?? decodeManifest((await this.#findManifest(contextId, options)).bytes, contextId)
+  }
+
+  /** The fetch of a context under way, for what fetchers of it tell us. */
+  running(contextId: string): DownloadRun | undefined {
+    return this.#fetches.get(contextId)?.run
+  }
+
+  isFetching(contextId: string): boolean {
+    return this.#fetches.has(contextId)
+  }
+
+  /** Calls `listener` when a fetch of a context has begun to take in chunks, and when it has ended. */
+  onFetching(listener: (contextId: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Ends all fetches; what came is kept. Resolves when none is left. */
+  async stop(): Promise<void> {
+    const fetches = [...this.#fetches.values()]
+    for (const { controller } of fetches) {
+      controller.abort(new HearthError('context-unavailable', 'the fetch was ended: this peer is stopping'))
+    }
+    await Promise.allSettled(fetches.map(({ result }) => result))
+  }
+
+  #begin(contextId: string, priority: FetchPriority): Fetch {
+    const controller = new AbortController()
+    const { promise: result, resolve, reject } = Promise.withResolvers<FetchResult>()
+    const fetch: Fetch = { priority, result, controller, waiters: 0, listeners: new Set(), run: undefined }
+    this.#fetches.set(contextId, fetch)
+    this.#fetch(contextId, fetch)
+      .catch((error: unknown) => {
+        this.#components.decisions.note({
+          contextId,
+          by: 'download',
+          code: 'fetch-failed',
+          words: messageOf(error),
+        })
+        throw error
+      })
+      .finally(() => {
+        this.#fetches.delete(contextId)
+        this.#tellFetching(contextId)
+      })
+      .then(resolve, reject)
+    result.catch(() => {})
+    return fetch
+  }
+
+  async #fetch(contextId: string, fetch: Fetch): Promise<FetchResult> {
+    const { store } = this.#components
+    const { signal } = fetch.controller
+    if (store.tier(contextId).kind === 'stored') return this.#result(contextId, undefined, undefined)
+    await this.#waitForTurn(signal)
+    try {
+      const { context, peers } = await this.#begun(contextId, signal)
+      const bytesReused = context.heldBytes
+      const run = this.#newRun(context, peers, fetch)
+      fetch.run = run
+      this.#tellFetching(contextId)
+      this.#noteBegun(context, fetch.priority)
+      await this.#download(run, context, fetch)
+      await this.#components.store.complete(contextId)
+      const result = this.#result(contextId, run, bytesReused)
+      this.#tellProgress(fetch, context)
+      this.#noteComplete(result)
+      this.#components.log.info(
+        { contextId, bytes: result.bytesTotal, bytesReused, sources: result.sources },
+        'context fetched',
+      )
+      return result
+    } finally {
+      fetch.run = undefined
+      this.#components.store.room.rest(contextId)
+      this.#giveTurn()
+    }
+  }
+
+  /** The context in the store, its manifest fetched if need be. */
+  async #begun(contextId: string, signal: AbortSignal): Promise<{ context: HeldContext; peers: string[] }> {
+    const { store } = this.#components
+    const known = store.held(contextId)?.manifestBytes
+    const found =
+      known === undefined
+        ? await this.#findManifest(contextId, { ...this.#options, signal })
+        : { bytes: known, peers: [] }
+    const bytesBefore = store.held(contextId)?.heldBytes ?? 0
+    const context = await store.begin(contextId, found.bytes, signal)
+    this.#noteFoundLocally(context, bytesBefore)
+    return { context, peers: found.peers }
+  }
+
+  async #findManifest(
+    contextId: string,
+    options: { unavailableAfterMs: number; signal: AbortSignal },
+  ): Promise<FoundManifest> {
+    const components = { ...this.#components, isBanned: this.#isBanned, ban: this.#ban }
+    return await findManifest(components, contextId, options)
+  }
+
+  #newRun(context: HeldContext, peers: string[], fetch: Fetch): DownloadRun {
+    return new DownloadRun(
+      { ...this.#components, context, isBanned: this.#isBanned, ban: this.#ban },
+      { unavailableAfterMs: this.#options.unavailableAfterMs, priority: () => fetch.priority, peers },
+    )
+  }
+
+  async #download(run: DownloadRun, context: HeldContext, fetch: Fetch): Promise<void> {
+    const stopTelling = every(this.#components.clock, PROGRESS_EVERY_MS, () =>
+      this.#tellProgress(fetch, context),
+    )
+    try {
+      if (context.missing().length > 0) await run.run(fetch.controller.signal)
+    } finally {
+      stopTelling()
+      await run.close()
+    }
+  }
+
+  #noteBegun({ contextId, bytesTotal, heldBytes }: HeldContext, priority: FetchPriority): void {
+    const words = `${bytesTotal - heldBytes} of ${bytesTotal} bytes are missing; its priority is ${priority}`
+    this.#components.decisions.note({ contextId, by: 'download', code: 'fetch-begun', words })
+  }
+
+  #noteFoundLocally({ contextId, heldBytes }: HeldContext, bytesBefore: number): void {
+    if (heldBytes <= bytesBefore) return
+    const words = `${heldBytes - bytesBefore} bytes are in other contexts here too`
+    this.#components.decisions.note({ contextId, by: 'download', code: 'found-locally', words })
+  }
+
+  #noteComplete({ contextId, sources, bytesReused }: FetchResult): void {
+    const fetched = sources.reduce((sum, { bytes }) => sum + bytes, 0)
+    const words = `${fetched} bytes from ${sources.length} peers, ${bytesReused} were here before`
+    this.#components.decisions.note({ contextId, by: 'download', code: 'fetch-complete', words })
+  }
+
+  #result(contextId: string, run: DownloadRun | undefined, bytesReused: number | undefined): FetchResult {
+    const { store } = this.#components
+    const bytesTotal = store.entry(contextId)?.bytes ?? 0
+    return {
+      contextId,
+      folder: store.folder(contextId),
+      bytesTotal,
+      sources: run?.sources ?? [],
+      bytesReused: bytesReused ?? bytesTotal,
+    }
+  }
+
+  #tellFetching(contextId: string): void {
+    for (const listener of this.#listeners) listener(contextId)
+  }
+
+  #tellProgress(fetch: Fetch, context: HeldContext): void {
+    const progress: FetchProgress = {
+      contextId: context.contextId,
+      bytesDone: context.heldBytes,
+      bytesTotal: context.bytesTotal,
+      sources: fetch.run?.sources ?? [],
+    }
+    for (const listener of fetch.listeners) listener(progress)
+  }
+
+  async #waitForTurn(signal: AbortSignal): Promise<void> {
+    if (this.#running >= FETCHES_MAX) {
+      const turn = Promise.withResolvers<void>()
+      this.#queue.push(turn.resolve)
+      await unlessAborted(turn.promise, signal).catch((error: unknown) => {
+        this.#queue = this.#queue.filter((other) => other !== turn.resolve)
+        throw error
+      })
+    }
+    this.#running += 1
+  }
+
+  #giveTurn(): void {
+    this.#running -= 1
+    this.#queue.shift()?.()
+  }
+
+  readonly #isBanned = (peer: string): boolean => this.#bans.has(peer, this.#components.clock.nowMs())
+
+  readonly #ban = (peer: string): void => this.#bans.add(peer, this.#components.clock.nowMs())
+}
+
+/** `work`, or the signal's reason as soon as it is aborted; the work itself goes on. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work
+  signal.throwIfAborted()
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = (): void => aborted.reject(signal.reason as Error)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([work, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}

@@ -1,0 +1,112 @@
+import { type Clock, sleep } from '../../base/clock.ts'
+import { withDeadline } from '../../base/deadline.ts'
+import { HearthError, messageOf } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { Network } from '../../base/stream/network.ts'
+import type { FindHolders } from './fetch.ts'
+import { contextIdOf } from '../content/manifest.ts'
+import { OPEN_DEADLINE_MS } from '../wire/messages.ts'
+import { openSource, receiveManifest } from './source-session.ts'
+
+/** Holders asked at once: one that hangs does not hold up the others, and few are asked in vain. */
+const ASKED_AT_ONCE = 3
+/** Waits between rounds, ms. */
+const BACK_OFF_MS = [500, 1000, 2000, 5000]
+
+export interface ManifestSearchComponents {
+  network: Network
+  findHolders: FindHolders
+  clock: Clock
+  log: Logger
+  isBanned: (peer: string) => boolean
+  ban: (peer: string) => void
+}
+
+export interface FoundManifest {
+  bytes: Uint8Array
+  /** Peers that may hold the context. */
+  peers: string[]
+}
+
+/**
+ * Gets the manifest of a context from whoever gives the right one first. Throws `context-unavailable`
+ * when nobody has within `unavailableAfterMs`, or the signal's reason.
+ */
+export async function findManifest(
+  components: ManifestSearchComponents,
+  contextId: string,
+  options: { unavailableAfterMs: number; signal: AbortSignal },
+): Promise<FoundManifest> {
+  const { clock } = components
+  const deadlineMs = clock.nowMs() + options.unavailableAfterMs
+  let reason = 'no peer is known to hold it'
+  for (let round = 0; ; round += 1) {
+    const peers = await findPeers(components, contextId, deadlineMs, options.signal)
+    for (let from = 0; from < peers.length; from += ASKED_AT_ONCE) {
+      const asked = peers.slice(from, from + ASKED_AT_ONCE)
+      const answers = asked.map((peer) => askPeer(components, peer, contextId, options.signal))
+      try {
+        return { bytes: await Promise.any(answers), peers }
+      } catch (error) {
+        reason = `of ${peers.length} peers that may hold it, none gave its manifest; the last one: ${lastOf(error)}`
+      }
+      options.signal.throwIfAborted()
+    }
+    const waitMs = BACK_OFF_MS[Math.min(round, BACK_OFF_MS.length - 1)] ?? 0
+    if (clock.nowMs() + waitMs >= deadlineMs) throw unavailable(contextId, options.unavailableAfterMs, reason)
+    await sleep(clock, waitMs, options.signal)
+  }
+}
+
+async function findPeers(
+  components: ManifestSearchComponents,
+  contextId: string,
+  deadlineMs: number,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const { clock, findHolders, isBanned, log, network } = components
+  const ms = Math.max(1, deadlineMs - clock.nowMs())
+  try {
+    const peers = await withDeadline({ clock, ms, whose: 'the holders of a context', signal }, (signal) =>
+      findHolders(contextId, { signal }),
+    )
+    return [...new Set(peers)].filter((peer) => peer !== network.self && !isBanned(peer))
+  } catch (error) {
+    signal.throwIfAborted()
+    log.debug({ contextId, error: messageOf(error) }, 'looking for holders failed')
+    return []
+  }
+}
+
+async function askPeer(
+  components: ManifestSearchComponents,
+  peer: string,
+  contextId: string,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const { clock } = components
+  const whose = `the manifest from peer ${peer}`
+  return await withDeadline({ clock, ms: OPEN_DEADLINE_MS, whose, signal }, async (signal) => {
+    const source = await openSource(components, peer, contextId, { priority: 'normal', signal })
+    try {
+      const bytes = await receiveManifest(source, signal)
+      if (contextIdOf(bytes) === contextId) return bytes
+      components.ban(peer)
+      throw new HearthError('message-invalid', `peer ${peer} sent a manifest of another context`)
+    } finally {
+      await source.stream.close({ deadlineMs: OPEN_DEADLINE_MS, signal }).catch(() => {})
+    }
+  })
+}
+
+function lastOf(error: unknown): string {
+  return messageOf(error instanceof AggregateError ? error.errors.at(-1) : error)
+}
+
+function unavailable(contextId: string, ms: number, reason: string): HearthError {
+  return new HearthError(
+    'context-unavailable',
+    `context ${contextId} could not be fetched within ${ms} ms: ${reason}. Try again when a peer that holds it is back`,
+    { data: { contextId, reason } },
+  )
+}

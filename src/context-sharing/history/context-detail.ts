@@ -1,0 +1,52 @@
+import { HearthError } from '../../base/errors.ts'
+import type { ContextEntry } from '../store/context-entry.ts'
+import type { ContextStore } from '../store/context-store.ts'
+import type { DatedDecision } from './decisions.ts'
+
+/** A file of a context, and how much of it is here. */
+export interface FileDetail {
+  path: string
+  class: string
+  bytes: number
+  heldBytes: number
+}
+
+/** Everything that this machine knows of one context. */
+export interface ContextDetail extends ContextEntry {
+  fileDetails: FileDetail[]
+  /** What was decided about it since this peer started, in order. */
+  decisions: DatedDecision[]
+}
+
+/** Throws `context-unknown` when nothing of it is here, and nothing was decided about it. */
+export function contextDetail(
+  store: ContextStore,
+  contextId: string,
+  decisions: DatedDecision[],
+): ContextDetail {
+  const entry = store.entry(contextId)
+  const context = store.held(contextId)
+  if (entry === undefined || context === undefined) {
+    throw new HearthError(
+      'context-unknown',
+      `nothing of ${contextId} is here: "hearth context get ${contextId}" fetches it`,
+    )
+  }
+  const heldBytes = context.heldFiles()
+  const keys = context.gridKeys()
+  const fileDetails = context.manifest.files.map((file, number) => ({
+    path: file.path,
+    class: file.class,
+    bytes: file.size,
+    heldBytes: heldBytes.get(keys[number] ?? '') ?? 0,
+  }))
+  return { ...entry, fileDetails, decisions }
+}
+
+/** Pins a context, or takes the pin back. Throws `context-unknown` when nothing of it is here. */
+export async function setPinned(store: ContextStore, contextId: string, isPinned: boolean): Promise<void> {
+  if (store.entry(contextId) === undefined) {
+    throw new HearthError('context-unknown', `nothing of ${contextId} is here to be pinned: fetch it first`)
+  }
+  await store.memory.setPinned(contextId, isPinned)
+}

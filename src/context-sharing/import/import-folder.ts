@@ -1,0 +1,239 @@
+import { createHash } from 'node:crypto'
+import type { Stats } from 'node:fs'
+import { chmod, constants, copyFile, lstat, open, readdir } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import { join } from 'node:path'
+import { HearthError } from '../../base/errors.ts'
+import { CHUNK_BYTES, IMPORT_DEPTH_MAX, IMPORT_ENTRIES_MAX } from '../../base/limits.ts'
+import { fileChunks } from '../content/chunk-map.ts'
+import { FILE_MODE, asDiskError, readAt, sha256, syncFile } from '../disk/disk.ts'
+import { type SelectedFile, type Selection, selectFiles } from './file-selection.ts'
+import { blobBehindLink, blobFault } from './snapshot-link.ts'
+import { pathFault, pathsFault } from '../content/manifest-path.ts'
+import {
+  type ContextFile,
+  HASH_BYTES,
+  type Manifest,
+  type RuntimeInfo,
+  chunkCountOf,
+} from '../content/manifest.ts'
+import { segmentsOf } from './segments.ts'
+
+export interface ImportOptions {
+  /** A label on this machine only; names are not part of a context. An earlier meaning of it is replaced. */
+  name?: string
+  /** Parts of the runtime info that should not be inferred from the folder. */
+  runtime?: Partial<RuntimeInfo>
+  /** Which of several models in the folder: 'fp32', 'fp16', 'q8', 'q4' …; file-selection.ts has the default. */
+  dtype?: string | undefined
+  signal?: AbortSignal | undefined
+}
+
+export interface ImportResult {
+  contextId: string
+  /** Bytes and number of the files that belong to the context. */
+  bytes: number
+  files: number
+  /** Paths of the folder that do not belong to a context (README, pictures, other dtypes…). */
+  leftOut: string[]
+}
+
+export interface FolderCopy {
+  manifest: Manifest
+  /** Where the copy of each file lies: file n of the manifest is `copies[n]`. */
+  copies: string[]
+  leftOut: string[]
+}
+
+export interface CopyFolderOptions {
+  runtime?: Partial<RuntimeInfo> | undefined
+  dtype?: string | undefined
+  /** Throws `disk-full` unless so many bytes may be stored. */
+  requireRoom(bytes: number): Promise<void>
+  signal?: AbortSignal | undefined
+}
+
+/** Paths as the manifest will have them (NFC), and as the disk has them, seen from the folder. */
+type FoundFiles = Map<string, string>
+
+/**
+ * Copies what belongs to a context from `folder` into `target`, and hashes the copies: what the
+ * manifest says is true of our bytes, whatever happens to the originals. Reflinks where the file
+ * system can. Throws `context-invalid` naming the file that cannot be taken, or `disk-full`.
+ */
+export async function copyFolder(
+  folder: string,
+  target: string,
+  options: CopyFolderOptions,
+): Promise<FolderCopy> {
+  const found = await findFiles(folder)
+  const selection = selectFiles([...found.keys()], options.runtime, options.dtype)
+  const fault = pathsFault(selection.files.map(({ path }) => path))
+  if (fault !== undefined) throw refused(folder, fault)
+  const stats = await Promise.all(
+    selection.files.map(({ path }) => statOfOriginal(folder, found.get(path) ?? path)),
+  )
+  await options.requireRoom(stats.reduce((sum, { size }) => sum + size, 0))
+  return await copyFiles({ folder, target, found, selection, stats, signal: options.signal })
+}
+
+interface CopyWork {
+  folder: string
+  target: string
+  found: FoundFiles
+  selection: Selection
+  stats: Stats[]
+  signal: AbortSignal | undefined
+}
+
+async function copyFiles(work: CopyWork): Promise<FolderCopy> {
+  const { selection } = work
+  const files: ContextFile[] = []
+  const copies: string[] = []
+  for (const [index, selected] of selection.files.entries()) {
+    work.signal?.throwIfAborted()
+    const copy = join(work.target, String(index))
+    await copyOne(work, index, selected, copy)
+    const file = await describe(copy, selected, work.signal)
+    const fault = blobFault(work.found.get(selected.path) ?? '', file.sha256)
+    if (fault !== undefined) throw refused(work.folder, `"${selected.path}" ${fault}`)
+    files.push(file)
+    copies.push(copy)
+  }
+  const manifest: Manifest = {
+    version: 1,
+    chunkBytes: CHUNK_BYTES,
+    files,
+    runtime: selection.runtime,
+  }
+  return { manifest, copies, leftOut: selection.leftOut }
+}
+
+async function findFiles(folder: string): Promise<FoundFiles> {
+  const found: FoundFiles = new Map()
+  const folders = ['']
+  let entries = 0
+  for (let parent = folders.pop(); parent !== undefined; parent = folders.pop()) {
+    for (const entry of await readFolder(folder, parent)) {
+      if (entry.name.startsWith('.')) continue
+      entries += 1
+      const path = parent === '' ? entry.name : `${parent}/${entry.name}`
+      if (entries > IMPORT_ENTRIES_MAX || path.split('/').length > IMPORT_DEPTH_MAX) {
+        throw refused(folder, `it holds more than a model (over ${IMPORT_ENTRIES_MAX} entries, or too deep)`)
+      }
+      if (entry.isDirectory()) folders.push(path)
+      else {
+        const diskPath = entry.isFile() ? path : await blobBehindLink(folder, path, entry)
+        if (diskPath === undefined) throw refused(folder, whyNotAFile(entry.isSymbolicLink(), path))
+        found.set(acceptedPath(folder, path), diskPath)
+      }
+    }
+  }
+  return found
+}
+
+async function readFolder(folder: string, parent: string): ReturnType<typeof readEntries> {
+  try {
+    return await readEntries(join(folder, parent))
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code
+    if (code === 'ENOENT' || code === 'ENOTDIR') {
+      throw new HearthError('context-invalid', `there is no folder ${join(folder, parent)}`, { cause })
+    }
+    throw cause
+  }
+}
+
+const readEntries = async (path: string) => await readdir(path, { withFileTypes: true })
+
+function acceptedPath(folder: string, diskPath: string): string {
+  const path = diskPath.normalize('NFC')
+  const fault = pathFault(path)
+  if (fault !== undefined) throw refused(folder, `the path ${JSON.stringify(path)} ${fault}: rename the file`)
+  return path
+}
+
+function whyNotAFile(isLink: boolean, path: string): string {
+  return isLink
+    ? `"${path}" is a symbolic link, which could lead anywhere: give a folder with the files themselves (cp -rL FOLDER COPY)`
+    : `"${path}" is neither a file nor a folder: remove it, or give another folder`
+}
+
+async function statOfOriginal(folder: string, diskPath: string): Promise<Stats> {
+  const stats = await lstat(join(folder, diskPath)).catch((cause: unknown) => {
+    throw refused(folder, `"${diskPath}" is not there: download the model again`, cause)
+  })
+  if (!stats.isFile()) throw refused(folder, whyNotAFile(stats.isSymbolicLink(), diskPath))
+  if (stats.nlink > 1) {
+    throw refused(
+      folder,
+      `"${diskPath}" is a hard link (${stats.nlink} names for one file), so that it could be changed from elsewhere: give a folder with copies (cp -r FOLDER COPY)`,
+    )
+  }
+  return stats
+}
+
+/** The original is looked at again afterwards: one that was swapped or written meanwhile is refused. */
+async function copyOne(work: CopyWork, index: number, selected: SelectedFile, copy: string): Promise<void> {
+  const diskPath = work.found.get(selected.path) ?? selected.path
+  const before = work.stats[index]
+  try {
+    await copyFile(join(work.folder, diskPath), copy, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
+    await chmod(copy, FILE_MODE)
+    await syncFile(copy)
+  } catch (error) {
+    throw asDiskError(error, copy)
+  }
+  const after = await statOfOriginal(work.folder, diskPath)
+  if (before?.ino !== after.ino || before.size !== after.size || before.mtimeMs !== after.mtimeMs) {
+    throw refused(work.folder, `"${diskPath}" changed while it was copied: try again when it is at rest`)
+  }
+}
+
+async function describe(
+  copy: string,
+  { path, class: fileClass }: SelectedFile,
+  signal: AbortSignal | undefined,
+): Promise<ContextFile> {
+  const file = await open(copy, 'r')
+  try {
+    const { size } = await file.stat()
+    const segments = await segmentsOf(path, file, size)
+    const chunks = new Uint8Array(chunkCountOf(segments) * HASH_BYTES)
+    const entry: ContextFile = {
+      path,
+      size,
+      sha256: new Uint8Array(HASH_BYTES),
+      class: fileClass,
+      segments,
+      chunks,
+    }
+    return { ...entry, sha256: await hashInto(file, entry, signal) }
+  } finally {
+    await file.close()
+  }
+}
+
+/** Fills in `entry.chunks`; returns the hash of the whole file. Both come from the same bytes read once. */
+async function hashInto(
+  file: FileHandle,
+  entry: ContextFile,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  const whole = createHash('sha256')
+  const map = fileChunks(entry)
+  for (let index = 0; index < map.count; index += 1) {
+    signal?.throwIfAborted()
+    const { offset, length } = map.chunk(index)
+    const bytes = await readAt(file, offset, length)
+    const digest = sha256(bytes)
+    whole.update(bytes)
+    entry.chunks.set(await digest, index * HASH_BYTES)
+  }
+  return new Uint8Array(whole.digest())
+}
+
+function refused(folder: string, what: string, cause?: unknown): HearthError {
+  const message = `${folder} cannot be imported: ${what}`
+  return new HearthError('context-invalid', message, { data: { folder }, cause })
+}

@@ -1,0 +1,149 @@
+import type { Random } from '../../../base/random.ts'
+import { careForHolders, onAudited, strike } from './replication-care.ts'
+import { otherCopies } from './replication-count.ts'
+import { planDrain } from './replication-drain.ts'
+import type { ReplicationEffect, ReplicationEvent } from './replication-events.ts'
+import { onOwn, onPeer, onPeerLost } from './replication-learn.ts'
+import { onOfferAnswered, onOffered } from './replication-offer.ts'
+import { reconsider } from './replication-plan.ts'
+import type { Replication } from './replication-state.ts'
+
+export type { ReplicationEffect, ReplicationEvent, SaidContext } from './replication-events.ts'
+export { type DropAnswer, mayDrop, takesNow } from './replication-count.ts'
+export { onlyHere } from './replication-drain.ts'
+export { REPLICATION_DEFAULTS, newReplication, withGrace } from './replication-state.ts'
+export type { Replication, ReplicationCode, ReplicationOptions } from './replication-state.ts'
+
+/*
+ * How many copies of a context there are to be, and who makes the next. Every peer runs this on what the
+ * adverts say; nobody leads. A copy that is lost is counted for a grace, since most come back. Then the
+ * neighbours of the context's key take turns by how near they are: the first fetches, its advert says
+ * so, and the others see it. A copy too many is no harm and is kept; one too few is. sim/ drives this
+ * same code. docs/protocol/replica.md, docs/decisions/0008-replication.md.
+ */
+
+/** One event in, what to do about it out. The only function that changes a `Replication`. */
+export function step(
+  state: Replication,
+  event: ReplicationEvent,
+  nowMs: number,
+  random: Random,
+): ReplicationEffect[] {
+  const effects: ReplicationEffect[] = []
+  for (const contextId of apply(state, event, nowMs, effects)) {
+    const context = state.contexts.get(contextId)
+    if (context === undefined || state.isDraining) continue
+    reconsider(state, context, nowMs, random, effects)
+    careForHolders(state, context, nowMs, random, effects)
+  }
+  if (state.isDraining) planDrain(state, nowMs, effects)
+  return effects
+}
+
+/** When a `tick` is due, though nothing happens; undefined when none is. */
+export function nextTickMs({ wakes }: Replication): number | undefined {
+  let nextMs = Number.POSITIVE_INFINITY
+  for (const ms of wakes.values()) nextMs = Math.min(nextMs, ms)
+  return nextMs === Number.POSITIVE_INFINITY ? undefined : nextMs
+}
+
+/** Takes the event in; returns the contexts to think of again. */
+function apply(
+  state: Replication,
+  event: ReplicationEvent,
+  nowMs: number,
+  effects: ReplicationEffect[],
+): Iterable<string> {
+  switch (event.kind) {
+    case 'peer':
+      return onPeer(state, event, nowMs)
+    case 'peer-lost':
+      return onPeerLost(state, event.peer, event.heardMs)
+    case 'own':
+      return onOwn(state, event)
+    case 'room':
+      state.roomBytes = event.bytes
+      return []
+    case 'pulled':
+      return onPulled(state, event, nowMs)
+    case 'offered':
+      onOffered(state, event, nowMs, effects)
+      return [event.contextId]
+    case 'drain':
+      return onDrain(state, effects)
+    case 'tick':
+      return dueContexts(state, nowMs)
+    default:
+      onContextEvent(state, event, nowMs)
+      return [event.contextId]
+  }
+}
+
+function dueContexts({ wakes }: Replication, nowMs: number): string[] {
+  const due = [...wakes].filter(([, ms]) => ms <= nowMs).map(([contextId]) => contextId)
+  for (const contextId of due) wakes.delete(contextId)
+  return due
+}
+
+function onContextEvent(
+  state: Replication,
+  event: Extract<ReplicationEvent, { kind: 'looked' | 'offer-answered' | 'audited' | 'covered' }>,
+  nowMs: number,
+): void {
+  const context = state.contexts.get(event.contextId)
+  if (context === undefined) return
+  switch (event.kind) {
+    case 'looked':
+      context.isLooking = false
+      context.lookedMs = nowMs
+      return
+    case 'offer-answered':
+      return onOfferAnswered(state, context, event, nowMs)
+    case 'audited':
+      return onAudited(state, context, event.peer, event.outcome, nowMs)
+    case 'covered':
+      context.isCovered = true
+  }
+}
+
+function onPulled(
+  state: Replication,
+  { contextId, outcome, hasGrown }: Extract<ReplicationEvent, { kind: 'pulled' }>,
+  nowMs: number,
+): Iterable<string> {
+  const context = state.contexts.get(contextId)
+  if (context?.pull === undefined) return []
+  context.pull = undefined
+  state.pulls -= 1
+  context.own = { ...context.own, isFetching: false }
+  if (outcome === 'stored') {
+    context.own = { ...context.own, tier: 'stored', share: 1 }
+    context.failures = 0
+  }
+  if (outcome === 'failed') {
+    context.failures += 1
+    const { retryMs, retryMsMax } = state.options
+    context.notBeforeMs = nowMs + Math.min(retryMsMax, retryMs * 2 ** Math.min(context.failures - 1, 30))
+    // Whoever says that he has it, and gives nothing of it, is not believed for long.
+    if (!hasGrown) for (const peer of otherCopies(state, context, nowMs)) strike(state, context, peer, nowMs)
+  }
+  return shortContexts(state, contextId)
+}
+
+/** There is room for another pull: those with the fewest copies think first. */
+function shortContexts(state: Replication, first: string): string[] {
+  const short = [...state.contexts.values()].filter(({ shortSinceMs }) => shortSinceMs !== undefined)
+  short.sort(
+    (one, other) => one.holders.size - other.holders.size || (one.contextId < other.contextId ? -1 : 1),
+  )
+  return [...new Set([first, ...short.map(({ contextId }) => contextId)])]
+}
+
+function onDrain(state: Replication, effects: ReplicationEffect[]): string[] {
+  state.isDraining = true
+  state.wakes.clear()
+  for (const { contextId, pull } of state.contexts.values()) {
+    if (pull !== undefined) effects.push({ kind: 'cancel', contextId, code: 'handing-over' })
+  }
+  return []
+}

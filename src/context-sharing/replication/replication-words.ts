@@ -1,0 +1,45 @@
+import { DECISION_CODES, type Decision, type DecisionCode } from '../history/decisions.ts'
+import type { ReplicationEffect } from './core/replication.ts'
+
+/** An effect of core/replication as a decision; undefined for one that decides nothing. */
+export function decisionOf(effect: ReplicationEffect): Decision | undefined {
+  switch (effect.kind) {
+    case 'decision': {
+      const { live, graced, making, wanted } = effect
+      const away = graced === 0 ? '' : `${graced} away for a short while, `
+      const counts = `${live} copies of ${wanted}, ${away}${making} in the making`
+      return decision(effect.contextId, `copy-${effect.code}`, counts)
+    }
+    case 'pull':
+      return decision(effect.contextId, 'copy-begun', PULL_WORDS[effect.why])
+    case 'cancel':
+      return decision(effect.contextId, 'copy-given-up', DECISION_CODES[`copy-${effect.code}`])
+    case 'offer':
+      return decision(
+        effect.contextId,
+        'copy-offered',
+        `${effect.copies} other copies are known`,
+        effect.peer,
+      )
+    case 'accept':
+      return decision(effect.contextId, 'copy-accepted', 'it asked for a copy here', effect.peer)
+    case 'decline':
+      return decision(effect.contextId, 'copy-declined', `the reason given: ${effect.code}`, effect.peer)
+    default:
+      return undefined
+  }
+}
+
+const PULL_WORDS = {
+  repair: 'a copy is missing, and it is our turn',
+  urgent: 'there is only one copy, and it is our turn',
+  prefetch: 'jobs run on all its copies: one more is made ahead of need',
+  offered: 'a holder asked for it',
+  drain: 'a holder that leaves asked for it',
+} as const
+
+/** What a decision means, then the values that decided it. */
+function decision(contextId: string, code: DecisionCode, values: string, peer?: string): Decision {
+  const words = `${DECISION_CODES[code]}: ${values}`
+  return { contextId, by: 'replication', code, words, ...(peer === undefined ? {} : { peer }) }
+}

@@ -1,0 +1,289 @@
+import { type Clock, every } from '../../base/clock.ts'
+import { HearthError, messageOf } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { Network } from '../../base/stream/network.ts'
+import type { Random } from '../../base/random.ts'
+import type { ContextSharing } from '../context-sharing.ts'
+import type { ContextStore } from '../store/context-store.ts'
+import type { DecisionSink } from '../history/decisions.ts'
+import { auditReplica } from './replica-audit.ts'
+import type { ReplicaAnswer, ReplicaOffer } from './replica-messages.ts'
+import type { OwnContext, ReplicaSwarm } from './replica-view.ts'
+import { ReplicaOffers } from './replica-offers.ts'
+import {
+  type DropAnswer,
+  type Replication,
+  type ReplicationEffect,
+  type ReplicationEvent,
+  type ReplicationOptions,
+  mayDrop,
+  newReplication,
+  nextTickMs,
+  onlyHere,
+  step,
+  takesNow,
+} from './core/replication.ts'
+import { concernsUs } from './core/replication-count.ts'
+import { type ReplicationStatus, replicationStatus } from './replication-status.ts'
+import type { TakesReplicas } from './core/replication-state.ts'
+import { SparePulls } from './spare-pulls.ts'
+import { decisionOf } from './replication-words.ts'
+
+export interface ReplicatorComponents {
+  network: Network
+  store: ContextStore
+  sharing: ContextSharing
+  swarm: ReplicaSwarm
+  decisions: DecisionSink
+  clock: Clock
+  random: Random
+  log: Logger
+  /** What is here now. */
+  own(): OwnContext[]
+  /** `takes` has changed: others are to be told. */
+  onTakes: () => void
+  /** A spare copy is complete. */
+  onCopied: (contextId: string) => void
+}
+
+const TICK_MS = 250
+/** How far fetches are, and what jobs run on, is looked up this often, ms. */
+const LOOK_HERE_EVERY_MS = 2_000
+const ROOM_EVERY_MS = 10_000
+/** Spare copies are made while the store is filled no more than this: the rest is for what the owner runs. */
+const QUOTA_SHARE_MAX = 0.5
+
+/** What a drain did. */
+export interface HandOver {
+  /** Contexts that are on no other peer, as far as is known. */
+  onlyHere: string[]
+}
+
+/** Keeps enough copies of contexts in the swarm: the shell of core/replication. */
+export class Replicator {
+  readonly #components: ReplicatorComponents
+  readonly #options: Partial<ReplicationOptions>
+  readonly #offers: ReplicaOffers
+  #state: Replication
+  readonly #own = new Map<string, string>()
+  readonly #pulls: SparePulls
+  #closers = new AsyncDisposableStack()
+  #stopped = new AbortController()
+  #drained: PromiseWithResolvers<void> | undefined
+
+  constructor(components: ReplicatorComponents, options: Partial<ReplicationOptions> = {}) {
+    this.#components = components
+    this.#options = options
+    this.#offers = new ReplicaOffers(components, (peer, offer) => this.#onOffer(peer, offer))
+    this.#pulls = new SparePulls(components, (...pulled) => this.#onPulled(...pulled))
+    this.#state = this.#newState()
+  }
+
+  async start(): Promise<void> {
+    const { clock, swarm } = this.#components
+    this.#stopped = new AbortController()
+    this.#state = this.#newState()
+    this.#own.clear()
+    const closers = new AsyncDisposableStack()
+    this.#closers = closers
+    await this.#offers.start()
+    closers.defer(() => this.#offers.stop())
+    closers.defer(swarm.onPeer((said) => this.#dispatch({ kind: 'peer', ...said })))
+    closers.defer(swarm.onLost((peer, heardMs) => void this.#onLost(peer, heardMs)))
+    closers.defer(every(clock, TICK_MS, () => this.#tick()))
+    closers.defer(every(clock, LOOK_HERE_EVERY_MS, () => this.changed()))
+    closers.defer(every(clock, ROOM_EVERY_MS, () => void this.#measureRoom()))
+    await this.#measureRoom()
+    this.changed()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort(new HearthError('stream-closed', 'this peer is stopping'))
+    this.#pulls.cancelAll()
+    await this.#closers.disposeAsync()
+  }
+
+  /** Which spare copies this peer takes now: for its advert. */
+  get takes(): TakesReplicas {
+    return takesNow(this.#state, this.#components.clock.nowMs())
+  }
+
+  /** To be called when what is here has changed. */
+  changed(): void {
+    const here = new Map(this.#components.own().map((context) => [context.contextId, context]))
+    for (const { contextId, bytes, ...holding } of here.values()) {
+      const said = JSON.stringify(holding)
+      if (this.#own.get(contextId) === said) continue
+      this.#own.set(contextId, said)
+      this.#dispatch({ kind: 'own', contextId, bytes, holding })
+    }
+    for (const contextId of this.#own.keys()) {
+      if (here.has(contextId)) continue
+      this.#own.delete(contextId)
+      const holding = { tier: 'absent' as const, share: 0, isFetching: false, isBusy: false }
+      this.#dispatch({ kind: 'own', contextId, holding })
+    }
+  }
+
+  /** Whether the copy here may be dropped to make room, and how many others there are. */
+  mayDrop(contextId: string): DropAnswer {
+    return mayDrop(this.#state, contextId, this.#components.clock.nowMs())
+  }
+
+  /** Copies of the contexts that are here or short of copies, as far as this peer knows. */
+  status(): ReplicationStatus {
+    return replicationStatus(this.#state, this.#components.clock.nowMs())
+  }
+
+  /**
+   * Hands over what nobody else has; resolves when nothing is left to hand over, or when the signal is
+   * aborted. Afterwards this peer makes no copies until it is started again.
+   */
+  async drain(signal: AbortSignal): Promise<HandOver> {
+    const drained = Promise.withResolvers<void>()
+    const onAbort = (): void => drained.resolve()
+    this.#drained = drained
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+    this.#dispatch({ kind: 'drain' })
+    await drained.promise
+    signal.removeEventListener('abort', onAbort)
+    return { onlyHere: this.onlyHere() }
+  }
+
+  /** Contexts that are lost to the swarm when this peer goes now, as far as is known. */
+  onlyHere(): string[] {
+    return onlyHere(this.#state, this.#components.clock.nowMs())
+  }
+
+  #newState(): Replication {
+    const { network, swarm, clock } = this.#components
+    const positionOf = (id: string): number => swarm.positionOf(id)
+    return newReplication({ self: network.self, positionOf, nowMs: clock.nowMs(), options: this.#options })
+  }
+
+  #tick(): void {
+    if (this.#state.isDraining) this.#noteCovered()
+    const nextMs = nextTickMs(this.#state)
+    if (nextMs !== undefined && nextMs <= this.#components.clock.nowMs()) this.#dispatch({ kind: 'tick' })
+  }
+
+  /** Two that fetch different halves of a context have all of it together. */
+  #noteCovered(): void {
+    for (const contextId of this.onlyHere()) {
+      if (this.#components.sharing.isElsewhere(contextId)) this.#dispatch({ kind: 'covered', contextId })
+    }
+  }
+
+  async #measureRoom(): Promise<void> {
+    try {
+      const { usedBytes, quotaBytes, freeBytes, keepFreeBytes } = await this.#components.store.room.usage()
+      const bytes = Math.min(QUOTA_SHARE_MAX * quotaBytes - usedBytes, freeBytes - keepFreeBytes)
+      if (!this.#stopped.signal.aborted) this.#dispatch({ kind: 'room', bytes })
+    } catch (error) {
+      this.#components.log.warn(
+        { error: messageOf(error) },
+        'the room for spare copies could not be measured',
+      )
+    }
+  }
+
+  #dispatch(event: ReplicationEvent): ReplicationEffect[] {
+    const { clock, random, decisions, onTakes } = this.#components
+    const before = this.takes
+    const effects = step(this.#state, event, clock.nowMs(), random)
+    for (const effect of effects) {
+      const decision = decisionOf(effect)
+      if (decision !== undefined) decisions.note(decision)
+      this.#perform(effect)
+    }
+    if (this.takes !== before) onTakes()
+    return effects
+  }
+
+  #perform(effect: ReplicationEffect): void {
+    switch (effect.kind) {
+      case 'look':
+        return void this.#look(effect.contextId)
+      case 'pull':
+        return this.#pulls.begin(effect.contextId, effect.why)
+      case 'cancel':
+        return this.#pulls.cancel(effect.contextId)
+      case 'offer':
+        return void this.#offer(effect)
+      case 'audit':
+        return void this.#audit(effect.contextId, effect.peer)
+      case 'drained':
+        return this.#drained?.resolve()
+      case 'accept':
+      case 'decline':
+      case 'decision':
+    }
+  }
+
+  /**
+   * A peer that is not connected tells us nothing, so that its advert expires though it is well: one
+   * whose copies matter to us is asked before it is taken as gone.
+   */
+  async #onLost(peer: string, heardMs: number): Promise<void> {
+    const { swarm } = this.#components
+    const { signal } = this.#stopped
+    if (concernsUs(this.#state, peer) && (await swarm.isThere(peer, signal))) return
+    if (!signal.aborted) this.#dispatch({ kind: 'peer-lost', peer, heardMs })
+  }
+
+  async #look(contextId: string): Promise<void> {
+    try {
+      await this.#components.swarm.look(contextId, this.#stopped.signal)
+    } catch (error) {
+      this.#components.log.debug({ contextId, error: messageOf(error) }, 'looking for copies failed')
+    }
+    this.#dispatch({ kind: 'looked', contextId })
+  }
+
+  #onPulled(contextId: string, outcome: 'stored' | 'failed' | 'cancelled', hasGrown: boolean): void {
+    this.#dispatch({ kind: 'pulled', contextId, outcome, hasGrown })
+    this.changed()
+    if (outcome === 'stored') this.#components.onCopied(contextId)
+  }
+
+  async #offer({
+    contextId,
+    peer,
+    why,
+    copies,
+  }: Extract<ReplicationEffect, { kind: 'offer' }>): Promise<void> {
+    const bytes = this.#components.store.entry(contextId)?.bytes ?? 0
+    const answer = await this.#offers.make(peer, { type: 'offer', contextId, bytes, copies, why })
+    const isAccepted = answer?.type === 'accepted'
+    const isHeld = answer?.type === 'declined' && answer.code === 'held'
+    if (isAccepted && why === 'drain')
+      this.#closers.defer(this.#components.sharing.handOffTo(peer, contextId))
+    this.#dispatch({ kind: 'offer-answered', peer, contextId, isAccepted, isHeld })
+  }
+
+  /** Only what the peer's advert claims is taken; one that has just connected is asked for it. */
+  async #onOffer(peer: string, { contextId, bytes, why, copies }: ReplicaOffer): Promise<ReplicaAnswer> {
+    const isClaimed = this.#state.contexts.get(contextId)?.holders.has(peer) === true
+    if (!isClaimed) await this.#components.swarm.isThere(peer, this.#stopped.signal)
+    const effects = this.#dispatch({ kind: 'offered', peer, contextId, bytes, why, copies })
+    const declined = effects.find((effect) => effect.kind === 'decline')
+    return declined === undefined ? { type: 'accepted' } : { type: 'declined', code: declined.code }
+  }
+
+  async #audit(contextId: string, peer: string): Promise<void> {
+    const { store, decisions } = this.#components
+    const context = store.held(contextId)
+    if (context === undefined) return
+    try {
+      const outcome = await auditReplica(this.#components, peer, context, this.#stopped.signal)
+      if (outcome === 'lied') {
+        const words = 'it was asked for one chunk, chosen at random'
+        decisions.note({ contextId, by: 'replication', code: 'holder-doubted', peer, words })
+      }
+      this.#dispatch({ kind: 'audited', peer, contextId, outcome })
+    } catch (error) {
+      this.#components.log.debug({ contextId, peer, error: messageOf(error) }, 'the audit was broken off')
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import { readFile } from 'node:fs/promises'
+import { z } from 'zod'
+import { HearthError } from '../../base/errors.ts'
+import { CONTEXT_NAMES_MAX } from '../../base/limits.ts'
+import { replaceFile } from '../disk/disk.ts'
+import { contextIdSchema, isContextId } from '../content/manifest.ts'
+
+/** What may stand for a contextId must have this many characters of it: all ids begin alike. */
+const ID_START_CHARACTERS_MIN = 12
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$/
+
+const namesSchema: z.ZodType<{ version: 1; names: Record<string, string> }> = z.strictObject({
+  version: z.literal(1),
+  names: z.record(z.string().regex(NAME), contextIdSchema),
+})
+
+/** Local labels of contexts, in one JSON file that is replaced whole. */
+export class ContextNames {
+  readonly #path: string
+  #names = new Map<string, string>()
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  /** Throws `data-corrupt`. */
+  async load(): Promise<void> {
+    const text = await readFile(this.#path, 'utf8').catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+      throw error
+    })
+    this.#names = new Map(text === undefined ? [] : Object.entries(this.#parse(text)))
+  }
+
+  get(name: string): string | undefined {
+    return this.#names.get(name)
+  }
+
+  /** Names of a context, sorted. */
+  of(contextId: string): string[] {
+    return [...this.#names].flatMap(([name, id]) => (id === contextId ? [name] : [])).sort()
+  }
+
+  /**
+   * The contextId that a name, an id (here or not) or the start of an id that is here stands for.
+   * Throws `context-unknown` or `context-ambiguous`.
+   */
+  resolve(nameOrId: string, idsHere: Iterable<string>): string {
+    const named = this.get(nameOrId)
+    if (named !== undefined) return named
+    if (isContextId(nameOrId)) return nameOrId
+    const isStart = nameOrId.length >= ID_START_CHARACTERS_MIN
+    const ids = isStart ? [...idsHere].filter((contextId) => contextId.startsWith(nameOrId)).sort() : []
+    if (ids.length > 1) {
+      throw new HearthError(
+        'context-ambiguous',
+        `"${nameOrId}" is the start of ${ids.join(' and ')}: give more of it`,
+        { data: { contextIds: ids } },
+      )
+    }
+    if (ids[0] !== undefined) return ids[0]
+    throw new HearthError(
+      'context-unknown',
+      `nothing here is called "${nameOrId}": import a folder under that name, or give the whole contextId`,
+      { data: { nameOrId } },
+    )
+  }
+
+  /** Makes `name` stand for `contextId`; an earlier meaning is replaced. */
+  async set(name: string, contextId: string): Promise<void> {
+    requireName(name)
+    if (!this.#names.has(name) && this.#names.size >= CONTEXT_NAMES_MAX) {
+      throw new HearthError(
+        'limit-reached',
+        `there are ${CONTEXT_NAMES_MAX} names already: remove some contexts`,
+      )
+    }
+    this.#names.set(name, contextId)
+    await this.#save()
+  }
+
+  /** Forgets all names of a context. */
+  async removeOf(contextId: string): Promise<void> {
+    const names = this.of(contextId)
+    for (const name of names) this.#names.delete(name)
+    if (names.length > 0) await this.#save()
+  }
+
+  #parse(text: string): Record<string, string> {
+    try {
+      return namesSchema.parse(JSON.parse(text)).names
+    } catch (cause) {
+      throw new HearthError(
+        'data-corrupt',
+        `${this.#path} is damaged: remove it (the contexts stay, only their names are lost)`,
+        { cause },
+      )
+    }
+  }
+
+  /** One write at a time, so that the last state is the one on disk. */
+  async #save(): Promise<void> {
+    const save = this.#turn.then(() => this.#replace())
+    this.#turn = save.catch(() => {})
+    await save
+  }
+
+  async #replace(): Promise<void> {
+    const names = Object.fromEntries([...this.#names].sort(([left], [right]) => (left < right ? -1 : 1)))
+    const text = `${JSON.stringify({ version: 1, names }, null, 2)}\n`
+    await replaceFile(this.#path, `${this.#path}.new`, new TextEncoder().encode(text))
+  }
+}
+
+/** Throws `context-invalid` for what cannot be a name. */
+export function requireName(name: string): void {
+  if (NAME.test(name) && !isContextId(name)) return
+  throw new HearthError(
+    'context-invalid',
+    `${JSON.stringify(name)} cannot be a context's name: use 1 to 128 letters, digits, ".", "_", "-" or "/", starting with a letter or digit`,
+  )
+}

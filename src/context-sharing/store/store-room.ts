@@ -1,0 +1,178 @@
+import { statfs } from 'node:fs/promises'
+import { HearthError } from '../../base/errors.ts'
+import type { HeldContext } from './held-context.ts'
+import type { KeepFree, StoreMemory } from './store-memory.ts'
+
+const GIB = 1024 ** 3
+/** Kept free when the owner does not say: 2 % of the file system, at most 10 GiB. */
+const KEEP_FREE_SHARE = 0.02
+const KEEP_FREE_BYTES_MAX = 10 * GIB
+/** The store's part of what it has and could have when the owner does not say, and at most so much. */
+const QUOTA_SHARE = 0.4
+const QUOTA_BYTES_MAX = 200 * GIB
+/** Bytes written between two looks at the free space. */
+const GUARD_BYTES = 32 * 1024 * 1024
+
+/** Of a file system, bytes. */
+export interface FreeSpace {
+  freeBytes: number
+  totalBytes: number
+}
+
+/** Where room is missing: the owner's quota for the store, or the disk itself. */
+export interface Shortage {
+  limit: 'quota' | 'disk'
+  /** Bytes that would have to go. */
+  bytes: number
+  words: string
+}
+
+/** What the store takes and may take, bytes. */
+export interface StoreUsage {
+  /** What is here, with downloads under way counted whole. */
+  usedBytes: number
+  quotaBytes: number
+  freeBytes: number
+  keepFreeBytes: number
+}
+
+export interface StoreRoomComponents {
+  folder: string
+  contexts(): readonly HeldContext[]
+  /** Keeps the bounds that were given last. */
+  memory: StoreMemory
+  /** The file system's own answer unless a test has another. */
+  freeSpace?: ((folder: string) => Promise<FreeSpace>) | undefined
+}
+
+export interface StoreBounds {
+  /** Bytes that the store may take. Default: 40 % of what it has and could have, at most 200 GiB. */
+  quotaBytes?: number | undefined
+  /** What stays free on the file system. Default: 2 % of it, at most 10 GiB. */
+  keepFree?: KeepFree | undefined
+}
+
+/** How much the store may still take. */
+export class StoreRoom {
+  readonly #components: StoreRoomComponents
+  /** Contexts that are being fetched: their whole size is spoken for. */
+  readonly #filling = new Set<string>()
+  #importingBytes = 0
+  #writtenBytes = 0
+  /** Asked to drop what is worth least, before `disk-full` is thrown. */
+  onShortage: (shortage: Shortage, signal?: AbortSignal) => Promise<void> = async () => {}
+
+  constructor(components: StoreRoomComponents) {
+    this.#components = components
+  }
+
+  /** Takes the bounds that are given, and remembers them; the others stay as they were. */
+  async setBounds({ quotaBytes, keepFree }: StoreBounds): Promise<void> {
+    if (quotaBytes === undefined && keepFree === undefined) return
+    await this.#components.memory.setBounds({
+      ...(quotaBytes === undefined ? {} : { quotaBytes }),
+      ...(keepFree === undefined ? {} : { keepFree }),
+    })
+  }
+
+  async usage(): Promise<StoreUsage> {
+    const { folder, memory, freeSpace = freeSpaceOf } = this.#components
+    const { freeBytes, totalBytes } = await freeSpace(folder)
+    const usedBytes = this.#usedBytes()
+    const { quotaBytes = defaultQuota(freeBytes + usedBytes), keepFree } = memory.bounds
+    return { usedBytes, quotaBytes, freeBytes, keepFreeBytes: keepFreeBytesOf(keepFree, totalBytes) }
+  }
+
+  /** What is missing for `bytes` more; undefined when they fit. */
+  async shortage(bytes: number): Promise<Shortage | undefined> {
+    const { usedBytes, quotaBytes, keepFreeBytes, freeBytes } = await this.usage()
+    const { folder } = this.#components
+    const overQuota = usedBytes + bytes - quotaBytes
+    const overDisk = bytes + keepFreeBytes - freeBytes
+    if (overDisk > 0 && overDisk >= overQuota) {
+      const words = `${bytes} bytes are to be stored at ${folder}, and ${keepFreeBytes} kept free, but only ${freeBytes} are: free some space, keep less free (--keep-free), or choose another data folder`
+      return { limit: 'disk', bytes: overDisk, words }
+    }
+    if (overQuota <= 0) return undefined
+    const words = `${bytes} bytes are to be stored at ${folder}, which has ${usedBytes} of the ${quotaBytes} bytes that it may take: raise --store-quota, or remove contexts ("hearth context rm")`
+    return { limit: 'quota', bytes: overQuota, words }
+  }
+
+  /** Has room made where it is short. */
+  async make(bytes: number, signal?: AbortSignal): Promise<void> {
+    const shortage = await this.shortage(bytes)
+    if (shortage !== undefined) await this.onShortage(shortage, signal)
+  }
+
+  /** Keeps room for an import until the function returned is called. Throws `disk-full`. */
+  async keepForImport(bytes: number): Promise<() => void> {
+    await this.#require(bytes)
+    this.#importingBytes += bytes
+    return () => {
+      this.#importingBytes -= bytes
+    }
+  }
+
+  /** Keeps room for what is missing of a context, until `rest`. Throws `disk-full`. */
+  async keepFor(context: HeldContext): Promise<void> {
+    if (this.isKept(context.contextId)) return
+    await this.#require(context.bytesTotal - context.heldBytes)
+    this.#filling.add(context.contextId)
+  }
+
+  isKept(contextId: string): boolean {
+    return this.#filling.has(contextId)
+  }
+
+  rest(contextId: string): void {
+    this.#filling.delete(contextId)
+  }
+
+  /**
+   * To be called before bytes are written: looks at the free space every 32 MiB, so that a disk that
+   * others fill during a download is left alone in time. Throws `disk-full`.
+   */
+  async guard(bytes: number): Promise<void> {
+    this.#writtenBytes += bytes
+    if (this.#writtenBytes < GUARD_BYTES) return
+    const { keepFreeBytes, freeBytes } = await this.usage()
+    if (freeBytes < keepFreeBytes) {
+      const words = `only ${freeBytes} bytes are free at ${this.#components.folder}, and ${keepFreeBytes} are to stay free: free some space, or keep less free (--keep-free); what is verified is kept`
+      throw diskFull({ limit: 'disk', bytes: keepFreeBytes - freeBytes, words })
+    }
+    this.#writtenBytes = 0
+  }
+
+  async #require(bytes: number): Promise<void> {
+    const shortage = await this.shortage(bytes)
+    if (shortage !== undefined) throw diskFull(shortage)
+  }
+
+  #usedBytes(): number {
+    const files = new Map<string, number>()
+    for (const context of this.#components.contexts()) {
+      const bytesByKey = this.isKept(context.contextId) ? context.fileSizes() : context.heldFiles()
+      for (const [key, bytes] of bytesByKey) files.set(key, Math.max(files.get(key) ?? 0, bytes))
+    }
+    return [...files.values()].reduce((sum, bytes) => sum + bytes, this.#importingBytes)
+  }
+}
+
+function diskFull({ limit, bytes, words }: Shortage): HearthError {
+  return new HearthError('disk-full', words, { data: { limit, bytesMissing: bytes } })
+}
+
+function keepFreeBytesOf(keepFree: KeepFree | undefined, totalBytes: number): number {
+  if (keepFree === undefined) return Math.min(KEEP_FREE_BYTES_MAX, Math.floor(totalBytes * KEEP_FREE_SHARE))
+  return 'bytes' in keepFree ? keepFree.bytes : Math.floor(totalBytes * keepFree.share)
+}
+
+/** Of what the store has and could have together: so it does not shrink while the store fills. */
+function defaultQuota(reachableBytes: number): number {
+  return Math.min(QUOTA_BYTES_MAX, Math.floor(reachableBytes * QUOTA_SHARE))
+}
+
+async function freeSpaceOf(folder: string): Promise<FreeSpace> {
+  const { bavail, blocks, bsize } = await statfs(folder)
+  return { freeBytes: bavail * bsize, totalBytes: blocks * bsize }
+}

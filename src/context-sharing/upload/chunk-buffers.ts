@@ -1,0 +1,18 @@
+import { CHUNK_BYTES, UPLOAD_BUFFERS_SPARE_MAX } from '../../base/limits.ts'
+
+/**
+ * Buffers of one chunk each, used again and again: a new one for every chunk would cost more in garbage
+ * collection than sending it does.
+ */
+export class ChunkBuffers {
+  readonly #spare: Uint8Array[] = []
+
+  /** A buffer with whatever is in it. Whoever got one gives it back when nothing reads it any more. */
+  take(): Uint8Array {
+    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES)
+  }
+
+  give(buffer: Uint8Array): void {
+    if (this.#spare.length < UPLOAD_BUFFERS_SPARE_MAX) this.#spare.push(buffer)
+  }
+}

@@ -1,0 +1,197 @@
+import type { Clock } from '../../base/clock.ts'
+import { PEERS_TOLD_MAX, UPLOAD_SESSIONS_MAX } from '../../base/limits.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { MessageStream } from '../../base/stream/message-stream.ts'
+import type { Network } from '../../base/stream/network.ts'
+import { pickSome, type Random } from '../../base/random.ts'
+import { ChunkBuffers } from './chunk-buffers.ts'
+import type { ContextStore } from '../store/context-store.ts'
+import type { DecisionSink } from '../history/decisions.ts'
+import type { Downloader } from '../download/downloader.ts'
+import type { HeldContext } from '../store/held-context.ts'
+import {
+  CONTEXT_PROTOCOL,
+  type FetchPriority,
+  OPEN_DEADLINE_MS,
+  SEND_DEADLINE_MS,
+  fetcherMessageSchema,
+} from '../wire/messages.ts'
+import { Releases } from './releases.ts'
+import type { UploadClass } from './core/upload-budget.ts'
+import type { UploadGate } from './upload-gate.ts'
+import { UploadSession } from './upload-session.ts'
+
+/** When all sessions are taken, a fetcher may come again after this, ms. */
+const SESSIONS_RETRY_MS = 5000
+
+export interface UploadServerComponents {
+  network: Network
+  store: ContextStore
+  downloader: Downloader
+  gate: UploadGate
+  decisions: DecisionSink
+  clock: Clock
+  random: Random
+  log: Logger
+}
+
+/** Answers those who open contexts here: with what the store holds, however little that is. */
+export class UploadServer {
+  readonly #components: UploadServerComponents
+  readonly #buffers = new ChunkBuffers()
+  readonly #releases: Releases
+  /** Fetchers by context. */
+  readonly #sessions = new Map<string, Set<UploadSession>>()
+  #sessionCount = 0
+  /** Peers that take over what this one has, as "peer contextId". */
+  readonly #handingOff = new Set<string>()
+  #unhandle: (() => Promise<void>) | undefined
+
+  constructor(components: UploadServerComponents) {
+    this.#components = components
+    this.#releases = new Releases(components)
+  }
+
+  async start(): Promise<void> {
+    this.#releases.start()
+    this.#unhandle = await this.#components.network.handle(CONTEXT_PROTOCOL, (stream, signal) =>
+      this.#serve(stream, signal),
+    )
+  }
+
+  async stop(): Promise<void> {
+    await this.#unhandle?.()
+    this.#unhandle = undefined
+    this.#releases.stop()
+  }
+
+  /** How many peers fetch a context from here now. */
+  sessionsOf(contextId: string): number {
+    return this.#sessions.get(contextId)?.size ?? 0
+  }
+
+  /** From now on until the function returned is called, `peer` comes first with this context. */
+  handOffTo(peer: string, contextId: string): () => void {
+    this.#handingOff.add(`${peer} ${contextId}`)
+    return () => this.#handingOff.delete(`${peer} ${contextId}`)
+  }
+
+  /** Whether those that fetch a context from here have, all together, every chunk of it that is here. */
+  isElsewhere(contextId: string): boolean {
+    const sessions = [...(this.#sessions.get(contextId) ?? [])]
+    const held = this.#components.store.held(contextId)?.held ?? []
+    for (const chunk of held) if (!sessions.some(({ fetcherHas }) => fetcherHas.has(chunk))) return false
+    return sessions.length > 0
+  }
+
+  async #serve(stream: MessageStream, signal: AbortSignal): Promise<void> {
+    const message = await stream.receive(fetcherMessageSchema, { deadlineMs: OPEN_DEADLINE_MS, signal })
+    if (message === undefined) return
+    if (message.type !== 'open') {
+      return await this.#answer(stream, signal, { type: 'reject', code: 'out-of-turn', chunks: [] })
+    }
+    const context = this.#servable(message.contextId)
+    if (context === undefined) return await this.#answer(stream, signal, { type: 'absent' })
+    if (this.#sessionCount >= UPLOAD_SESSIONS_MAX) {
+      const alternatives = this.#others(context, stream.peer)
+      return await this.#answer(stream, signal, {
+        type: 'busy',
+        chunks: [],
+        retryMs: SESSIONS_RETRY_MS,
+        alternatives,
+      })
+    }
+    await this.#runSession(context, message.priority, stream, signal)
+  }
+
+  /** A context of which something is here, or will be. */
+  #servable(contextId: string): HeldContext | undefined {
+    const { store, downloader } = this.#components
+    const context = store.held(contextId)
+    if (context === undefined) return undefined
+    return context.heldBytes > 0 || context.isStored || downloader.isFetching(contextId) ? context : undefined
+  }
+
+  async #runSession(
+    context: HeldContext,
+    priority: FetchPriority,
+    stream: MessageStream,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, log, gate, downloader, store } = this.#components
+    const { contextId } = context
+    const { peer } = stream
+    const uploadClass = (): UploadClass => (this.#handingOff.has(`${peer} ${contextId}`) ? 'drain' : priority)
+    const session = new UploadSession(
+      {
+        clock,
+        log,
+        gate,
+        buffers: this.#buffers,
+        uploadClass,
+        alternatives: () => this.#others(context, peer),
+        onRefused: (reason) => this.#noteRefused(contextId, peer, reason),
+        release: (tell) => (uploadClass() === 'drain' ? undefined : this.#releases.begin(context, tell)),
+        onClaim: (chunks) => downloader.running(contextId)?.claimed(chunks),
+      },
+      context,
+      stream,
+      signal,
+    )
+    this.#add(contextId, session)
+    try {
+      // Who fetches it will have it, chunk by chunk.
+      downloader.running(contextId)?.heardOf([stream.peer])
+      const running = session.run()
+      this.#introduce(context, session)
+      await running
+      if (!stream.isClosed) await stream.close({ deadlineMs: SEND_DEADLINE_MS, signal })
+    } finally {
+      this.#remove(contextId, session)
+      store.memory.use(contextId)
+    }
+  }
+
+  #noteRefused(contextId: string, peer: string, reason: 'waited' | 'month'): void {
+    const words =
+      reason === 'month'
+        ? 'the bytes of this month are spent'
+        : 'its turn did not come in time: others wait too'
+    this.#components.decisions.note({ contextId, by: 'upload', code: 'upload-refused', peer, words })
+  }
+
+  async #answer(stream: MessageStream, signal: AbortSignal, message: object): Promise<void> {
+    const wait = { deadlineMs: SEND_DEADLINE_MS, signal }
+    await stream.send(message, wait)
+    await stream.close(wait)
+  }
+
+  /** Any of those that fetch it: were the first ones named to all, all would draw on them. */
+  #others(context: HeldContext, peer: string): string[] {
+    const sessions = [...(this.#sessions.get(context.contextId) ?? [])]
+    const peers = new Set(sessions.map((session) => session.peer))
+    peers.delete(peer)
+    return pickSome(this.#components.random, [...peers], PEERS_TOLD_MAX)
+  }
+
+  /** Fetchers learn of one another here, so that they need not all draw on this peer. */
+  #introduce(context: HeldContext, session: UploadSession): void {
+    session.tellPeers(this.#others(context, session.peer))
+    for (const other of this.#sessions.get(context.contextId) ?? []) {
+      if (other.peer !== session.peer) other.tellPeers([session.peer])
+    }
+  }
+
+  #add(contextId: string, session: UploadSession): void {
+    const sessions = this.#sessions.get(contextId) ?? new Set()
+    this.#sessions.set(contextId, sessions.add(session))
+    this.#sessionCount += 1
+  }
+
+  #remove(contextId: string, session: UploadSession): void {
+    const sessions = this.#sessions.get(contextId)
+    sessions?.delete(session)
+    if (sessions?.size === 0) this.#sessions.delete(contextId)
+    this.#sessionCount -= 1
+  }
+}

@@ -1,0 +1,258 @@
+// Runs sequences through a model in steps that they share: the shell of core/slot-scheduler.ts.
+import { HearthError, messageOf } from '../../base/errors.ts'
+import { KV_PARTS, KvStore, type KvPlace, type KvRows } from '../running/kv-store.ts'
+import { PrefixFinder, type Prefix } from './core/prefix.ts'
+import { PrefixStores } from './prefix-stores.ts'
+import { SlotScheduler, type DecodeRow, type PrefillRow, type Step } from './core/slot-scheduler.ts'
+import type { StepGraph, StepOutput, StepPast } from '../running/step-graph.ts'
+import type { TokenModel, TokenModelFacts, TokenSequence } from '../contract/token-model.ts'
+
+export interface SlotModelOptions {
+  /** Prompt tokens of one step, padding included. */
+  prefillTokensMax: number
+  /** Bytes of keys and values, those of shared prefixes among them. */
+  storeBytesMax: number
+  /** Whether a beginning that prompts share is computed once. Default true. The results are the same. */
+  sharesPrefixes?: boolean
+}
+
+/** What prefixes may take of the bytes for keys and values. */
+const PREFIX_SHARE = 1 / 8
+
+interface Run {
+  sequence: TokenSequence
+  prefix: Prefix | undefined
+  /** Chosen, and not yet in the store. */
+  lastToken: number
+  finish: (error?: unknown) => void
+}
+
+export class SlotModel implements TokenModel {
+  readonly facts: TokenModelFacts
+  readonly #graph: StepGraph
+  readonly #options: SlotModelOptions
+  readonly #store: KvStore
+  readonly #scheduler: SlotScheduler
+  readonly #prefixes: PrefixFinder | undefined
+  readonly #prefixStores: PrefixStores
+  readonly #runs = new Map<number, Run>()
+  #nextRun = 0
+  #isLooping = false
+  #failure: HearthError | undefined
+
+  constructor(graph: StepGraph, facts: TokenModelFacts, options: SlotModelOptions) {
+    this.#graph = graph
+    this.facts = facts
+    this.#options = options
+    // A step of one row may be given a second: see delta-graph.ts.
+    this.#store = new KvStore(graph.kvShape, Math.max(2, facts.slots))
+    const sharesPrefixes = graph.sharesPrefixes && options.sharesPrefixes !== false
+    const prefixBytesMax = sharesPrefixes ? options.storeBytesMax * PREFIX_SHARE : 0
+    this.#prefixes = sharesPrefixes ? new PrefixFinder() : undefined
+    this.#prefixStores = new PrefixStores(graph.kvShape, prefixBytesMax)
+    this.#scheduler = new SlotScheduler({
+      slots: facts.slots,
+      prefillTokensMax: options.prefillTokensMax,
+      tokenBytes: KvStore.tokenBytes(graph.kvShape),
+      storeBytesMax: options.storeBytesMax - prefixBytesMax,
+    })
+  }
+
+  run(sequence: TokenSequence, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure)
+    if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
+    return new Promise((resolve, reject) => {
+      const id = this.#nextRun++
+      const onAbort = (): void => finish(signal?.reason)
+      const finish = (error?: unknown): void => {
+        signal?.removeEventListener('abort', onAbort)
+        this.#runs.delete(id)
+        this.#scheduler.remove(id)
+        if (error === undefined) resolve()
+        else reject(error)
+      }
+      signal?.addEventListener('abort', onAbort, { once: true })
+      this.#begin(id, sequence, finish)
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#fail(new HearthError('engine-failed', 'the engine was closed'))
+    await this.#graph.close()
+  }
+
+  #begin(id: number, sequence: TokenSequence, finish: Run['finish']): void {
+    const { promptTokens, tokensMax } = sequence
+    const seen = this.#prefixes?.see(promptTokens)
+    const prefix = seen !== undefined && this.#prefixStores.canHold(seen) ? seen : undefined
+    this.#runs.set(id, { sequence, prefix, lastToken: -1, finish })
+    const shared = prefix === undefined ? undefined : { id: prefix.id, length: prefix.tokens.length }
+    this.#scheduler.add(id, promptTokens.length, tokensMax, shared)
+    if (!this.#isLooping) void this.#loop()
+  }
+
+  async #loop(): Promise<void> {
+    this.#isLooping = true
+    try {
+      // Requests that arrive together are admitted together.
+      await Promise.resolve()
+      for (let step = this.#scheduler.next(); step.kind !== 'wait'; step = this.#scheduler.next()) {
+        await this.#carryOut(step)
+      }
+    } catch (error) {
+      this.#fail(new HearthError('engine-failed', `the model: ${messageOf(error)}`, { cause: error }))
+    } finally {
+      this.#isLooping = false
+    }
+  }
+
+  /** A step that failed may have left the store half written: nothing more is run on it. */
+  #fail(error: HearthError): void {
+    this.#failure ??= error
+    for (const { finish } of this.#runs.values()) finish(error)
+  }
+
+  async #carryOut(step: Exclude<Step, { kind: 'wait' }>): Promise<void> {
+    if (step.kind === 'move') return this.#store.move(step.from, step.to)
+    this.#store.resize(step.capacity, this.facts.slots)
+    if (step.kind === 'decode') return await this.#decode(step.rows, step.span)
+    await this.#prefill(step.rows, await this.#pastOf(step.rows, step.prefix))
+  }
+
+  /** What the rows of a prefill come after; a shared prefix is copied into their slots. */
+  async #pastOf(rows: readonly PrefillRow[], prefixId: number | undefined): Promise<StepPast> {
+    const [first] = rows
+    if (first === undefined || first.from === 0) return { kind: 'none' }
+    const { slot, from } = first
+    if (prefixId === undefined) return { kind: 'packed', store: this.#store, slot, count: from }
+    const prefix = rows
+      .map(({ sequence }) => this.#runs.get(sequence)?.prefix)
+      .find((found) => found?.id === prefixId)
+    // All of them were cancelled a moment ago: they compute in vain.
+    if (prefix === undefined) return { kind: 'none' }
+    const store = this.#prefixStores.get(prefix) ?? (await this.#computePrefix(prefix))
+    for (const row of rows) this.#store.copyFrom(store, 0, row.slot, from)
+    return { kind: 'packed', store, slot: 0, count: from }
+  }
+
+  /** Prefills a prefix, in parts when it is long, into a store of its own. */
+  async #computePrefix(prefix: Prefix): Promise<KvStore> {
+    const { tokens } = prefix
+    const store = this.#prefixStores.add(prefix)
+    for (let from = 0; from < tokens.length; from += this.#options.prefillTokensMax) {
+      const part = tokens.slice(from, from + this.#options.prefillTokensMax)
+      const past: StepPast = from === 0 ? { kind: 'none' } : { kind: 'packed', store, slot: 0, count: from }
+      const input = { rows: [part], past, pastLengths: [from], wantsLogits: false }
+      const output = await this.#graph.run(input)
+      this.#keep(output, store, [{ row: 0, slot: 0, to: from, count: part.length }])
+    }
+    return store
+  }
+
+  async #prefill(rows: readonly PrefillRow[], past: StepPast): Promise<void> {
+    const tokens = rows.map(({ sequence, from, count }) => this.#promptPart(sequence, from, count))
+    const output = await this.#graph.run({
+      rows: tokens,
+      past,
+      pastLengths: rows.map(({ from }) => (past.kind === 'none' ? 0 : from)),
+      wantsLogits: this.#wantLogits(rows),
+    })
+    this.#keep(
+      output,
+      this.#store,
+      rows.map(({ slot, from, count }, row) => ({ row, slot, to: from, count })),
+    )
+    for (const [row, { sequence, slot, count, isLast }] of rows.entries()) {
+      const place = { row, slot, last: count - 1 }
+      if (this.#hasNumbers(sequence, output, place) && isLast) this.#choose(sequence, output, row)
+    }
+  }
+
+  /** A sequence cancelled a moment ago computes in vain. */
+  #promptPart(sequence: number, from: number, count: number): number[] {
+    const run = this.#runs.get(sequence)
+    return run?.sequence.promptTokens.slice(from, from + count) ?? Array.from({ length: count }, () => 0)
+  }
+
+  async #decode(rows: readonly DecodeRow[], span: number): Promise<void> {
+    const tokens = Array.from({ length: span }, () => [0])
+    const pastLengths = Array.from({ length: span }, () => 0)
+    for (const { sequence, slot, from } of rows) {
+      tokens[slot] = [this.#runs.get(sequence)?.lastToken ?? 0]
+      pastLengths[slot] = from
+    }
+    const past: StepPast = { kind: 'slots', store: this.#store }
+    const output = await this.#graph.run({
+      rows: tokens,
+      past,
+      pastLengths,
+      wantsLogits: this.#wantLogits(rows),
+    })
+    this.#keep(
+      output,
+      this.#store,
+      rows.map(({ slot, from }) => ({ row: slot, slot, to: from, count: 1 })),
+    )
+    output.kept?.()
+    for (const { sequence, slot } of rows) {
+      if (this.#hasNumbers(sequence, output, { row: slot, slot, last: 0 })) {
+        this.#choose(sequence, output, slot)
+      }
+    }
+  }
+
+  /** Stores what a step made, for all its rows at once: one look at each output, not one for each row. */
+  #keep(output: StepOutput, store: KvStore, rows: readonly Omit<KvPlace, 'from'>[]): void {
+    const places = rows.map((place) => ({ ...place, from: output.newFrom(place.row) }))
+    for (let layer = 0; layer < store.shape.layers; layer += 1) {
+      for (const part of KV_PARTS) {
+        store.write(layer, part, output.keyValues(layer, part), places)
+      }
+    }
+  }
+
+  /**
+   * Whether a row's last token left numbers in the last layer, which any infinity or NaN before it reaches.
+   * Where it did not, the request is refused, and its slot cleared: masked tokens count as zero times what the
+   * slot holds, and zero times NaN is none, so that whoever has the slot next would be harmed.
+   */
+  #hasNumbers(
+    sequence: number,
+    output: StepOutput,
+    { row, slot, last }: { row: number; slot: number; last: number },
+  ): boolean {
+    const { layers } = this.#store.shape
+    const at = output.newFrom(row) + last
+    const isFinite = KV_PARTS.every((part) =>
+      Number.isFinite(this.#sumOf(output.keyValues(layers - 1, part), row, at)),
+    )
+    if (isFinite) return true
+    this.#store.clear(slot)
+    const why = 'the model computes values that are no numbers for this prompt'
+    this.#runs.get(sequence)?.finish(new HearthError('request-invalid', why))
+    return false
+  }
+
+  #sumOf({ data, tokens }: KvRows, row: number, token: number): number {
+    const { keyValueHeads, headSize } = this.#store.shape
+    let sum = 0
+    for (let head = 0; head < keyValueHeads; head += 1) {
+      const from = ((row * keyValueHeads + head) * tokens + token) * headSize
+      for (let index = from; index < from + headSize; index += 1) sum += data[index] as number
+    }
+    return sum
+  }
+
+  #wantLogits(rows: readonly { sequence: number }[]): boolean {
+    return rows.some(({ sequence }) => this.#runs.get(sequence)?.sequence.isGreedy === false)
+  }
+
+  #choose(id: number, output: StepOutput, row: number): void {
+    const run = this.#runs.get(id)
+    if (run === undefined) return
+    const { sequence } = run
+    const token = sequence.isGreedy ? sequence.take(output.best(row)) : sequence.next(output.logits(row))
+    if (token === undefined) run.finish()
+    else run.lastToken = token
+  }
+}

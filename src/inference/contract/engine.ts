@@ -1,0 +1,116 @@
+// What an engine is: something that has one context loaded and answers OpenAI requests on it. A fake is
+// a page (engines/fake-engine.ts). Engines run in a child process of their own; see engine-host.ts.
+import type { Clock } from '../../base/clock.ts'
+import type { ErrorCode } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { Random } from '../../base/random.ts'
+import type { ExecutionProvider } from '../device/device-choice.ts'
+import type { EndpointOptions } from '../endpoint/endpoint-options.ts'
+
+/**
+ * `auto` takes the fastest engine that can run the model. `ort-delta` and `ort-present` are
+ * onnxruntime on a rewritten and on the stock graph; `embeddings` is onnxruntime on an encoder;
+ * `openai` is a server that the machine runs already; `fake` answers without a model, after the time
+ * that its timing model says.
+ */
+export const ENGINE_NAMES = ['auto', 'ort-delta', 'ort-present', 'embeddings', 'openai', 'fake'] as const
+
+export type EngineName = (typeof ENGINE_NAMES)[number]
+
+/** One request in OpenAI's form, as a line of a job file carries it. `body` has not been checked. */
+export interface EngineRequest {
+  /** '/v1/chat/completions', '/v1/completions' or '/v1/embeddings'. */
+  url: string
+  body: unknown
+}
+
+export interface EngineUsage {
+  promptTokens: number
+  completionTokens: number
+}
+
+export interface EngineError {
+  code: ErrorCode
+  message: string
+}
+
+/** The answer to one request: a response body in OpenAI's form, or why there is none. */
+export type EngineResult =
+  | { ok: true; statusCode: 200; body: Record<string, unknown>; usage: EngineUsage }
+  | { ok: false; statusCode: number; error: EngineError }
+
+/** What is true of a loaded engine for as long as it lives. */
+export interface EngineFacts {
+  /** Sequences that it runs at once. More requests than that wait inside the engine. */
+  slots: number
+  /** The engine that was chosen: never 'auto'. */
+  engine: Exclude<EngineName, 'auto'>
+  /** Engine, execution provider, dtype, instruction set and graph: within one class, results are bit-equal. */
+  numericClass: string
+  /** Prompt and completion together, tokens. */
+  contextLengthMax: number
+  /** What onnxruntime runs it on; undefined for the engines that are not on onnxruntime. */
+  provider?: ExecutionProvider | undefined
+}
+
+export interface Engine {
+  readonly facts: EngineFacts
+  /**
+   * Answers one request, at its own time, whatever the others do. A request that cannot be run gives
+   * `ok: false`. Throws the signal's reason once cancelled (its slot is free then), and `engine-failed`
+   * when the engine itself broke.
+   */
+  run(request: EngineRequest, options?: { signal?: AbortSignal | undefined }): Promise<EngineResult>
+  /** Ends what runs and lets go of the model. Memory returns to the machine with the process only. */
+  close(): Promise<void>
+}
+
+/** How long the fake engine says that a machine would take. */
+export interface FakeTiming {
+  loadMs: number
+  /** From the start of a request to its first token. */
+  prefillMs: number
+  tokenMs: number
+}
+
+export interface EngineOptions {
+  engine: EngineName
+  /** Sequences run at once; the engine's own default when absent. Fewer where memory is short. */
+  slots?: number | undefined
+  /** Threads inside one step of the model, at least 1. */
+  threads: number
+  /** What onnxruntime is to run it on, default 'cpu'; where that does not work, the processor. */
+  provider?: ExecutionProvider | undefined
+  /** What the graphics card that `provider` means is called: part of the numeric class. */
+  deviceName?: string | undefined
+  /** Whether a small model goes to the processor if that is faster. Default false. */
+  comparesWithCpu?: boolean | undefined
+  /** A bound on prompt and completion, tokens, below the model's own. */
+  contextLengthMax?: number | undefined
+  /** Which file of onnx/ to run, as 'q4' for model_q4.onnx; by default what is there, fp32 first. */
+  dtype?: string | undefined
+  /** Ready at once, slower at large batches, and of a numeric class of its own: see EngineHostOptions.quickStart. */
+  skipsPrepacking?: boolean | undefined
+  /** For the openai engine: the endpoint that this machine has. */
+  endpoint?: EndpointOptions | undefined
+  /** For the fake engine. */
+  fake?: Partial<FakeTiming> | undefined
+}
+
+export interface EngineComponents {
+  clock: Clock
+  random: Random
+  log: Logger
+}
+
+/**
+ * Loads the context in `folder`, a model in Hugging Face's ONNX layout: config.json,
+ * generation_config.json, tokenizer.json, tokenizer_config.json (its chat template inside, or in
+ * chat_template.jinja), onnx/model*.onnx.
+ * Throws `context-invalid` when a file is missing or malformed, `model-unsupported` with the reason.
+ */
+export type LoadEngine = (
+  folder: string,
+  options: EngineOptions,
+  components: EngineComponents,
+) => Promise<Engine>

@@ -1,0 +1,212 @@
+// Reads the small files of a context: what they say about the model, its text and its defaults.
+import { readFile, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { HearthError, messageOf } from '../../base/errors.ts'
+import { CONTEXT_JSON_BYTES_MAX } from '../../base/limits.ts'
+
+/** How a text's vector is made of its tokens' vectors. */
+export interface Pooling {
+  kind: 'mean' | 'first' | 'last'
+  /** Whether vectors are scaled to length 1. */
+  normalizes: boolean
+}
+
+type TokenIds = number | number[]
+
+/** What we read of config.json. */
+export interface ModelConfig {
+  model_type?: string | undefined
+  num_hidden_layers?: number | undefined
+  num_attention_heads?: number | undefined
+  num_key_value_heads?: number | null | undefined
+  hidden_size?: number | undefined
+  head_dim?: number | null | undefined
+  vocab_size?: number | undefined
+  max_position_embeddings?: number | null | undefined
+  eos_token_id?: TokenIds | null | undefined
+}
+
+/** What we read of generation_config.json. */
+export interface GenerationConfig {
+  do_sample?: boolean | null | undefined
+  temperature?: number | null | undefined
+  top_k?: number | null | undefined
+  top_p?: number | null | undefined
+  min_p?: number | null | undefined
+  repetition_penalty?: number | null | undefined
+  max_new_tokens?: number | null | undefined
+  eos_token_id?: TokenIds | null | undefined
+}
+
+/** A special token is text, or an object that holds it. */
+type SpecialToken = string | { content: string }
+
+/** What we read of tokenizer_config.json; the tokenizer reads more. */
+export interface TokenizerConfig {
+  chat_template?: string | { name: string; template: string }[] | null | undefined
+  model_max_length?: number | null | undefined
+  bos_token?: SpecialToken | null | undefined
+  eos_token?: SpecialToken | null | undefined
+  pad_token?: SpecialToken | null | undefined
+  unk_token?: SpecialToken | null | undefined
+}
+
+const COUNT: z.ZodType<number> = z.int().min(1)
+const TOKEN_ID: z.ZodType<number> = z.int().min(0)
+const TOKEN_IDS: z.ZodType<TokenIds> = z.union([TOKEN_ID, z.array(TOKEN_ID)])
+const SPECIAL_TOKEN: z.ZodType<SpecialToken> = z.union([z.string(), z.looseObject({ content: z.string() })])
+
+const CONFIG: z.ZodType<ModelConfig> = z.looseObject({
+  model_type: z.string().optional(),
+  num_hidden_layers: COUNT.optional(),
+  num_attention_heads: COUNT.optional(),
+  num_key_value_heads: COUNT.nullish(),
+  hidden_size: COUNT.optional(),
+  head_dim: COUNT.nullish(),
+  vocab_size: COUNT.optional(),
+  max_position_embeddings: COUNT.nullish(),
+  eos_token_id: TOKEN_IDS.nullish(),
+})
+
+const GENERATION_CONFIG: z.ZodType<GenerationConfig> = z.looseObject({
+  do_sample: z.boolean().nullish(),
+  temperature: z.number().min(0).nullish(),
+  top_k: z.int().min(0).nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  min_p: z.number().min(0).max(1).nullish(),
+  repetition_penalty: z.number().gt(0).nullish(),
+  max_new_tokens: COUNT.nullish(),
+  eos_token_id: TOKEN_IDS.nullish(),
+})
+
+const TOKENIZER_CONFIG: z.ZodType<TokenizerConfig> = z.looseObject({
+  chat_template: z
+    .union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))])
+    .nullish(),
+  model_max_length: z.number().nullish(),
+  bos_token: SPECIAL_TOKEN.nullish(),
+  eos_token: SPECIAL_TOKEN.nullish(),
+  pad_token: SPECIAL_TOKEN.nullish(),
+  unk_token: SPECIAL_TOKEN.nullish(),
+})
+
+const TOKENIZER: z.ZodType<object> = z.looseObject({ model: z.looseObject({}) })
+
+export interface ContextFiles {
+  config: ModelConfig
+  generationConfig: GenerationConfig
+  tokenizer: object
+  tokenizerConfig: TokenizerConfig
+  /** undefined for a context without chat. */
+  chatTemplate: string | undefined
+}
+
+/** Reads and checks them. Throws `context-invalid`, naming the file and what is wrong with it. */
+export async function readContextFiles(folder: string): Promise<ContextFiles> {
+  const config = await readJson(folder, 'config.json', CONFIG)
+  const generationConfig = await readJson(folder, 'generation_config.json', GENERATION_CONFIG, {})
+  const tokenizer = await readJson(folder, 'tokenizer.json', TOKENIZER)
+  const tokenizerConfig = await readJson(folder, 'tokenizer_config.json', TOKENIZER_CONFIG, {})
+  const template = await readOptional(folder, 'chat_template.jinja')
+  const chatTemplate = template ?? inlineTemplate(tokenizerConfig)
+  return { config, generationConfig, tokenizer, tokenizerConfig, chatTemplate }
+}
+
+function inlineTemplate({ chat_template: template }: TokenizerConfig): string | undefined {
+  if (typeof template === 'string') return template
+  return template?.find(({ name }) => name === 'default')?.template
+}
+
+/** `absent` stands for a file that may be missing. */
+async function readJson<T>(folder: string, name: string, schema: z.ZodType<T>, absent?: T): Promise<T> {
+  const text = await readOptional(folder, name)
+  if (text === undefined) {
+    if (absent !== undefined) return absent
+    throw new HearthError('context-invalid', `${name} is missing`, { data: { folder } })
+  }
+  const parsed = schema.safeParse(parseJson(name, text))
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  throw new HearthError('context-invalid', `${name}: ${issue?.path.join('.')}: ${issue?.message}`)
+}
+
+function parseJson(name: string, text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new HearthError('context-invalid', `${name}: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+async function readOptional(folder: string, name: string): Promise<string | undefined> {
+  const path = join(folder, name)
+  const found = await stat(path).catch(() => undefined)
+  if (found === undefined) return undefined
+  if (found.size > CONTEXT_JSON_BYTES_MAX) {
+    throw new HearthError('context-invalid', `${name}: ${found.size} bytes, over ${CONTEXT_JSON_BYTES_MAX}`)
+  }
+  return await readFile(path, 'utf8')
+}
+
+const POOLING: z.ZodType<PoolingConfig> = z.looseObject({
+  pooling_mode_cls_token: z.boolean().nullish(),
+  pooling_mode_lasttoken: z.boolean().nullish(),
+})
+
+interface PoolingConfig {
+  pooling_mode_cls_token?: boolean | null | undefined
+  pooling_mode_lasttoken?: boolean | null | undefined
+}
+
+const MODULES: z.ZodType<{ type: string }[]> = z.array(z.looseObject({ type: z.string() }))
+
+/** How sentence-transformers' files say that vectors are made; without them the mean, of length 1. */
+export async function readPooling(folder: string): Promise<Pooling> {
+  const pooling = await readJson(folder, '1_Pooling/config.json', POOLING, {})
+  const modules = await readJson(folder, 'modules.json', MODULES, [{ type: 'Normalize' }])
+  const other = pooling.pooling_mode_lasttoken === true ? 'last' : 'mean'
+  return {
+    kind: pooling.pooling_mode_cls_token === true ? 'first' : other,
+    normalizes: modules.some(({ type }) => type.endsWith('Normalize')),
+  }
+}
+
+/** What follows `model` in a file's name, best first: what is exact, then what is small. */
+const DTYPES = ['fp32', 'fp16', 'q8', 'q4', 'q4f16', 'int8', 'uint8', 'bnb4'] as const
+
+const SUFFIXES: Readonly<Record<string, string>> = { fp32: '', q8: '_quantized' }
+
+export interface ModelFile {
+  path: string
+  dtype: string
+}
+
+/** The model's graph in onnx/: that of `dtype`, or the first of DTYPES that is there. Throws `context-invalid`. */
+export async function findModelFile(folder: string, dtype: string | undefined): Promise<ModelFile> {
+  const names = new Set(await readdir(join(folder, 'onnx')).catch(() => []))
+  for (const wanted of dtype === undefined ? DTYPES : [dtype]) {
+    const name = `model${SUFFIXES[wanted] ?? `_${wanted}`}.onnx`
+    if (names.has(name)) return { path: join(folder, 'onnx', name), dtype: wanted }
+  }
+  const what = dtype === undefined ? 'no model*.onnx' : `no model of dtype ${dtype}`
+  throw new HearthError('context-invalid', `${what} in onnx/`, { data: { folder } })
+}
+
+/** A process without a model, bytes; and what a model takes besides its weights, as their share. */
+const PROCESS_BYTES = 80 * 1024 * 1024
+const OVERHEAD_SHARE = 1.3
+
+/** About what a process takes that has this context loaded, bytes: before it was ever loaded. */
+export async function estimateMemoryBytes(folder: string): Promise<number> {
+  const names = await readdir(join(folder, 'onnx')).catch(() => [])
+  const sizes = await Promise.all(
+    names.map((name) =>
+      stat(join(folder, 'onnx', name)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    ),
+  )
+  return PROCESS_BYTES + Math.ceil(OVERHEAD_SHARE * sizes.reduce((sum, size) => sum + size, 0))
+}

@@ -1,0 +1,17 @@
+import { readDeclaration } from '../endpoint/declaration.ts'
+import type { LoadEngine } from '../contract/engine.ts'
+
+/** Loads the engine that the options name. Each engine's code, and its native library, is imported only then. */
+export const loadEngine: LoadEngine = async (folder, options, components) => {
+  if (options.engine === 'fake') {
+    const { loadFakeEngine } = await import('./fake-engine.ts')
+    return await loadFakeEngine(folder, options, components)
+  }
+  // A declared context goes to the openai engine whatever was asked for: it says what is missing here.
+  if (options.engine === 'openai' || (await readDeclaration(folder)) !== undefined) {
+    const { loadOpenAiEngine } = await import('./openai-engine.ts')
+    return await loadOpenAiEngine(folder, options, components)
+  }
+  const { loadOrtEngine } = await import('./ort-engine.ts')
+  return await loadOrtEngine(folder, options, components)
+}

@@ -1,0 +1,91 @@
+// The child process of an engine host: loads one context and runs what it is asked to.
+import { setPriority } from 'node:os'
+import { every } from '../../base/clock.ts'
+import { isHearthError, messageOf } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import { systemClock } from '../../base/system-clock.ts'
+import { systemRandom } from '../../base/system-random.ts'
+import type { Engine, EngineRequest } from '../contract/engine.ts'
+import type { FromChild, LogLevel, ToChild } from './engine-messages.ts'
+import { loadEngine } from '../engines/load-engine.ts'
+import { guardProcess } from './process-guard.ts'
+
+const cancels = new Map<number, AbortController>()
+let engine: Engine | undefined
+
+function send(message: FromChild): void {
+  if (process.connected) process.send?.(message)
+}
+
+const logAt =
+  (level: LogLevel) =>
+  (fields: object, text: string): void =>
+    send({ kind: 'log', level, fields, text })
+
+const log: Logger = {
+  debug: logAt('debug'),
+  info: logAt('info'),
+  warn: logAt('warn'),
+  error: logAt('error'),
+}
+
+async function load(message: Extract<ToChild, { kind: 'load' }>): Promise<void> {
+  // First of all: threads that start later inherit it.
+  lowerPriority(message.nice)
+  guardProcess(message.residentBytesMax)
+  every(systemClock, message.heartbeatMs, () =>
+    send({ kind: 'heartbeat', residentBytes: process.memoryUsage.rss() }),
+  )
+  try {
+    engine = await loadEngine(message.folder, message.options, {
+      clock: systemClock,
+      random: systemRandom,
+      log,
+    })
+    send({ kind: 'loaded', facts: engine.facts })
+  } catch (error) {
+    const code = isHearthError(error) ? error.code : 'engine-failed'
+    send({ kind: 'load-failed', code, message: messageOf(error) })
+  }
+}
+
+/** A machine that forbids it runs us at its usual priority. */
+function lowerPriority(nice: number): void {
+  try {
+    setPriority(nice)
+  } catch (error) {
+    log.warn({ nice, error: messageOf(error) }, 'priority not lowered')
+  }
+}
+
+async function run(run: number, request: EngineRequest): Promise<void> {
+  if (engine === undefined) return send({ kind: 'run-failed', run, message: 'no context is loaded' })
+  const cancel = new AbortController()
+  cancels.set(run, cancel)
+  try {
+    send({ kind: 'result', run, result: await engine.run(request, { signal: cancel.signal }) })
+  } catch (error) {
+    if (cancel.signal.aborted) send({ kind: 'cancelled', run })
+    else send({ kind: 'run-failed', run, message: messageOf(error) })
+  } finally {
+    cancels.delete(run)
+  }
+}
+
+process.on('message', (value) => {
+  const message = value as ToChild
+  switch (message.kind) {
+    case 'load':
+      void load(message)
+      break
+    case 'run':
+      void run(message.run, message.request)
+      break
+    case 'cancel':
+      cancels.get(message.run)?.abort(new Error('cancelled'))
+      break
+  }
+})
+
+// Our parent is gone: so is whoever wanted the answers.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))

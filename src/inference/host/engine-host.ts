@@ -1,0 +1,230 @@
+// The parent's side of an engine: one child process per loaded context, because onnxruntime blocks its
+// thread, cannot be interrupted, and gives memory back only by dying.
+import { sleep, type Clock } from '../../base/clock.ts'
+import { HearthError, messageOf } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
+import { freeCores, resolveOptions, type EngineHostOptions } from './engine-host-options.ts'
+import { EngineProcess, type EngineProcessOptions } from './engine-process.ts'
+
+export interface EngineHostComponents {
+  clock: Clock
+  log: Logger
+}
+
+export type EngineHostFacts = EngineFacts & {
+  /** From fork to ready, ms. */
+  loadMs: number
+}
+
+export interface EngineExit {
+  /** Why the process ended, for people. */
+  reason: string
+  /** Whether `stop` ended it. */
+  isExpected: boolean
+}
+
+/** Idle: not started, stopped, or its process died. While the host is wanted, the next run starts another. */
+type State = { kind: 'idle' } | { kind: 'started'; process: EngineProcess; facts: Promise<EngineHostFacts> }
+
+/**
+ * How long the process of a quick start has the machine to itself at most, ms: until its first answer, because
+ * on few cores preparing the weights takes from it more than it gains.
+ */
+const QUICK_ALONE_MS_MAX = 2_000
+
+export class EngineHost {
+  readonly folder: string
+  readonly #components: EngineHostComponents
+  readonly #options: EngineProcessOptions
+  /** Threads of the process that answers first; undefined without one. */
+  readonly #quickThreads: number | undefined
+  #answered: PromiseWithResolvers<void> = Promise.withResolvers<void>()
+  readonly #exitListeners = new Set<(exit: EngineExit) => void>()
+  #state: State = { kind: 'idle' }
+  /** Between `start` and `stop`. */
+  #isWanted = false
+  /** Processes that are not the one that runs are sent to: preparing to be, or done with it. */
+  readonly #others = new Set<EngineProcess>()
+  #facts: EngineHostFacts | undefined
+
+  constructor(components: EngineHostComponents, options: EngineHostOptions) {
+    this.#components = components
+    this.folder = options.folder
+    this.#options = resolveOptions(options)
+    if (startsQuick(options)) this.#quickThreads = options.threads ?? freeCores()
+  }
+
+  /** What was measured and chosen when the context was loaded; undefined while it is not loaded. */
+  get facts(): EngineHostFacts | undefined {
+    return this.#facts
+  }
+
+  /** The child's process id, while there is one. */
+  get pid(): number | undefined {
+    return this.#state.kind === 'started' ? this.#state.process.pid : undefined
+  }
+
+  /** Memory of its processes as they said last, bytes; 0 while they have said nothing. */
+  get residentBytes(): number {
+    const processes = [...this.#others]
+    if (this.#state.kind === 'started') processes.push(this.#state.process)
+    return processes.reduce((sum, { residentBytes }) => sum + residentBytes, 0)
+  }
+
+  /**
+   * Loads the context; callers at the same time share one load. An aborted signal ends this caller's
+   * wait, `stop` the load. Throws `context-invalid`, `model-unsupported` or `engine-failed`.
+   */
+  async start(options: { signal?: AbortSignal | undefined } = {}): Promise<EngineHostFacts> {
+    options.signal?.throwIfAborted()
+    this.#isWanted = true
+    return await this.#ready(options.signal)
+  }
+
+  /**
+   * Answers one request. A request that cannot be run is a result with `ok: false`. Throws
+   * `engine-failed` when the process died on the way (calling again starts the next one),
+   * `limit-reached` when too many wait, or the signal's reason; then its slot is free.
+   */
+  async run(
+    request: EngineRequest,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<EngineResult> {
+    await this.#ready(options.signal)
+    const state = this.#state
+    if (state.kind !== 'started') throw stopped()
+    try {
+      return await state.process.run(request, options.signal)
+    } finally {
+      this.#answered.resolve()
+    }
+  }
+
+  /** Kills the process. Resolves when it is gone and the machine has its memory back. */
+  async stop(): Promise<void> {
+    this.#isWanted = false
+    const processes = [...this.#others]
+    if (this.#state.kind === 'started') processes.push(this.#state.process)
+    this.#state = { kind: 'idle' }
+    this.#facts = undefined
+    for (const process of processes) process.kill(stopped())
+    await Promise.all(processes.map((process) => process.exited))
+  }
+
+  /** Calls `listener` whenever the process has ended; the returned function ends that. */
+  onExit(listener: (exit: EngineExit) => void): () => void {
+    this.#exitListeners.add(listener)
+    return () => this.#exitListeners.delete(listener)
+  }
+
+  /** The loaded context, in a new process if there is none or it died. */
+  async #ready(signal: AbortSignal | undefined): Promise<EngineHostFacts> {
+    // Until a killed process is gone, its memory is not there for the next one.
+    while (this.#state.kind === 'started' && !this.#state.process.isAlive) {
+      await abortable(this.#state.process.exited, signal)
+    }
+    if (!this.#isWanted) throw stopped()
+    return await abortable(this.#state.kind === 'started' ? this.#state.facts : this.#launch(), signal)
+  }
+
+  #launch(): Promise<EngineHostFacts> {
+    const isQuick = this.#quickThreads !== undefined
+    const started = this.#spawn(isQuick)
+    this.#state = started
+    this.#answered = Promise.withResolvers<void>()
+    if (isQuick) void this.#prepareFull(started.process)
+    return started.facts
+  }
+
+  #spawn(skipsPrepacking: boolean): Extract<State, { kind: 'started' }> {
+    const { clock, log } = this.#components
+    const startedMs = clock.nowMs()
+    const { engine: options } = this.#options
+    const threads = skipsPrepacking ? (this.#quickThreads ?? options.threads) : options.threads
+    const engine = { ...options, threads, skipsPrepacking }
+    const process = new EngineProcess({ clock, log }, { ...this.#options, engine })
+    const facts = process.loaded.then((loaded) => {
+      const facts = { ...loaded, loadMs: clock.nowMs() - startedMs }
+      if (this.#isCurrent(process)) this.#facts = facts
+      log.info({ pid: process.pid, folder: this.folder, ...facts }, 'context loaded')
+      return facts
+    })
+    // Whoever waits sees the failure; with nobody waiting, `exited` reports it.
+    facts.catch(() => {})
+    void process.exited.then((cause) => this.#onProcessExit(process, cause))
+    return { kind: 'started', process, facts }
+  }
+
+  /** Prepares a second process while `quick` answers, and puts it in its place. */
+  async #prepareFull(quick: EngineProcess): Promise<void> {
+    try {
+      await quick.loaded
+      await this.#firstAnswer(quick)
+      if (!this.#isCurrent(quick)) return
+      const full = this.#spawn(false)
+      this.#others.add(full.process)
+      const facts = await full.facts
+      if (!this.#isCurrent(quick)) return full.process.kill(stopped())
+      this.#others.delete(full.process)
+      this.#others.add(quick)
+      this.#state = full
+      this.#facts = facts
+      quick.retire(new HearthError('engine-failed', 'a process at full speed took over'))
+    } catch (error) {
+      this.#components.log.warn(
+        { folder: this.folder, reason: messageOf(error) },
+        'context stays as it started',
+      )
+    }
+  }
+
+  /** Resolves once something was answered, after QUICK_ALONE_MS_MAX, or when the process is gone. */
+  async #firstAnswer(quick: EngineProcess): Promise<void> {
+    const wait = new AbortController()
+    const timeUp = sleep(this.#components.clock, QUICK_ALONE_MS_MAX, wait.signal).catch(() => {})
+    await Promise.race([this.#answered.promise, quick.exited, timeUp])
+    wait.abort()
+  }
+
+  #onProcessExit(process: EngineProcess, cause: HearthError): void {
+    if (this.#others.delete(process)) return
+    const isExpected = !this.#isCurrent(process)
+    if (!isExpected) {
+      this.#state = { kind: 'idle' }
+      this.#facts = undefined
+      this.#components.log.warn(
+        { pid: process.pid, folder: this.folder, reason: cause.message },
+        'engine process ended',
+      )
+    }
+    for (const listener of this.#exitListeners) listener({ reason: cause.message, isExpected })
+  }
+
+  #isCurrent(process: EngineProcess): boolean {
+    return this.#state.kind === 'started' && this.#state.process === process
+  }
+}
+
+/** A card, or a server, has its own way with weights. */
+function startsQuick({ quickStart = false, provider = 'cpu', endpoint }: EngineHostOptions): boolean {
+  return quickStart && provider === 'cpu' && endpoint === undefined
+}
+
+function stopped(): HearthError {
+  return new HearthError('engine-failed', 'the engine host is stopped')
+}
+
+/** `promise`, or the signal's reason if that comes first. */
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await promise
+  signal.throwIfAborted()
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = (): void => aborted.reject(signal.reason as Error)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([promise, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}

@@ -1,0 +1,32 @@
+// What an engine host and its child process say to each other, over Node's IPC channel.
+import type { ErrorCode } from '../../base/errors.ts'
+import type { EngineFacts, EngineOptions, EngineRequest, EngineResult } from '../contract/engine.ts'
+
+/** The child ends itself by this when it is over its bound on memory, so that its parent can tell. */
+export const MEMORY_SIGNAL = 'SIGUSR2'
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+export type ToChild =
+  | {
+      kind: 'load'
+      folder: string
+      options: EngineOptions
+      heartbeatMs: number
+      nice: number
+      residentBytesMax: number
+    }
+  | { kind: 'run'; run: number; request: EngineRequest }
+  | { kind: 'cancel'; run: number }
+
+export type FromChild =
+  | { kind: 'loaded'; facts: EngineFacts }
+  | { kind: 'load-failed'; code: ErrorCode; message: string }
+  /** Every run gets exactly one answer: a result, or one of the two below. */
+  | { kind: 'result'; run: number; result: EngineResult }
+  | { kind: 'cancelled'; run: number }
+  /** The engine broke on this run; the child is not to be trusted any more. */
+  | { kind: 'run-failed'; run: number; message: string }
+  /** Sent between the engine's steps, never during one. */
+  | { kind: 'heartbeat'; residentBytes: number }
+  | { kind: 'log'; level: LogLevel; fields: object; text: string }

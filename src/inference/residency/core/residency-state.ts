@@ -1,0 +1,79 @@
+// What core/residency.ts decides on, and by which constants (docs/decisions/residency.md).
+import { SmallMap } from '../../../base/small-map.ts'
+
+export interface ResidencyOptions {
+  /** Memory of all loaded contexts together, bytes. */
+  memoryBytesMax: number
+  /** Contexts loaded at once. */
+  contextsMax: number
+  /** Acquirers that may wait for room. */
+  waitersMax: number
+  /** A context stays this long once it is loaded, whoever else waits, ms … */
+  stayMsMin: number
+  /** … and this many times as long as its loading took. */
+  stayPerLoad: number
+  /** A context that was used this recently makes room only for one that has waited for `patienceMs`, ms. */
+  idleMsMin: number
+  /** Who has waited this long takes the room of contexts in use: they take no new uses, and go after the last. */
+  patienceMs: number
+  /** In choosing what goes: how many ms of recent use one ms of loading is worth. */
+  reloadWeight: number
+}
+
+/** A context loads for at most a tenth of the time, however demand alternates: 1 / (1 + stayPerLoad). */
+export const RESIDENCY_DEFAULTS: Omit<ResidencyOptions, 'memoryBytesMax'> = {
+  contextsMax: 16,
+  waitersMax: 256,
+  stayMsMin: 5_000,
+  stayPerLoad: 9,
+  idleMsMin: 2_000,
+  patienceMs: 5_000,
+  reloadWeight: 30,
+}
+
+/**
+ * `loading` → `loaded` → `closing`: no new uses, its last ones are running → `leaving`: its process is
+ * being ended. Until that is gone its memory counts.
+ */
+export type ResidentPhase = 'loading' | 'loaded' | 'closing' | 'leaving'
+
+export interface Resident {
+  contextId: string
+  phase: ResidentPhase
+  /** An estimate until its first measurement, then the most that was measured. */
+  bytes: number
+  isMeasured: boolean
+  /** Those that have not ended. */
+  uses: number
+  loadBeganMs: number
+  loadMs: number
+  loadedMs: number
+  usedMs: number
+}
+
+export interface Waiter {
+  ticket: number
+  contextId: string
+  bytes: number
+  sinceMs: number
+}
+
+export interface Residency {
+  readonly options: ResidencyOptions
+  readonly residents: Map<string, Resident>
+  /** In the order in which they came. */
+  readonly waiters: Waiter[]
+  /** Of each ticket that is a use: of what. */
+  readonly tickets: SmallMap<Resident>
+  /** What contexts measured when they were last loaded; the oldest is forgotten. */
+  readonly sizes: Map<string, number>
+}
+
+/** Throws RangeError. */
+export function createResidency(options: ResidencyOptions): Residency {
+  for (const [name, value] of Object.entries(options)) {
+    const least = name.endsWith('Max') ? 1 : 0
+    if (!(value >= least)) throw new RangeError(`${name} must be at least ${least}, got ${value}`)
+  }
+  return { options, residents: new Map(), waiters: [], tickets: new SmallMap(), sizes: new Map() }
+}

@@ -1,0 +1,44 @@
+// One step of a model: some tokens for some rows, after what the key-value store has of them.
+import type { KvShape } from '../graph/decoder.ts'
+import type { KvPart, KvRows, KvStore } from './kv-store.ts'
+
+/**
+ * What the rows of a step come after. `slots`: rows are slots 0, 1, 2, … of the store, one token each.
+ * `packed`: all rows come after the first `count` tokens of one slot of a store.
+ */
+export type StepPast =
+  | { kind: 'none' }
+  | { kind: 'slots'; store: KvStore }
+  | { kind: 'packed'; store: KvStore; slot: number; count: number }
+
+export interface StepInput {
+  /** Token ids of each row; rows are right-padded to the longest. */
+  rows: readonly (readonly number[])[]
+  past: StepPast
+  /** Tokens that come before each row; 0 for all when there is no past. */
+  pastLengths: readonly number[]
+  /** Whether logits are wanted; without them, `best` is all that there is. */
+  wantsLogits: boolean
+}
+
+export interface StepOutput {
+  /** The likeliest token after the row's last; the first of equals. */
+  best(row: number): number
+  /** The logits after the row's last token: [vocabulary]. Valid until the next step. */
+  logits(row: number): Float32Array
+  /** The keys or values that the step made, for all rows. */
+  keyValues(layer: number, part: KvPart): KvRows
+  /** Where the row's new tokens begin in `keyValues`. */
+  newFrom(row: number): number
+  /** To be called when the store has all that the step made, and nothing else since the step began. */
+  kept?: (() => void) | undefined
+}
+
+export interface StepGraph {
+  readonly kvShape: KvShape
+  readonly vocabularySize: number
+  /** Whether several rows may come after one packed past. */
+  readonly sharesPrefixes: boolean
+  run(input: StepInput): Promise<StepOutput>
+  close(): Promise<void>
+}

@@ -1,0 +1,67 @@
+// Reads and writes OpenAI's embeddings: https://platform.openai.com/docs/api-reference/embeddings
+import { z } from 'zod'
+import { HearthError } from '../../base/errors.ts'
+import type { EngineRequest, EngineResult } from '../contract/engine.ts'
+import { parse } from './openai-request.ts'
+
+/** OpenAI's own bound. */
+const INPUTS_MAX = 2_048
+
+const TOKENS = z.array(z.int().min(0)).min(1)
+
+const BODY = z.strictObject({
+  model: z.string().optional(),
+  input: z.union([
+    z.string(),
+    TOKENS,
+    z
+      .array(z.union([z.string(), TOKENS]))
+      .min(1)
+      .max(INPUTS_MAX),
+  ]),
+  encoding_format: z.enum(['float', 'base64']).nullish(),
+  user: z.unknown().optional(),
+})
+
+export interface EmbeddingRequest {
+  model: string | undefined
+  inputs: (string | number[])[]
+  isBase64: boolean
+}
+
+/** Throws `request-invalid`, with a message for whoever wrote the request. */
+export function readEmbeddingRequest({ url, body }: EngineRequest): EmbeddingRequest {
+  if (url !== '/v1/embeddings') {
+    throw new HearthError('request-invalid', `this context makes embeddings: it does not serve ${url}`)
+  }
+  const { model, input, encoding_format: format } = parse(BODY, body)
+  return { model, inputs: toList(input), isBase64: format === 'base64' }
+}
+
+function toList(input: z.infer<typeof BODY>['input']): (string | number[])[] {
+  if (typeof input === 'string') return [input]
+  const [first] = input
+  return typeof first === 'number' ? [input as number[]] : (input as (string | number[])[])
+}
+
+export function writeEmbeddings(
+  { model, isBase64 }: EmbeddingRequest,
+  vectors: readonly Float32Array[],
+  promptTokens: number,
+): EngineResult {
+  const write = (vector: Float32Array): string | number[] =>
+    isBase64
+      ? Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString('base64')
+      : [...vector]
+  return {
+    ok: true,
+    statusCode: 200,
+    usage: { promptTokens, completionTokens: 0 },
+    body: {
+      object: 'list',
+      data: vectors.map((vector, index) => ({ object: 'embedding', index, embedding: write(vector) })),
+      model: model ?? 'hearth',
+      usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
+    },
+  }
+}

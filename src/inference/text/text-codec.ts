@@ -1,0 +1,83 @@
+// Between text and tokens: the context's tokenizer and its chat template.
+import { Template } from '@huggingface/jinja'
+import { Tokenizer } from '@huggingface/tokenizers'
+import { HearthError, messageOf } from '../../base/errors.ts'
+import type { ContextFiles, TokenizerConfig } from '../contract/model-folder.ts'
+import type { ChatMessage, Prompt } from './openai-request.ts'
+
+export class TextCodec {
+  readonly #tokenizer: Tokenizer
+  readonly #template: Template | undefined
+  readonly #specialTokens: Readonly<Record<string, string>>
+
+  /** Throws `context-invalid` when the tokenizer or the template cannot be used. */
+  constructor(files: Pick<ContextFiles, 'tokenizer' | 'tokenizerConfig' | 'chatTemplate'>) {
+    try {
+      this.#tokenizer = new Tokenizer(files.tokenizer, files.tokenizerConfig)
+      this.#template = files.chatTemplate === undefined ? undefined : new Template(files.chatTemplate)
+    } catch (error) {
+      throw new HearthError('context-invalid', `tokenizer or chat template: ${messageOf(error)}`, {
+        cause: error,
+      })
+    }
+    this.#specialTokens = specialTokens(files.tokenizerConfig)
+  }
+
+  /** The tokens that the model reads. Throws `request-invalid`. */
+  encode(prompt: Prompt): number[] {
+    if (prompt.kind === 'tokens') return prompt.tokens
+    if (prompt.kind === 'text') return this.#encode(prompt.text, true)
+    // The template writes the special tokens itself.
+    return this.#encode(this.#render(prompt.messages, prompt.templateVariables), false)
+  }
+
+  /** Tokens of text alone, special ones added as the tokenizer wants them. Throws `request-invalid`. */
+  encodeText(text: string): number[] {
+    return this.#encode(text, true)
+  }
+
+  /** Text of tokens, without special ones. Bytes that are not whole characters become U+FFFD. */
+  decode(tokens: readonly number[]): string {
+    return tokens.length === 0 ? '' : this.#tokenizer.decode([...tokens], { skip_special_tokens: true })
+  }
+
+  /** A single token as text, special ones too. */
+  nameOf(token: number): string {
+    return this.#tokenizer.decode([token])
+  }
+
+  #encode(text: string, addsSpecialTokens: boolean): number[] {
+    try {
+      return this.#tokenizer.encode(text, { add_special_tokens: addsSpecialTokens }).ids
+    } catch (error) {
+      throw new HearthError('request-invalid', `the prompt cannot be tokenized: ${messageOf(error)}`)
+    }
+  }
+
+  #render(messages: ChatMessage[], variables: Record<string, unknown>): string {
+    if (this.#template === undefined) {
+      throw new HearthError('request-invalid', 'this context has no chat template: use /v1/completions')
+    }
+    try {
+      return this.#template.render({
+        ...variables,
+        ...this.#specialTokens,
+        messages,
+        add_generation_prompt: true,
+      })
+    } catch (error) {
+      throw new HearthError('request-invalid', `the chat template refuses the messages: ${messageOf(error)}`)
+    }
+  }
+}
+
+function specialTokens(config: TokenizerConfig): Record<string, string> {
+  const names = ['bos_token', 'eos_token', 'pad_token', 'unk_token'] as const
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const token = config[name]
+      if (token === undefined || token === null) return []
+      return [[name, typeof token === 'string' ? token : token.content]]
+    }),
+  )
+}

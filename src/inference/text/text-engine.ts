@@ -1,0 +1,130 @@
+// Makes an engine of a token model: text in OpenAI's form before it, and after it.
+import type { Clock } from '../../base/clock.ts'
+import { HearthError, isHearthError } from '../../base/errors.ts'
+import { randomInteger, seededRandom, type Random } from '../../base/random.ts'
+import type { ContextFiles } from '../contract/model-folder.ts'
+import type { Engine, EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
+import { Generation, type GenerationSettings } from '../sampling/generation.ts'
+import { readTextRequest, type TextRequest } from './openai-request.ts'
+import { writeResponse } from './openai-response.ts'
+import type { SamplingSettings } from '../sampling/sampling.ts'
+import { TextCodec } from './text-codec.ts'
+import type { TokenModel } from '../contract/token-model.ts'
+
+/** OpenAI's default for completions. A chat may go on until the context is full. */
+const COMPLETION_TOKENS_DEFAULT = 16
+
+/** What a request leaves open: generation_config.json's settings, sampling only where that says `do_sample`. */
+interface Defaults {
+  sampling: SamplingSettings
+  tokensMax: number | undefined
+  endTokens: readonly number[]
+}
+
+export class TextEngine implements Engine {
+  readonly facts: EngineFacts
+  readonly #model: TokenModel
+  readonly #codec: TextCodec
+  readonly #defaults: Defaults
+  readonly #clock: Clock
+  readonly #random: Random
+
+  /** Throws `context-invalid` when the tokenizer or the template cannot be used. */
+  constructor(components: { model: TokenModel; clock: Clock; random: Random }, files: ContextFiles) {
+    this.#model = components.model
+    this.#clock = components.clock
+    this.#random = components.random
+    this.#codec = new TextCodec(files)
+    this.#defaults = readDefaults(files)
+    const { vocabularySize: _vocabularySize, ...facts } = components.model.facts
+    this.facts = facts
+  }
+
+  async run(
+    request: EngineRequest,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<EngineResult> {
+    options.signal?.throwIfAborted()
+    try {
+      const text = readTextRequest(request)
+      const generation = this.#begin(text)
+      await this.#model.run(generation, options.signal)
+      return writeResponse(text, generation, this.#codec, Math.floor(this.#clock.wallMs() / 1_000))
+    } catch (error) {
+      if (isHearthError(error, 'request-invalid')) return refusal(error)
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#model.close()
+  }
+
+  #begin(request: TextRequest): Generation {
+    const promptTokens = this.#codec.encode(request.prompt)
+    const tokensMax = this.#tokensMax(request, promptTokens)
+    const seed = request.seed ?? randomInteger(this.#random, 2 ** 32)
+    const endTokens = request.ignoresEndToken ? [] : this.#defaults.endTokens
+    const settings: GenerationSettings = {
+      promptTokens,
+      tokensMax,
+      sampling: mergeSampling(request, this.#defaults.sampling),
+      endTokens: new Set([...endTokens, ...request.stopTokens]),
+      stopStrings: request.stopStrings,
+      topLogprobs: request.topLogprobs,
+    }
+    return new Generation(settings, seededRandom(seed), (tokens) => this.#codec.decode(tokens))
+  }
+
+  /** Throws `request-invalid` when the prompt cannot be run. */
+  #tokensMax(request: TextRequest, promptTokens: readonly number[]): number {
+    const { contextLengthMax, vocabularySize } = this.#model.facts
+    if (promptTokens.length === 0) throw new HearthError('request-invalid', 'the prompt is empty')
+    const foreign = promptTokens.find((token) => !(token < vocabularySize))
+    if (foreign !== undefined) {
+      throw new HearthError('request-invalid', `the prompt has a token that the model lacks: ${foreign}`)
+    }
+    const room = contextLengthMax - promptTokens.length
+    if (room < 1) {
+      throw new HearthError(
+        'request-invalid',
+        `the prompt has ${promptTokens.length} tokens; prompt and answer may have ${contextLengthMax}`,
+      )
+    }
+    const fallback = request.kind === 'completion' ? COMPLETION_TOKENS_DEFAULT : room
+    return Math.min(room, request.tokensMax ?? this.#defaults.tokensMax ?? fallback)
+  }
+}
+
+export function refusal({ code, message }: HearthError): EngineResult {
+  return { ok: false, statusCode: 400, error: { code, message } }
+}
+
+function readDefaults({ config, generationConfig }: ContextFiles): Defaults {
+  const end = generationConfig.eos_token_id ?? config.eos_token_id ?? []
+  return {
+    sampling: {
+      temperature: generationConfig.do_sample === true ? (generationConfig.temperature ?? 1) : 0,
+      topK: generationConfig.top_k ?? 0,
+      topP: generationConfig.top_p ?? 1,
+      minP: generationConfig.min_p ?? 0,
+      repetitionPenalty: generationConfig.repetition_penalty ?? 1,
+      presencePenalty: 0,
+      frequencyPenalty: 0,
+    },
+    tokensMax: generationConfig.max_new_tokens ?? undefined,
+    endTokens: typeof end === 'number' ? [end] : end,
+  }
+}
+
+function mergeSampling(request: TextRequest, defaults: SamplingSettings): SamplingSettings {
+  return {
+    temperature: request.temperature ?? defaults.temperature,
+    topK: request.topK ?? defaults.topK,
+    topP: request.topP ?? defaults.topP,
+    minP: request.minP ?? defaults.minP,
+    repetitionPenalty: request.repetitionPenalty ?? defaults.repetitionPenalty,
+    presencePenalty: request.presencePenalty,
+    frequencyPenalty: request.frequencyPenalty,
+  }
+}

@@ -1,0 +1,157 @@
+import type { Clock } from '../../base/clock.ts'
+import { HearthError } from '../../base/errors.ts'
+import type { ContextSharing } from '../../context-sharing/context-sharing.ts'
+import type { FetchProgress } from '../../context-sharing/download/fetch.ts'
+import type { ContextStore } from '../../context-sharing/store/context-store.ts'
+import type { EngineResult } from '../../inference/contract/engine.ts'
+import { WorkRate } from '../../base/work-rate.ts'
+import type { WarmContexts } from '../../inference/residency/warm-contexts.ts'
+import type { PrepareOptions, RunResult, WarmContext } from '../../tasks/worker/worker.ts'
+
+export interface ContextPreparerComponents {
+  clock: Clock
+  store: ContextStore
+  sharing: ContextSharing
+  warm: WarmContexts
+  /** What the swarm calls a context, if anything. */
+  nameInSwarm(contextId: string): string | undefined
+}
+
+/** Takes a context from wherever it is to warm: fetched from peers, verified, loaded in an engine host. */
+export class ContextPreparer {
+  readonly #components: ContextPreparerComponents
+  readonly #fetchedFrom = new Map<string, Map<string, number>>()
+  /** How long contexts took to load here, the last time. */
+  readonly #loadMs = new Map<string, number>()
+  /** Bytes per second of the time in which contexts were fetched. */
+  readonly #fetchRate = new WorkRate({ memoryMs: 60_000, workMsMin: 100 })
+  /** Of the contexts that ran here. */
+  readonly #rates = new Map<string, WorkRate>()
+
+  constructor(components: ContextPreparerComponents) {
+    this.#components = components
+  }
+
+  /** The `prepare` of a Worker. Throws why the context cannot be had or run. */
+  async prepare(contextId: string, options: PrepareOptions): Promise<WarmContext> {
+    const { store, warm } = this.#components
+    store.memory.use(contextId)
+    if (store.tier(contextId).kind !== 'stored') await this.#fetch(contextId, options)
+    options.onProgress('loading', 'loading the model')
+    const lease = await warm.acquire(contextId, store.folder(contextId), { signal: options.signal })
+    lease.release()
+    this.#loadMs.set(contextId, lease.facts.loadMs)
+    return {
+      slots: lease.facts.slots,
+      run: (request, { signal }) => this.#run(contextId, request, signal),
+    }
+  }
+
+  /**
+   * The `discard` of a Worker: unloads a context, and removes what was fetched of it since this peer started. A
+   * context that was on this disk before stays: it is its owner's.
+   */
+  async discard(contextId: string, { keepsFiles }: { keepsFiles: boolean }): Promise<void> {
+    const { store, warm } = this.#components
+    await warm.evict(contextId, 'its lease is done')
+    if (!keepsFiles && this.#fetchedFrom.has(contextId)) await store.remove(contextId)
+  }
+
+  /** From its files on disk to loaded, ms; undefined while it was not loaded since this peer started. */
+  loadMs(contextId: string): number | undefined {
+    return this.#loadMs.get(contextId)
+  }
+
+  /** How fast contexts were fetched; undefined while too little was to tell. */
+  fetchBytesPerSecond(): number | undefined {
+    return this.#fetchRate.perSecond(this.#components.clock.nowMs())
+  }
+
+  /** Completion tokens per second, all slots together; undefined while too little was run to tell. */
+  tokensPerSecond(contextId: string): number | undefined {
+    return this.#rates.get(contextId)?.perSecond(this.#components.clock.nowMs())
+  }
+
+  /** Holds the context for one request only, so that an idle one can make room for another. */
+  async #run(
+    contextId: string,
+    { url, body }: { url: string; body: string },
+    signal: AbortSignal,
+  ): Promise<RunResult> {
+    const { clock, warm } = this.#components
+    const use = warm.borrow(contextId)
+    if (use === undefined) throw new HearthError('engine-failed', 'the context was unloaded to make room')
+    const rate = this.#rates.get(contextId) ?? new WorkRate()
+    this.#rates.set(contextId, rate)
+    let tokens = 0
+    rate.begin(clock.nowMs())
+    try {
+      const result = await use.host.run({ url, body: JSON.parse(body) as unknown }, { signal })
+      if (result.ok) tokens = result.usage.completionTokens
+      return runResult(result)
+    } finally {
+      rate.end(tokens, clock.nowMs())
+      use.release()
+    }
+  }
+
+  /** Verified bytes of a context by the peer they came from, most first. */
+  fetchedFrom(contextId: string): { peer: string; bytes: number }[] {
+    const sources = [...(this.#fetchedFrom.get(contextId) ?? [])]
+    return sources.map(([peer, bytes]) => ({ peer, bytes })).sort((a, b) => b.bytes - a.bytes)
+  }
+
+  async #fetch(contextId: string, options: PrepareOptions): Promise<void> {
+    options.onProgress('fetching', 'looking for holders')
+    const { clock, sharing } = this.#components
+    let bytes = 0
+    this.#fetchRate.begin(clock.nowMs())
+    const result = await sharing
+      .fetch(contextId, {
+        signal: options.signal,
+        priority: 'urgent',
+        onProgress: (progress) => {
+          bytes = progress.sources.reduce((sum, source) => sum + source.bytes, 0)
+          options.onProgress('fetching', wordsOf(progress))
+        },
+      })
+      .finally(() => this.#fetchRate.end(bytes, clock.nowMs()))
+    const sources = this.#fetchedFrom.get(contextId) ?? new Map<string, number>()
+    for (const { peer, bytes } of result.sources) sources.set(peer, (sources.get(peer) ?? 0) + bytes)
+    this.#fetchedFrom.set(contextId, sources)
+    await this.takeName(contextId)
+  }
+
+  /** A fetched context goes by the name it has in the swarm, so that jobs still find it when its first holder is gone. */
+  async takeName(contextId: string): Promise<void> {
+    const { store } = this.#components
+    const name = this.#components.nameInSwarm(contextId)
+    const taken = store.list().some(({ names }) => name !== undefined && names.includes(name))
+    if (name !== undefined && !taken) await store.setName(name, contextId)
+  }
+}
+
+function wordsOf({ bytesDone, bytesTotal, sources }: FetchProgress): string {
+  const percent = bytesTotal === 0 ? 100 : Math.floor((100 * bytesDone) / bytesTotal)
+  return `${percent} % from ${sources.length} ${sources.length === 1 ? 'peer' : 'peers'}`
+}
+
+/** Errors of the request itself are the line's result; errors of this host send the request elsewhere. */
+function runResult(result: EngineResult): RunResult {
+  if (result.ok) {
+    return {
+      outcome: 'ok',
+      statusCode: result.statusCode,
+      body: JSON.stringify(result.body),
+      ...result.usage,
+    }
+  }
+  const outcome = result.statusCode < 500 ? 'bad-request' : 'retry'
+  return {
+    outcome,
+    statusCode: result.statusCode,
+    body: JSON.stringify(result.error),
+    promptTokens: 0,
+    completionTokens: 0,
+  }
+}

@@ -1,0 +1,136 @@
+import { HearthError } from '../../base/errors.ts'
+import type { AdvertBoard } from '../../dht/advert/advert-board.ts'
+import type { Advert } from '../../dht/advert/advert.ts'
+import type { ContentRouting } from '../../dht/content-routing.ts'
+import type { Members } from '../../dht/members.ts'
+import type { Candidate } from '../../tasks/submitter/core/candidate-book.ts'
+import type { CandidateSource } from '../../tasks/submitter/coordinator.ts'
+
+export interface SwarmViewComponents {
+  board: AdvertBoard
+  routing: ContentRouting
+  members: Members
+}
+
+/** An advert this old is asked for again before a job relies on it, ms. */
+const ADVERT_AGE_MS_MAX = 20_000
+const ADVERT_DEADLINE_MS = 3_000
+const LOOKUP_DEADLINE_MS = 3_000
+/** Providers taken of one look-up: the first ones, then stop. */
+const PROVIDERS_MAX = 32
+
+/** Who is in the swarm and holds what: the DHT gives hints, adverts say what is claimed. */
+export class SwarmView implements CandidateSource {
+  readonly #components: SwarmViewComponents
+
+  constructor(components: SwarmViewComponents) {
+    this.#components = components
+  }
+
+  /** First what connected members say, which costs nothing; then whom the DHT knows beside them. */
+  async *find(contextId: string, { signal }: { signal: AbortSignal }): AsyncGenerator<Candidate[]> {
+    const connected = new Set(this.#components.members.list())
+    yield (await this.members(signal)).map((advert) => candidateOf(advert, contextId))
+    const tiers = ['warm', 'stored'] as const
+    const providers = await Promise.all(tiers.map((tier) => this.#providers(contextId, tier, signal)))
+    const others = [...new Set(providers.flat())].filter((peer) => !connected.has(peer))
+    const adverts = await Promise.all(others.map((peer) => this.#advertOf(peer, signal)))
+    yield adverts.flatMap((advert) => (advert === undefined ? [] : [candidateOf(advert, contextId)]))
+  }
+
+  watch(contextId: string, listener: (candidate: Candidate) => void): () => void {
+    return this.#components.board.onChange((advert) =>
+      // An advert comes from the very peer that it is of.
+      listener({ ...candidateOf(advert, contextId), isHere: true }),
+    )
+  }
+
+  /** Peers that hold the context, or a part of it: the members that say so, else those that the DHT knows. */
+  async holders(contextId: string, signal: AbortSignal): Promise<string[]> {
+    for await (const candidates of this.find(contextId, { signal })) {
+      const holders = candidates.filter(({ tier }) => tier !== 'absent').map(({ peer }) => peer)
+      if (holders.length > 0) return holders
+    }
+    return []
+  }
+
+  /**
+   * The CID that a name stands for in the swarm. Throws `context-unknown` with what is on offer, and
+   * `context-ambiguous` when peers mean different contexts by it.
+   */
+  async resolve(name: string, signal: AbortSignal): Promise<string> {
+    const { board } = this.#components
+    await this.members(signal)
+    const offered = board.known().flatMap((advert) => advert.contexts)
+    const ids = new Set(offered.filter((context) => context.name === name).map(({ contextId }) => contextId))
+    const [first, ...others] = ids
+    if (first !== undefined && others.length === 0) return first
+    if (first !== undefined) {
+      throw new HearthError(
+        'context-ambiguous',
+        `"${name}" stands for ${ids.size} contexts; give one of these instead: ${[...ids].join(', ')}`,
+      )
+    }
+    const names = [...new Set(offered.map((context) => context.name))].filter((known) => known !== '').sort()
+    const offer = names.length === 0 ? 'no peer offers any' : `on offer: ${names.join(', ')}`
+    throw new HearthError(
+      'context-unknown',
+      `no peer holds a context named "${name}" (${board.known().length} peers asked; ${offer})`,
+    )
+  }
+
+  /** The name that most peers give a context; undefined when none has one. */
+  nameOf(contextId: string): string | undefined {
+    const counts = new Map<string, number>()
+    for (const { contexts } of this.#components.board.known()) {
+      const name = contexts.find((context) => context.contextId === contextId)?.name ?? ''
+      if (name !== '') counts.set(name, (counts.get(name) ?? 0) + 1)
+    }
+    return [...counts].sort(([a, countA], [b, countB]) => countB - countA || (a < b ? -1 : 1))[0]?.[0]
+  }
+
+  /** The adverts of all connected members, asked for where those known are old. */
+  async members(signal: AbortSignal): Promise<Advert[]> {
+    const adverts = await Promise.all(
+      this.#components.members.list().map((peer) => this.#advertOf(peer, signal)),
+    )
+    return adverts.filter((advert) => advert !== undefined)
+  }
+
+  async #providers(contextId: string, tier: 'stored' | 'warm', signal: AbortSignal): Promise<string[]> {
+    const found: string[] = []
+    const options = { signal, max: PROVIDERS_MAX, deadlineMs: LOOKUP_DEADLINE_MS }
+    try {
+      for await (const peer of this.#components.routing.find(contextId, tier, options)) found.push(peer)
+    } catch {
+      // A look-up that fails is a hint that is missing: connected members are asked in any case.
+    }
+    return found
+  }
+
+  async #advertOf(peer: string, signal: AbortSignal): Promise<Advert | undefined> {
+    const { board, members } = this.#components
+    if (peer === members.self) return undefined
+    try {
+      return await board.get(peer, { maxAgeMs: ADVERT_AGE_MS_MAX, deadlineMs: ADVERT_DEADLINE_MS, signal })
+    } catch {
+      return undefined
+    }
+  }
+}
+
+function candidateOf(advert: Advert, contextId: string): Candidate {
+  const held = advert.contexts.find((context) => context.contextId === contextId)
+  const { accepts, reason } = advert.serving
+  return {
+    peer: advert.peer,
+    tier: held?.tier ?? 'absent',
+    accepts,
+    reason,
+    share: held?.share,
+    bytes: held?.bytes,
+    loadMs: held?.loadMs,
+    fetchBytesPerSecond: advert.fetchBytesPerSecond,
+    tokensPerSecond: held?.tokensPerSecond,
+  }
+}

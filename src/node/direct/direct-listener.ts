@@ -1,0 +1,147 @@
+import { randomBytes } from 'node:crypto'
+import type { AddressInfo, Socket } from 'node:net'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
+import type { Cancel, Clock } from '../../base/clock.ts'
+import { HearthError, messageOf } from '../../base/errors.ts'
+import {
+  DIRECT_OFFERS_MAX,
+  DIRECT_SOCKETS_MAX,
+  STREAMS_PER_PROTOCOL_AND_PEER_MAX,
+} from '../../base/limits.ts'
+import type { Logger } from '../../base/logger.ts'
+import { type DirectAnswer, TOKEN_BYTES, WELCOME } from './direct-lane-messages.ts'
+import { DIRECT_TLS, readExactly } from './direct-socket.ts'
+import { selfSignedCertificate } from './self-signed-certificate.ts'
+import { SocketStream } from './socket-stream.ts'
+
+export interface DirectListenerComponents {
+  clock: Clock
+  log: Logger
+  /** Serves what a peer was offered; its errors are handled there. */
+  serve: (protocol: string, peer: string, stream: SocketStream) => void
+}
+
+export interface DirectListenerOptions {
+  /** The address of this machine to listen on. */
+  host: string
+  /** How long an offer waits for its socket, ms. */
+  offerMs: number
+  /** How long a socket may take to encrypt, and then to show its token, ms. */
+  proofMs: number
+}
+
+/** What a token stands for: the peer that it was given to over its authenticated connection. */
+interface Offer {
+  peer: string
+  protocol: string
+  cancelExpiry: Cancel
+}
+
+/**
+ * Accepts sockets for the direct lane. Whoever connects must show a token that was offered to a peer over
+ * libp2p, once and soon; that is how the listener knows who it is. The certificate lives as long as the
+ * process, and is known by its fingerprint.
+ */
+export class DirectListener {
+  readonly #components: DirectListenerComponents
+  readonly #options: DirectListenerOptions
+  readonly #identity = selfSignedCertificate()
+  /** By token, in hex. */
+  readonly #offers = new Map<string, Offer>()
+  readonly #sockets = new Set<Socket>()
+  #server: Server | undefined
+  #port = 0
+
+  constructor(components: DirectListenerComponents, options: DirectListenerOptions) {
+    this.#components = components
+    this.#options = options
+  }
+
+  async start(): Promise<void> {
+    const { certificate: cert, key } = this.#identity
+    const { proofMs: handshakeTimeout, host } = this.#options
+    const server = createServer({ ...DIRECT_TLS, cert, key, handshakeTimeout })
+    server.maxConnections = DIRECT_SOCKETS_MAX
+    server.on('connection', (socket: Socket) => this.#track(socket))
+    server.on('secureConnection', (socket) => void this.#admit(socket))
+    server.on('tlsClientError', (error, socket) => {
+      this.#refused(error)
+      // Node says so and leaves it open, also when its handshake is out of time.
+      socket.destroy()
+    })
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ host, port: 0 }, resolve)
+    })
+    server.on('error', (error) => this.#refused(error))
+    this.#port = (server.address() as AddressInfo).port
+    this.#server = server
+  }
+
+  async stop(): Promise<void> {
+    const server = this.#server
+    this.#server = undefined
+    for (const token of this.#offers.keys()) this.#take(token)
+    for (const socket of this.#sockets) socket.destroy()
+    if (server !== undefined) await new Promise((resolve) => server.close(resolve))
+  }
+
+  /** An offer to `peer`, good for one socket that speaks `protocol`; or why there is none. */
+  offer(peer: string, protocol: string): DirectAnswer {
+    if (this.#server === undefined) return { type: 'refusal', reason: 'it is stopping' }
+    const ofPeer = [...this.#offers.values()].filter((offer) => offer.peer === peer)
+    if (this.#offers.size >= DIRECT_OFFERS_MAX || ofPeer.length >= STREAMS_PER_PROTOCOL_AND_PEER_MAX) {
+      return { type: 'refusal', reason: 'too many offers are open' }
+    }
+    const token = randomBytes(TOKEN_BYTES)
+    const key = token.toString('hex')
+    const cancelExpiry = this.#components.clock.schedule(
+      this.#options.offerMs,
+      () => void this.#offers.delete(key),
+      { background: true },
+    )
+    this.#offers.set(key, { peer, protocol, cancelExpiry })
+    return {
+      type: 'offer',
+      port: this.#port,
+      fingerprint: this.#identity.fingerprint,
+      token: new Uint8Array(token),
+    }
+  }
+
+  #track(socket: Socket): void {
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+  }
+
+  async #admit(socket: TLSSocket): Promise<void> {
+    const { clock, serve } = this.#components
+    const { proofMs } = this.#options
+    const cancel = clock.schedule(proofMs, () =>
+      socket.destroy(new HearthError('deadline-passed', `no token within ${proofMs} ms`)),
+    )
+    try {
+      const token = await readExactly(socket, TOKEN_BYTES)
+      const offer = this.#take(token.toString('hex'))
+      if (offer === undefined) throw new HearthError('message-invalid', 'its token was never offered')
+      socket.write(Uint8Array.of(WELCOME))
+      serve(offer.protocol, offer.peer, new SocketStream(socket))
+    } catch (error) {
+      this.#refused(error)
+      socket.destroy()
+    } finally {
+      cancel()
+    }
+  }
+
+  #take(token: string): Offer | undefined {
+    const offer = this.#offers.get(token)
+    offer?.cancelExpiry()
+    this.#offers.delete(token)
+    return offer
+  }
+
+  #refused(error: unknown): void {
+    this.#components.log.debug({ error: messageOf(error) }, 'a socket on the direct lane was refused')
+  }
+}

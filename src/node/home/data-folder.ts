@@ -1,0 +1,135 @@
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { z, type ZodType } from 'zod'
+import { HearthError, messageOf } from '../../base/errors.ts'
+import { RememberedPeersSchema, type RememberedPeer } from '../../dht/join/remembered-peers.ts'
+import { lockForThisProcess } from '../../base/process-lock.ts'
+
+/** What a peer remembers of itself from one run to the next. */
+export interface PeerMemory {
+  /** The swarm that this data folder belongs to. */
+  swarm?: string | undefined
+  /** The TCP port it had last, so that the line others joined with stays true. */
+  port?: number | undefined
+  /** Peers that were there last time. */
+  peers?: RememberedPeer[] | undefined
+}
+
+/** How programs on this machine reach the running peer: a loopback port and the key it asks for. */
+export interface ControlAccess {
+  port: number
+  key: string
+}
+
+const memorySchema: ZodType<PeerMemory> = z.object({
+  swarm: z.string().optional(),
+  port: z.number().int().min(1).max(65_535).optional(),
+  peers: RememberedPeersSchema.optional(),
+})
+const controlSchema: ZodType<ControlAccess> = z.object({ port: z.number().int(), key: z.string() })
+
+/**
+ * A peer's folder: identity key, memory, contexts, jobs. One running peer per folder; several peers
+ * on one machine have a folder each. Files are 0600, folders 0700.
+ */
+export class DataFolder {
+  readonly path: string
+
+  constructor(path: string) {
+    this.path = path
+  }
+
+  get identityPath(): string {
+    return join(this.path, 'identity.key')
+  }
+
+  get contextsPath(): string {
+    return join(this.path, 'contexts')
+  }
+
+  get jobsPath(): string {
+    return join(this.path, 'jobs')
+  }
+
+  /** The log of decisions about contexts. */
+  get decisionsPath(): string {
+    return join(this.path, 'contexts.ndjson')
+  }
+
+  get #memoryPath(): string {
+    return join(this.path, 'peer.json')
+  }
+
+  get #controlPath(): string {
+    return join(this.path, 'control.json')
+  }
+
+  /** Makes the folder when there is none. Throws `config-invalid` when it cannot be made. */
+  create(): void {
+    try {
+      mkdirSync(this.path, { recursive: true, mode: 0o700 })
+    } catch (cause) {
+      throw new HearthError('config-invalid', `cannot use ${this.path} as data folder: ${messageOf(cause)}`, {
+        cause,
+      })
+    }
+  }
+
+  /** Takes the folder for this process; throws `data-in-use` while another has it. */
+  lock(): () => void {
+    this.create()
+    return lockForThisProcess(
+      join(this.path, 'lock'),
+      `a Hearth peer already runs on ${this.path}; give this one a folder of its own with --data DIR`,
+    )
+  }
+
+  memory(): PeerMemory {
+    return readJson(this.#memoryPath, memorySchema) ?? {}
+  }
+
+  remember(change: PeerMemory): void {
+    writeJson(this.#memoryPath, { ...this.memory(), ...change })
+  }
+
+  /** How to reach the peer that runs on this folder; undefined when none has said so. */
+  control(): ControlAccess | undefined {
+    return readJson(this.#controlPath, controlSchema)
+  }
+
+  publishControl(access: ControlAccess): void {
+    writeJson(this.#controlPath, access)
+  }
+}
+
+/** `$XDG_DATA_HOME/hearth`, by default ~/.local/share/hearth. */
+export function defaultDataPath(environment: NodeJS.ProcessEnv): string {
+  const base = environment['XDG_DATA_HOME']
+  return join(base !== undefined && base !== '' ? base : join(homedir(), '.local', 'share'), 'hearth')
+}
+
+function readJson<T>(path: string, schema: ZodType<T>): T | undefined {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new HearthError('config-invalid', `cannot read ${path}: ${messageOf(error)}`, { cause: error })
+  }
+  try {
+    return schema.parse(JSON.parse(text))
+  } catch (cause) {
+    throw new HearthError('data-corrupt', `${path} is damaged; delete it to start it afresh`, {
+      data: { path },
+      cause,
+    })
+  }
+}
+
+/** Whole or not at all: written beside, then renamed over. */
+function writeJson(path: string, value: object): void {
+  const partial = `${path}.partial`
+  writeFileSync(partial, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 })
+  renameSync(partial, path)
+}

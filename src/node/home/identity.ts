@@ -1,0 +1,96 @@
+import { chmod, mkdir, open, readFile, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
+import type { Ed25519PrivateKey } from '@libp2p/interface'
+import { HearthError, messageOf } from '../../base/errors.ts'
+
+/** Who a peer is: its Ed25519 key, from which its peer id follows. */
+export type Identity = Ed25519PrivateKey
+
+const OWNER_ONLY = 0o600
+const READABLE_BY_OTHERS = 0o077
+
+/**
+ * The key in `path`, made and stored there (libp2p's protobuf form, mode 0600) when there is none.
+ * Throws `config-invalid` when others may read it, `data-corrupt` when it is not an Ed25519 key.
+ */
+export async function loadOrCreateIdentity(path: string): Promise<Identity> {
+  return (await loadIdentity(path)) ?? (await createIdentity(path))
+}
+
+/** A key that is stored nowhere: for peers that live for one command, and for tests. */
+export async function temporaryIdentity(): Promise<Identity> {
+  return await generateKeyPair('Ed25519')
+}
+
+async function loadIdentity(path: string): Promise<Identity | undefined> {
+  try {
+    await refuseWhenReadableByOthers(path)
+    return parseIdentity(path, await readFile(path))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    if (error instanceof HearthError) throw error
+    throw new HearthError('config-invalid', `the identity key ${path} cannot be read: ${messageOf(error)}`, {
+      data: { path },
+      cause: error,
+    })
+  }
+}
+
+async function refuseWhenReadableByOthers(path: string): Promise<void> {
+  const { mode } = await stat(path)
+  if (process.platform === 'win32' || (mode & READABLE_BY_OTHERS) === 0) return
+  throw new HearthError(
+    'config-invalid',
+    `others on this machine may read the identity key ${path} (mode ${(mode & 0o777).toString(8)}): run chmod 600 on it, or delete it to get a new identity if it may have been copied`,
+    { data: { path, mode: mode & 0o777 } },
+  )
+}
+
+function parseIdentity(path: string, bytes: Uint8Array): Identity {
+  try {
+    const key = privateKeyFromProtobuf(bytes)
+    if (key.type === 'Ed25519') return key
+  } catch (cause) {
+    throw damaged(path, cause)
+  }
+  throw damaged(path)
+}
+
+function damaged(path: string, cause?: unknown): HearthError {
+  return new HearthError(
+    'data-corrupt',
+    `${path} is not an Ed25519 identity key: restore it from a backup, or delete it to get a new identity`,
+    { data: { path }, cause },
+  )
+}
+
+/** Never overwrites: of two processes that start at once, one makes the key and the other reads it. */
+async function createIdentity(path: string): Promise<Identity> {
+  const key = await generateKeyPair('Ed25519')
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  try {
+    const file = await open(path, 'wx', OWNER_ONLY)
+    try {
+      await file.writeFile(privateKeyToProtobuf(key))
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await chmod(path, OWNER_ONLY)
+    return key
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
+      const stored = await loadIdentity(path)
+      if (stored !== undefined) return stored
+    }
+    throw new HearthError(
+      'config-invalid',
+      `the identity key ${path} cannot be stored: ${messageOf(error)}`,
+      {
+        data: { path },
+        cause: error,
+      },
+    )
+  }
+}

@@ -1,0 +1,189 @@
+import { access, constants } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import type { Clock } from '../../base/clock.ts'
+import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
+import { EventLog } from '../../base/event-log.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { Random } from '../../base/random.ts'
+import { JOB_LOG_SCHEMA } from '../../tasks/submitter/core/coordinator-events.ts'
+import { Coordinator, COORDINATOR_SHELL_DEFAULTS } from '../../tasks/submitter/coordinator.ts'
+import { readJobFile, type JobFileOptions } from '../../tasks/job/job-file.ts'
+import type { JobProgress } from '../../tasks/submitter/job-progress.ts'
+import { Journal, type JournalCounts } from '../../tasks/journal/journal.ts'
+import { writeOutputFile } from '../../tasks/journal/output-file.ts'
+import type { DataFolder } from '../home/data-folder.ts'
+import { loadOrCreateIdentity } from '../home/identity.ts'
+import { hashFile, JobFolder, jobIdOf } from './job-folder.ts'
+import { Peer } from '../peer.ts'
+import { resolveContext } from '../contexts/resolve-context.ts'
+
+export interface SubmitComponents {
+  clock: Clock
+  random: Random
+  log: Logger
+}
+
+/** What to run, and how to read it. */
+export interface JobRequest {
+  inputPath: string
+  outputPath: string
+  /** A context's name in the swarm, or its CID. */
+  context: string
+  reading: JobFileOptions
+  /** Whether the running peer is to carry it, across its restarts. */
+  isDetached: boolean
+}
+
+/** Where a job runs. */
+export interface RunOptions {
+  /** Where the swarm is: multiaddrs of any of its peers. */
+  bootstrap: readonly string[]
+  /** The swarm's id; asked of the bootstrap peer when absent. */
+  swarm?: string | undefined
+  /** For evaluation: requests of one lease. Without it peers are given what they have credit for. */
+  leaseSize?: number | undefined
+  /** How long nothing may be able to run before the job is given up, ms; Infinity waits for ever. */
+  giveUpMs: number
+  signal?: AbortSignal | undefined
+}
+
+/** Told once the job runs: what can be read of it at any time from then on. */
+export type OnRunning = (running: { progress(): JobProgress; counts(): JournalCounts }) => void
+
+/** An open journal and the folder it lies in. Whoever opened it closes it. */
+export interface OpenJob {
+  folder: JobFolder
+  journal: Journal
+  isResumed: boolean
+}
+
+export interface JobSummary {
+  jobId: string
+  contextId: string
+  counts: JournalCounts
+  resultsByPeer: { peer: string; results: number }[]
+  outputPath: string
+  wallMs: number
+}
+
+/** How long a submitter looks for a context's name among the peers, ms. */
+const RESOLVE_MS = 10_000
+const CONTEXT_ID = /^b[a-z2-7]{50,}$/
+const EVENT_FLUSH_MS = 500
+const EVENTS_WAITING_MAX = 65_536
+
+/**
+ * Finds or makes the journal of a job. The same request again, after whatever ended the first, is the
+ * same job. Throws `input-invalid` with every bad line, `output-unwritable`, `data-in-use`, `disk-full`.
+ */
+export async function openJob(
+  { clock }: SubmitComponents,
+  data: DataFolder,
+  request: JobRequest,
+): Promise<OpenJob> {
+  const { context, reading, isDetached } = request
+  const inputPath = resolve(request.inputPath)
+  const outputPath = resolve(request.outputPath)
+  await requireWritable(outputPath)
+  const inputSha256 = await hashFile(inputPath)
+  const folder = new JobFolder(data, jobIdOf(inputSha256, { inputPath, outputPath, context, reading }))
+  const existing = Journal.open(folder.journalPath)
+  if (existing !== undefined) return { folder, journal: existing, isResumed: true }
+  const contextId = CONTEXT_ID.test(context) ? context : ''
+  const { jobId } = folder
+  const record = {
+    jobId,
+    context,
+    contextId,
+    inputPath,
+    inputSha256,
+    outputPath,
+    createdAtMs: clock.wallMs(),
+    isDetached,
+  }
+  const journal = await Journal.create(folder.journalPath, record, readJobFile(inputPath, reading))
+  return { folder, journal, isResumed: false }
+}
+
+/** Runs what is not settled of an open job on the swarm, and writes its output file. */
+export async function runJob(
+  components: SubmitComponents,
+  { folder, journal }: OpenJob,
+  options: RunOptions,
+  onRunning: OnRunning,
+): Promise<JobSummary> {
+  const startedAtMs = components.clock.nowMs()
+  const { committed, requests } = journal.counts()
+  if (committed < requests) await coordinate(components, folder, journal, options, onRunning)
+  const { jobId, contextId, outputPath } = journal.job
+  await writeOutputFile(outputPath, jobId, journal.lines())
+  return {
+    jobId,
+    contextId,
+    counts: journal.counts(),
+    resultsByPeer: journal.resultsByPeer(),
+    outputPath,
+    wallMs: components.clock.nowMs() - startedAtMs,
+  }
+}
+
+/** A job has an identity of its own, kept with its journal: peers keep results for it while it is away. */
+async function coordinate(
+  components: SubmitComponents,
+  folder: JobFolder,
+  journal: Journal,
+  { bootstrap, swarm, leaseSize, giveUpMs, signal }: RunOptions,
+  onRunning: OnRunning,
+): Promise<void> {
+  const { clock } = components
+  const identity = await loadOrCreateIdentity(folder.identityPath)
+  const peer = await Peer.createSubmitter(components, { identity, bootstrap, swarm })
+  const events = new EventLog(clock, folder.eventsPath, {
+    schema: { ...JOB_LOG_SCHEMA, jobId: folder.jobId, requests: journal.counts().requests },
+    flushEveryMs: EVENT_FLUSH_MS,
+    waitingMax: EVENTS_WAITING_MAX,
+  })
+  try {
+    await peer.start()
+    await peer.joined(signal)
+    if (journal.job.contextId === '') {
+      journal.bindContext(
+        await resolveContext(
+          clock,
+          peer.swarmView,
+          journal.job.context,
+          Math.min(RESOLVE_MS, giveUpMs),
+          signal,
+        ),
+      )
+    }
+    const coordinator = new Coordinator(
+      { ...components, network: peer.network, journal, candidates: peer.swarmView, events },
+      { ...COORDINATOR_SHELL_DEFAULTS, giveUpMs, leaseSize },
+    )
+    onRunning({ progress: () => coordinator.progress(), counts: () => journal.counts() })
+    await coordinator.run(signal)
+  } catch (error) {
+    events.add({
+      kind: 'stopped',
+      code: isHearthError(error) ? error.code : 'internal',
+      message: messageOf(error),
+    })
+    throw error
+  } finally {
+    await peer.stop()
+    await events.close()
+  }
+}
+
+async function requireWritable(outputPath: string): Promise<void> {
+  try {
+    await access(dirname(outputPath), constants.W_OK)
+  } catch (cause) {
+    throw new HearthError(
+      'output-unwritable',
+      `cannot write to ${dirname(outputPath)}: ${messageOf(cause)}`,
+      { cause },
+    )
+  }
+}

@@ -1,0 +1,218 @@
+import { parse as parseCsv } from 'csv-parse'
+import { pipeline } from 'node:stream'
+import { z } from 'zod'
+import { HearthError } from '../../base/errors.ts'
+import { JSON_DEPTH_MAX, REQUEST_LINE_BYTES_MAX } from '../../base/limits.ts'
+import { readChunks, readLines } from './read-lines.ts'
+import { Template } from './template.ts'
+
+/** A request of a job file. */
+export interface JobLine {
+  /** Where it stands in the file, from 1. */
+  line: number
+  customId: string
+  url: string
+  /** The request body as JSON text. */
+  body: string
+}
+
+/** Why a line is not a request. */
+export interface LineError {
+  line: number
+  message: string
+}
+
+/** The endpoints that a request may name. */
+export const JOB_URLS = ['/v1/chat/completions', '/v1/completions', '/v1/embeddings'] as const
+export type JobUrl = (typeof JOB_URLS)[number]
+
+/** batch: OpenAI batch JSONL. text: a prompt a line. jsonl, csv: records that fill a template. */
+export type JobFormat = 'batch' | 'text' | 'jsonl' | 'csv'
+
+export interface JobFileOptions {
+  format: JobFormat
+  /** Fills records; only with jsonl and csv. */
+  template?: string | undefined
+  /** Where prompts that are not batch lines go. */
+  url: JobUrl
+  /** Sampling options for every request, as `max_tokens`; a line's own come first. */
+  defaults: Readonly<Record<string, unknown>>
+}
+
+export const BATCH_FILE: JobFileOptions = { format: 'batch', url: '/v1/chat/completions', defaults: {} }
+
+/** The format that a file's name and the presence of a template say. */
+export function formatOf(path: string, template: string | undefined): JobFormat {
+  const extension = /\.([^.]+)$/.exec(path)?.[1]?.toLowerCase()
+  if (template !== undefined) return extension === 'csv' ? 'csv' : 'jsonl'
+  return extension === 'txt' ? 'text' : 'batch'
+}
+
+/**
+ * The requests of a job file, read as a stream: each is a request or the reason why it is not. Blank
+ * lines are passed over. Throws `input-invalid` when the file cannot be read, `usage` for options
+ * that do not fit together.
+ */
+export async function* readJobFile(
+  path: string,
+  options: JobFileOptions = BATCH_FILE,
+): AsyncGenerator<JobLine | LineError> {
+  if (options.format === 'batch') yield* readBatch(path, options)
+  else if (options.format === 'text') yield* readText(path, options)
+  else yield* readRecords(path, options)
+}
+
+/** Whether an entry of a job file is a line that cannot be run. */
+export function isLineError(entry: JobLine | LineError): entry is LineError {
+  return 'message' in entry
+}
+
+async function* readBatch(path: string, options: JobFileOptions): AsyncGenerator<JobLine | LineError> {
+  for await (const { line, value, message } of readJsonLines(path)) {
+    if (message !== undefined) yield { line, message }
+    else yield batchLine(line, value, options.defaults)
+  }
+}
+
+const batchSchema = z.object({
+  custom_id: z
+    .string()
+    .min(1, 'custom_id must not be empty')
+    .max(512, 'custom_id is longer than 512 characters'),
+  method: z.literal('POST', 'method must be "POST"').optional(),
+  url: z.enum(JOB_URLS, `url must be one of ${JOB_URLS.join(', ')}`),
+  body: z.record(z.string(), z.unknown(), 'body must be an object'),
+})
+
+function batchLine(line: number, value: unknown, defaults: JobFileOptions['defaults']): JobLine | LineError {
+  const checked = batchSchema.safeParse(value)
+  if (!checked.success) return { line, message: issuesOf(checked.error) }
+  const { custom_id: customId, url, body } = checked.data
+  if (body['stream'] === true) return { line, message: 'stream: true has no meaning in a batch' }
+  return { line, customId, url, body: JSON.stringify({ ...defaults, ...body }) }
+}
+
+function issuesOf(error: z.ZodError): string {
+  return error.issues.map((issue) => `${issue.path.join('.') || 'line'}: ${issue.message}`).join('; ')
+}
+
+async function* readText(path: string, options: JobFileOptions): AsyncGenerator<JobLine | LineError> {
+  for await (const entry of readLines(path)) {
+    const { line } = entry
+    if ('tooLong' in entry) yield tooLong(line)
+    else if (entry.text !== '') yield promptLine(line, `line-${line}`, entry.text, options)
+  }
+}
+
+async function* readRecords(path: string, options: JobFileOptions): AsyncGenerator<JobLine | LineError> {
+  if (options.template === undefined)
+    throw new HearthError('usage', `a ${options.format} file of records needs --template 'text with {field}'`)
+  const template = new Template(options.template)
+  const records = options.format === 'csv' ? readCsv(path) : readJsonLines(path)
+  for await (const { line, value, message } of records) {
+    if (message !== undefined) yield { line, message }
+    else yield recordLine(line, value, template, options)
+  }
+}
+
+function recordLine(
+  line: number,
+  value: unknown,
+  template: Template,
+  options: JobFileOptions,
+): JobLine | LineError {
+  if (value === null || typeof value !== 'object' || Array.isArray(value))
+    return { line, message: 'not a record: a JSON object is needed' }
+  const record = value as Record<string, unknown>
+  const filled = template.fill(record)
+  if ('missing' in filled)
+    return { line, message: `it has no field "${filled.missing}", which the template names` }
+  const id = record['custom_id'] ?? record['id']
+  const customId = typeof id === 'string' || typeof id === 'number' ? String(id) : `line-${line}`
+  return promptLine(line, customId, filled.text, options)
+}
+
+function promptLine(
+  line: number,
+  customId: string,
+  prompt: string,
+  { url, defaults }: JobFileOptions,
+): JobLine {
+  const input =
+    url === '/v1/chat/completions'
+      ? { messages: [{ role: 'user', content: prompt }] }
+      : url === '/v1/completions'
+        ? { prompt }
+        : { input: prompt }
+  return { line, customId, url, body: JSON.stringify({ ...defaults, ...input }) }
+}
+
+interface JsonLine {
+  line: number
+  value?: unknown
+  message?: string
+}
+
+async function* readJsonLines(path: string): AsyncGenerator<JsonLine> {
+  for await (const entry of readLines(path)) {
+    const { line } = entry
+    if ('tooLong' in entry) yield tooLong(line)
+    else if (entry.text !== '') yield { line, ...parseJson(entry.text) }
+  }
+}
+
+function parseJson(text: string): { value: unknown } | { message: string } {
+  if (nesting(text) > JSON_DEPTH_MAX) return { message: `nested deeper than ${JSON_DEPTH_MAX} levels` }
+  try {
+    return { value: JSON.parse(text) as unknown }
+  } catch (error) {
+    return { message: `not JSON: ${(error as Error).message}` }
+  }
+}
+
+/** CSV records by the names in its first row; `line` is the line on which the record begins. */
+async function* readCsv(path: string): AsyncGenerator<JsonLine> {
+  const parser = parseCsv({
+    columns: true,
+    bom: true,
+    info: true,
+    max_record_size: REQUEST_LINE_BYTES_MAX,
+    skip_empty_lines: true,
+  })
+  // pipeline hands an error of either side to the parser, from which the loop below throws it.
+  pipeline(readChunks(path), parser, () => {})
+  let nextLine = 2
+  try {
+    for await (const { record, info } of parser as AsyncIterable<{
+      record: Record<string, string>
+      info: { lines: number }
+    }>) {
+      yield { line: nextLine, value: record }
+      nextLine = info.lines + 1
+    }
+  } catch (error) {
+    if (error instanceof HearthError) throw error
+    yield { line: nextLine, message: `not CSV: ${(error as Error).message}` }
+  }
+}
+
+function tooLong(line: number): LineError {
+  return { line, message: `the line is longer than ${REQUEST_LINE_BYTES_MAX} bytes` }
+}
+
+/** How deep brackets nest outside of strings; found before parsing, so that depth cannot exhaust the stack. */
+export function nesting(text: string): number {
+  let depth = 0
+  let deepest = 0
+  let inString = false
+  for (let index = 0; index < text.length; index += 1) {
+    const char = text.charCodeAt(index)
+    if (inString) {
+      if (char === 0x5c) index += 1
+      else if (char === 0x22) inString = false
+    } else if (char === 0x22) inString = true
+    else if (char === 0x7b || char === 0x5b) deepest = Math.max(deepest, (depth += 1))
+    else if (char === 0x7d || char === 0x5d) depth -= 1
+  }
+  return deepest
+}

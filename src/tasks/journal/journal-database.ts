@@ -1,0 +1,133 @@
+// The file that a journal is: its tables, its lock, and what can be wrong with it.
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { HearthError } from '../../base/errors.ts'
+import { isLocked, lockForThisProcess } from '../../base/process-lock.ts'
+
+/** The layout of the journal's tables; a journal of another version is refused. docs/protocol/journal.md. */
+const JOURNAL_VERSION = 2
+
+/** What a job is, fixed when it is made. */
+export interface JobRecord {
+  jobId: string
+  /** The context as the submitter named it: a name, or a CID. */
+  context: string
+  /** The CID it stands for; '' until that is known. */
+  contextId: string
+  inputPath: string
+  inputSha256: string
+  outputPath: string
+  createdAtMs: number
+  /** Whether the running peer carries it, rather than the command that submitted it. */
+  isDetached: boolean
+}
+
+/** open: to be run until every line is settled. cancelled: what was not settled became an error line. */
+export type JobState = 'open' | 'cancelled'
+
+type JobRow = Omit<JobRecord, 'isDetached'> & { version: number; state: JobState; isDetached: number }
+
+const TABLES = `
+  CREATE TABLE job (version INTEGER, jobId TEXT, context TEXT, contextId TEXT, inputPath TEXT, inputSha256 TEXT, outputPath TEXT, createdAtMs INTEGER, isDetached INTEGER, state TEXT);
+  CREATE TABLE request (n INTEGER PRIMARY KEY, line INTEGER, customId TEXT UNIQUE, url TEXT, body TEXT, epoch INTEGER NOT NULL DEFAULT 0);
+  CREATE TABLE peer (id INTEGER PRIMARY KEY, name TEXT UNIQUE);
+  INSERT INTO peer VALUES (0, '');
+  CREATE TABLE result (n INTEGER PRIMARY KEY, epoch INTEGER, peer INTEGER, ok INTEGER, statusCode INTEGER, body TEXT,
+    promptTokens INTEGER, completionTokens INTEGER, committedAtMs INTEGER);
+`
+
+/** Throws what SQLite throws: the caller has a transaction to roll back. */
+export function createTables(db: DatabaseSync, job: JobRecord): void {
+  db.exec(TABLES)
+  db.prepare('INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').run(
+    JOURNAL_VERSION,
+    job.jobId,
+    job.context,
+    job.contextId,
+    job.inputPath,
+    job.inputSha256,
+    job.outputPath,
+    job.createdAtMs,
+    job.isDetached ? 1 : 0,
+    'open' satisfies JobState,
+  )
+}
+
+/** One process runs a job at a time; the lock goes with the process, however it ends. */
+export function lockJob(path: string): () => void {
+  return lockForThisProcess(lockPath(path), `this job is already running in another process (${path})`)
+}
+
+/** Whether a process runs the job of this journal now. */
+export function isJobRunning(path: string): boolean {
+  return isLocked(lockPath(path))
+}
+
+function lockPath(path: string): string {
+  return `${path}.lock`
+}
+
+/** Throws `data-corrupt` or `disk-full`. */
+export function openDatabase(path: string): DatabaseSync {
+  let db: DatabaseSync | undefined
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    // For this user alone, as prompts may be secret; SQLite makes the files beside it like it.
+    closeSync(openSync(path, 'a', 0o600))
+    db = new DatabaseSync(path)
+    db.exec('PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
+    return db
+  } catch (error) {
+    db?.close()
+    throw asHearthError(error, path)
+  }
+}
+
+/** The job of a journal; undefined when its making was cut short. Closes the file when it throws. */
+export function readJob(db: DatabaseSync, path: string): JobRecord | undefined {
+  try {
+    const exists = db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'job'").get()
+    if (exists === undefined) return undefined
+    const {
+      version,
+      state: _state,
+      isDetached,
+      ...job
+    } = db.prepare('SELECT * FROM job').get() as unknown as JobRow
+    if (version === JOURNAL_VERSION) return { ...job, isDetached: isDetached === 1 }
+    throw new HearthError(
+      'data-corrupt',
+      `${path} is a journal of version ${version}; this Hearth reads version ${JOURNAL_VERSION}`,
+    )
+  } catch (error) {
+    db.close()
+    throw asHearthError(error, path)
+  }
+}
+
+/** What SQLite threw, in our words. */
+export function asHearthError(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || error instanceof HearthError || !('errcode' in error)) return error
+  const primary = Number(error.errcode) & 0xff
+  if (primary === 5) {
+    return new HearthError('data-in-use', `${path} is open in another process: this job is already running`, {
+      cause: error,
+    })
+  }
+  if (primary === 13)
+    return new HearthError(
+      'disk-full',
+      `no room left to write ${path}: free some space and run the same command again`,
+      { cause: error },
+    )
+  if (primary === 10)
+    return new HearthError(
+      'disk-full',
+      `${path} cannot be written (${error.message}): is a quota used up, or the disk failing? What is committed is safe; run the same command again when it can be written`,
+      { cause: error },
+    )
+  if (primary === 11 || primary === 26)
+    return new HearthError('data-corrupt', `${path} is damaged: ${error.message}`, { cause: error })
+  return error
+}

@@ -1,0 +1,343 @@
+import { existsSync } from 'node:fs'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { TASK_PREFIX_UNITS_MAX } from '../../base/limits.ts'
+import { commonPrefix } from '../job/common-prefix.ts'
+import type { JobLine, LineError } from '../job/job-file.ts'
+import {
+  asHearthError,
+  createTables,
+  lockJob,
+  openDatabase,
+  readJob,
+  type JobRecord,
+  type JobState,
+} from './journal-database.ts'
+import { insertRequests } from './journal-intake.ts'
+import type { RequestRange } from '../job/request-range.ts'
+import type { LeaseKey, TaskResult } from '../wire/task-messages.ts'
+
+/** Bodies that are looked at for what all of a job begin with; a shorter prefix is not worth the words. */
+const PREFIX_SAMPLE = 16
+const PREFIX_UNITS_MIN = 64
+
+/** A settled request, as an output line needs it. */
+export interface JournalLine {
+  n: number
+  customId: string
+  ok: boolean
+  statusCode: number
+  body: string
+  peer: string
+}
+
+/** A result to be made durable, and the peer that it came from; '' when it is our own error line. */
+export interface CommitEntry {
+  peer: string
+  result: TaskResult
+}
+
+/** What became of a result that was to be committed. */
+export type CommitVerdict = 'committed' | 'duplicate' | 'stale'
+
+export interface JournalCounts {
+  requests: number
+  committed: number
+  failed: number
+  promptTokens: number
+  completionTokens: number
+}
+
+/**
+ * The submitter's durable record of one job, in one SQLite file: every request, the epoch of its
+ * newest lease, and every committed result. The truth; output files are made from it.
+ *
+ * A result is committed by one statement that checks the epoch (the fence) and the primary key
+ * (exactly once) together. `synchronous=FULL`: what `commit` returned survives a power cut.
+ */
+export class Journal {
+  #job: JobRecord
+  #unlock: () => void
+  #counts: JournalCounts
+  #db: DatabaseSync
+  /** The rows of the table of peers: results name them by number, since a name is longer than most answers. */
+  #peers: Map<string, number>
+  #addPeer: StatementSync
+  #lease: StatementSync
+  #commit: StatementSync
+  #read: StatementSync
+  #has: StatementSync
+
+  /**
+   * Opens the journal at `path` to run its job; undefined when there is none. Throws `data-in-use`
+   * while another process runs it, `data-corrupt` when it is damaged or of another version.
+   */
+  static open(path: string): Journal | undefined {
+    if (!existsSync(path)) return undefined
+    const unlock = lockJob(path)
+    return Journal.#openWith(path, unlock)
+  }
+
+  /** Opens a journal to read it, whoever runs its job meanwhile; undefined when there is none. */
+  static read(path: string): Journal | undefined {
+    return existsSync(path) ? Journal.#openWith(path, () => {}) : undefined
+  }
+
+  static #openWith(path: string, unlock: () => void): Journal | undefined {
+    try {
+      const db = openDatabase(path)
+      const job = readJob(db, path)
+      if (job !== undefined) return new Journal(db, job, unlock)
+      db.close()
+      unlock()
+      return undefined
+    } catch (error) {
+      unlock()
+      throw error
+    }
+  }
+
+  /**
+   * Makes a journal from a job's lines, all or nothing. Throws `input-invalid` with every bad line
+   * (`data.errors`, the first 1,000, and `data.errorCount`) before anything can run.
+   */
+  static async create(
+    path: string,
+    job: JobRecord,
+    lines: AsyncIterable<JobLine | LineError>,
+  ): Promise<Journal> {
+    const unlock = lockJob(path)
+    const db = openDatabase(path)
+    try {
+      db.exec('BEGIN')
+      createTables(db, job)
+      await insertRequests(db, job.inputPath, lines)
+      db.exec('COMMIT')
+      return new Journal(db, job, unlock)
+    } catch (error) {
+      if (db.isTransaction) db.exec('ROLLBACK')
+      db.close()
+      unlock()
+      throw asHearthError(error, path)
+    }
+  }
+
+  private constructor(db: DatabaseSync, job: JobRecord, unlock: () => void) {
+    this.#unlock = unlock
+    this.#job = job
+    this.#counts = countRows(db)
+    this.#db = db
+    this.#peers = readPeers(db)
+    this.#addPeer = db.prepare('INSERT INTO peer (name) VALUES (?)')
+    this.#lease = db.prepare('UPDATE request SET epoch = ? WHERE n = ?')
+    this.#commit = db.prepare(`
+      INSERT INTO result SELECT request.n, ?, ?, ?, ?, ?, ?, ?, ? FROM request
+      WHERE request.n = ? AND request.epoch = ? ON CONFLICT (n) DO NOTHING`)
+    this.#has = db.prepare('SELECT 1 FROM result WHERE n = ?')
+    this.#read = db.prepare('SELECT url, body FROM request WHERE n = ?')
+  }
+
+  get job(): JobRecord {
+    return this.#job
+  }
+
+  /** Fixes which context the job runs on, once and for all: a name may come to mean another. */
+  bindContext(contextId: string): void {
+    this.#db.prepare('UPDATE job SET contextId = ?').run(contextId)
+    this.#job = { ...this.#job, contextId }
+  }
+
+  /**
+   * One durable group: first the leases given out since the last one, then results. Says of each
+   * result whether it was committed, came second, or was under an epoch that is not the newest.
+   * Throws `disk-full`, and then nothing of the group is committed.
+   */
+  commit(leases: readonly LeaseKey[], results: readonly CommitEntry[], wallMs: number): CommitVerdict[] {
+    try {
+      this.#db.exec('BEGIN IMMEDIATE')
+      for (const { n, epoch } of leases) this.#lease.run(epoch, n)
+      const committed = results.map((entry) => this.#commitOne(entry, wallMs))
+      this.#db.exec('COMMIT')
+      for (const [index, { result }] of results.entries())
+        if (committed[index] === 'committed') this.#count(result)
+      return committed
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      this.#peers = readPeers(this.#db)
+      throw asHearthError(error, 'the journal')
+    }
+  }
+
+  #commitOne({ peer, result }: CommitEntry, wallMs: number): CommitVerdict {
+    const { n, epoch, outcome, statusCode, body, promptTokens, completionTokens } = result
+    const ok = outcome === 'ok' ? 1 : 0
+    const done = this.#commit.run(
+      epoch,
+      this.#peerId(peer),
+      ok,
+      statusCode,
+      body,
+      promptTokens,
+      completionTokens,
+      wallMs,
+      n,
+      epoch,
+    )
+    if (Number(done.changes) === 1) return 'committed'
+    return this.#has.get(n) === undefined ? 'stale' : 'duplicate'
+  }
+
+  #peerId(name: string): number {
+    const known = this.#peers.get(name)
+    if (known !== undefined) return known
+    const id = Number(this.#addPeer.run(name).lastInsertRowid)
+    this.#peers.set(name, id)
+    return id
+  }
+
+  #count({ outcome, promptTokens, completionTokens }: TaskResult): void {
+    this.#counts.committed += 1
+    if (outcome !== 'ok') this.#counts.failed += 1
+    this.#counts.promptTokens += promptTokens
+    this.#counts.completionTokens += completionTokens
+  }
+
+  /** What a peer needs to run a request. */
+  request(n: number): { url: string; body: string } {
+    return this.#read.get(n) as { url: string; body: string }
+  }
+
+  /** What the bodies of the job begin with, as far as a sample of them tells; undefined when it is short. */
+  bodyPrefix(): string | undefined {
+    const { requests } = this.#counts
+    const step = Math.max(1, Math.floor((requests - 1) / (PREFIX_SAMPLE - 1)))
+    const sample: string[] = []
+    for (let n = 0; n < requests; n += step) sample.push(this.request(n).body)
+    const prefix = commonPrefix(sample, TASK_PREFIX_UNITS_MAX)
+    return requests > 1 && prefix.length >= PREFIX_UNITS_MIN ? prefix : undefined
+  }
+
+  /** The requests without a result, as ranges in the file's order: what lies between those that have one. */
+  unsettledRanges(): RequestRange[] {
+    const ranges: RequestRange[] = []
+    const ends = this.#settledNextTo(-1)
+    let from = 0
+    for (const [index, to] of [...this.#settledNextTo(1), this.#counts.requests].entries()) {
+      if (from < to) ranges.push({ from, to })
+      from = (ends[index] ?? to) + 1
+    }
+    return ranges
+  }
+
+  /** The settled requests whose neighbour so many places before is not: the ends of what is settled in a row. */
+  #settledNextTo(before: 1 | -1): number[] {
+    return this.#db
+      .prepare(
+        `SELECT n FROM result AS here WHERE NOT EXISTS
+         (SELECT 1 FROM result WHERE n = here.n - ?) ORDER BY n`,
+      )
+      .all(before)
+      .map(({ n }) => Number(n))
+  }
+
+  /** The epochs of requests that were leased and have no result. */
+  leasedEpochs(): [number, number][] {
+    return this.#db
+      .prepare('SELECT n, epoch FROM request WHERE epoch > 0 AND n NOT IN (SELECT n FROM result)')
+      .all()
+      .map((row) => [Number(row['n']), Number(row['epoch'])])
+  }
+
+  /** What is settled so far; kept up to date by `commit`, so that asking costs nothing. */
+  counts(): JournalCounts {
+    return { ...this.#counts }
+  }
+
+  /** How many results each peer gave. */
+  resultsByPeer(): { peer: string; results: number }[] {
+    return this.#db
+      .prepare(
+        'SELECT name AS peer, count(*) AS results FROM result JOIN peer ON peer.id = result.peer GROUP BY name ORDER BY results DESC, name',
+      )
+      .all() as { peer: string; results: number }[]
+  }
+
+  /** The settled requests in the input's order. */
+  *lines(): Generator<JournalLine> {
+    const rows = this.#db
+      .prepare(
+        'SELECT n, customId, ok, statusCode, result.body AS body, name AS peer FROM result JOIN request USING (n) JOIN peer ON peer.id = result.peer ORDER BY n',
+      )
+      .iterate()
+    for (const row of rows) yield { ...(row as unknown as JournalLine), ok: row['ok'] === 1 }
+  }
+
+  get state(): JobState {
+    return this.#db.prepare('SELECT state FROM job').get()?.['state'] as JobState
+  }
+
+  /** Makes an error line of every request that is not settled: nothing of the job runs any more. */
+  cancel(wallMs: number): void {
+    const body = JSON.stringify({
+      code: 'batch_cancelled',
+      message: 'the job was cancelled before this line was answered',
+    })
+    this.#db.exec('BEGIN IMMEDIATE')
+    this.#db.prepare("UPDATE job SET state = 'cancelled'").run()
+    this.#db
+      .prepare(
+        `INSERT INTO result SELECT n, epoch, 0, 0, 500, ?, 0, 0, ? FROM request
+         WHERE n NOT IN (SELECT n FROM result)`,
+      )
+      .run(body, wallMs)
+    this.#db.exec('COMMIT')
+    this.#counts = countRows(this.#db)
+  }
+
+  /** Forgets the error lines, so that they run again under new epochs; returns how many there were. */
+  reopenFailed(): number {
+    this.#db.exec('BEGIN IMMEDIATE')
+    this.#db.prepare("UPDATE job SET state = 'open'").run()
+    this.#db
+      .prepare('UPDATE request SET epoch = epoch + 1 WHERE n IN (SELECT n FROM result WHERE ok = 0)')
+      .run()
+    const { changes } = this.#db.prepare('DELETE FROM result WHERE ok = 0').run()
+    this.#db.exec('COMMIT')
+    this.#counts = countRows(this.#db)
+    return Number(changes)
+  }
+
+  /** The most frequent errors of settled lines, with one line that has each. */
+  commonErrors(limit: number): { code: string; message: string; lines: number; exampleLine: number }[] {
+    return this.#db
+      .prepare(
+        `SELECT result.body ->> 'code' AS code, min(result.body ->> 'message') AS message, count(*) AS lines,
+         min(line) AS exampleLine FROM result JOIN request USING (n) WHERE ok = 0
+         GROUP BY code ORDER BY lines DESC, code LIMIT ?`,
+      )
+      .all(limit) as { code: string; message: string; lines: number; exampleLine: number }[]
+  }
+
+  close(): void {
+    this.#db.close()
+    this.#unlock()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+}
+
+function readPeers(db: DatabaseSync): Map<string, number> {
+  const rows = db.prepare('SELECT name, id FROM peer').all()
+  return new Map(rows.map(({ name, id }) => [String(name), Number(id)]))
+}
+
+function countRows(db: DatabaseSync): JournalCounts {
+  const row = db
+    .prepare(
+      `SELECT (SELECT count(*) FROM request) AS requests, count(*) AS committed, coalesce(sum(1 - ok), 0) AS failed,
+       coalesce(sum(promptTokens), 0) AS promptTokens, coalesce(sum(completionTokens), 0) AS completionTokens FROM result`,
+    )
+    .get() as unknown as JournalCounts
+  return { ...row }
+}

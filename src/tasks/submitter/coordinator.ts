@@ -1,0 +1,290 @@
+import { every, type Clock } from '../../base/clock.ts'
+import { HearthError, messageOf } from '../../base/errors.ts'
+import type { EventSink } from '../../base/event-log.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { Network } from '../../base/stream/network.ts'
+import type { Random } from '../../base/random.ts'
+import type { Candidate, Refusal } from './core/candidate-book.ts'
+import { explain, step } from './core/coordinator.ts'
+import {
+  COORDINATOR_DEFAULTS,
+  createCoordinator,
+  type Coordinator as CoordinatorState,
+  type CoordinatorEffect,
+  type CoordinatorEvent,
+  type CoordinatorOptions,
+} from './core/coordinator-state.ts'
+import { CoordinatorEvents } from './core/coordinator-events.ts'
+import { GroupCommit, type GroupCommitOptions } from '../journal/group-commit.ts'
+import type { CommitEntry, Journal } from '../journal/journal.ts'
+import { ALIVE_EVERY_MS, OPEN_MS } from '../wire/core/link-times.ts'
+import { progressOf, type JobProgress } from './job-progress.ts'
+import { nextTickMs } from './core/pace.ts'
+import { TaskLink } from './task-link.ts'
+import type { LeaseKey, TaskResult, WorkerMessage } from '../wire/task-messages.ts'
+
+/** Where peers for a context come from. node/ makes it from the DHT and the adverts. */
+export interface CandidateSource {
+  /** Every peer that can be found now, holders or not, as they are found. */
+  find(contextId: string, options: { signal: AbortSignal }): AsyncIterable<Candidate[]>
+  /** Calls `listener` whenever a peer's advert comes or changes, until the returned function is called. */
+  watch(contextId: string, listener: (candidate: Candidate) => void): () => void
+}
+
+export interface CoordinatorComponents {
+  network: Network
+  journal: Journal
+  candidates: CandidateSource
+  clock: Clock
+  random: Random
+  log: Logger
+  /** Where every decision is told; nowhere when absent. */
+  events?: EventSink | undefined
+}
+
+export interface CoordinatorShellOptions extends CoordinatorOptions, GroupCommitOptions {
+  tickMs: number
+  openMs: number
+  aliveEveryMs: number
+  closeMs: number
+}
+
+export const COORDINATOR_SHELL_DEFAULTS: CoordinatorShellOptions = {
+  ...COORDINATOR_DEFAULTS,
+  tickMs: 100,
+  commitShare: 0.1,
+  commitWaitMsMax: 50,
+  commitGroupMax: 512,
+  openMs: OPEN_MS,
+  aliveEveryMs: ALIVE_EVERY_MS,
+  closeMs: 1_000,
+}
+
+/**
+ * Runs one job: the shell of core/coordinator. Turns its effects into task streams, journal
+ * commits and look-ups, and what comes back into its events.
+ */
+export class Coordinator {
+  #components: CoordinatorComponents
+  #options: CoordinatorShellOptions
+  #state: CoordinatorState
+  #events: CoordinatorEvents | undefined
+  #links = new Map<string, TaskLink>()
+  #commits: GroupCommit
+  #isFinding = false
+  /** What the bodies of the job begin with. */
+  readonly #prefix: string | undefined
+  #stop = new AbortController()
+  #outcome = Promise.withResolvers<void>()
+  #startedAtMs = 0
+
+  constructor(
+    components: CoordinatorComponents,
+    options: CoordinatorShellOptions = COORDINATOR_SHELL_DEFAULTS,
+  ) {
+    this.#components = components
+    this.#options = options
+    const { journal, events } = components
+    this.#events = events === undefined ? undefined : new CoordinatorEvents(events)
+    this.#prefix = journal.bodyPrefix()
+    this.#state = createCoordinator(
+      { ranges: journal.unsettledRanges(), epochs: journal.leasedEpochs() },
+      options,
+    )
+    this.#commits = new GroupCommit(components.clock, journal, options, {
+      onCommitted: ({ peer, result: { n, epoch } }) =>
+        this.#dispatch({ kind: 'committed', peer: peer === '' ? undefined : peer, key: { n, epoch } }),
+      onError: (error) => this.#outcome.reject(error),
+    })
+  }
+
+  /**
+   * Runs until every request has its line in the journal. Throws `unschedulable` with the reason
+   * when nothing could run the job for `giveUpMs`, `disk-full` when the journal cannot be written,
+   * or the signal's reason; what is committed by then stays, and the job can be run again.
+   */
+  async run(signal?: AbortSignal): Promise<void> {
+    const { clock, candidates, journal } = this.#components
+    this.#startedAtMs = clock.nowMs()
+    const onAbort = (): void => this.#outcome.reject(signal?.reason)
+    signal?.throwIfAborted()
+    signal?.addEventListener('abort', onAbort, { once: true })
+    const unwatch = candidates.watch(journal.job.contextId, (candidate) =>
+      this.#dispatch({ kind: 'candidates', candidates: [candidate] }),
+    )
+    const cancelTick = every(clock, this.#options.tickMs, () => {
+      if (clock.nowMs() >= nextTickMs(this.#state)) this.#dispatch({ kind: 'tick' })
+    })
+    try {
+      this.#dispatch({ kind: 'start' })
+      await this.#outcome.promise
+    } finally {
+      signal?.removeEventListener('abort', onAbort)
+      unwatch()
+      cancelTick()
+      await this.#close()
+    }
+  }
+
+  /** How far the job is, and who works on it. */
+  progress(): JobProgress {
+    const elapsedMs = this.#components.clock.nowMs() - this.#startedAtMs
+    return progressOf(this.#state, elapsedMs)
+  }
+
+  /** Why nothing runs now; undefined while something does. */
+  explain(): Refusal | undefined {
+    return explain(this.#state)
+  }
+
+  #dispatch(event: CoordinatorEvent, arrived?: CommitEntry): void {
+    const { clock, random } = this.#components
+    const effects = step(this.#state, event, clock.nowMs(), random)
+    this.#events?.add(event, effects)
+    for (const effect of effects) this.#perform(effect, arrived)
+  }
+
+  #perform(effect: CoordinatorEffect, arrived: CommitEntry | undefined): void {
+    switch (effect.kind) {
+      case 'find':
+        void this.#find()
+        break
+      case 'open':
+        this.#open(effect.peer)
+        break
+      case 'close':
+        this.#links.get(effect.peer)?.end(effect.reason)
+        break
+      case 'lease':
+        // The link says so itself with the first of the requests, which come next.
+        break
+      case 'send':
+        this.#send(effect.peer, effect.leases)
+        break
+      case 'commit':
+        if (arrived !== undefined) this.#commits.addResult(arrived)
+        break
+      case 'fail':
+        this.#commits.addResult({ peer: '', result: ownError(effect) })
+        break
+      case 'acknowledge':
+        this.#links.get(effect.peer)?.acknowledge(effect.keys)
+        break
+      case 'cancel':
+        this.#links.get(effect.peer)?.cancel(effect.keys)
+        break
+      case 'give-up':
+        this.#outcome.reject(
+          new HearthError('unschedulable', effect.reason.words, { data: { ...effect.reason } }),
+        )
+        break
+      case 'finish':
+        this.#outcome.resolve()
+        break
+    }
+  }
+
+  async #find(): Promise<void> {
+    if (this.#isFinding) return
+    this.#isFinding = true
+    const { candidates, journal, log } = this.#components
+    try {
+      for await (const found of candidates.find(journal.job.contextId, { signal: this.#stop.signal })) {
+        this.#dispatch({ kind: 'candidates', candidates: found })
+      }
+    } catch (error) {
+      if (!this.#stop.signal.aborted) log.debug({ error: messageOf(error) }, 'looking for peers failed')
+    } finally {
+      this.#isFinding = false
+    }
+  }
+
+  #open(peer: string): void {
+    const { journal, log } = this.#components
+    const { jobId: job, contextId } = journal.job
+    const { openMs, aliveEveryMs, silenceMs, leaseSize } = this.#options
+    const link: TaskLink = new TaskLink(
+      this.#components,
+      peer,
+      { job, contextId, prefix: this.#prefix, leaseSize, openMs, aliveEveryMs, silenceMs },
+      {
+        onMessage: (message) => this.#onMessage(peer, message),
+        onEnd: (reason) => {
+          if (this.#links.get(peer) === link) this.#links.delete(peer)
+          log.info({ peer, reason }, 'task link ended')
+          this.#dispatch({ kind: 'lost', peer, reason })
+        },
+      },
+    )
+    this.#links.set(peer, link)
+    void link.run(() => this.#dispatch({ kind: 'opened', peer }))
+  }
+
+  #onMessage(peer: string, message: WorkerMessage): void {
+    switch (message.type) {
+      case 'status':
+        this.#dispatch({
+          kind: 'status',
+          peer,
+          phase: message.phase,
+          reason: message.reason,
+          detail: message.detail,
+        })
+        break
+      case 'credit':
+        this.#dispatch({ kind: 'credit', peer, requests: message.requests })
+        break
+      case 'results':
+        for (const result of message.results) this.#onResult(peer, result)
+        if (message.credit !== undefined) this.#dispatch({ kind: 'credit', peer, requests: message.credit })
+        break
+      case 'returned':
+        this.#dispatch({ kind: 'returned', peer, keys: message.requests })
+        break
+      case 'alive':
+        this.#dispatch({ kind: 'heard', peer })
+        break
+    }
+  }
+
+  #onResult(peer: string, result: TaskResult): void {
+    const checked = isJson(result.body) ? result : { ...result, outcome: 'retry' as const }
+    const key = { n: result.n, epoch: result.epoch }
+    this.#dispatch({ kind: 'result', peer, key, outcome: checked.outcome }, { peer, result: checked })
+  }
+
+  #send(peer: string, leases: LeaseKey[]): void {
+    this.#commits.addLeases(leases)
+    const { journal } = this.#components
+    this.#links.get(peer)?.send(leases, (key) => ({ ...key, ...journal.request(key.n) }))
+  }
+
+  async #close(): Promise<void> {
+    this.#commits.flush()
+    const links = [...this.#links.values()]
+    this.#links.clear()
+    await Promise.all(links.map((link) => link.finish(this.#options.closeMs)))
+    this.#stop.abort(new HearthError('stream-closed', 'the job has ended'))
+  }
+}
+
+function ownError(effect: Extract<CoordinatorEffect, { kind: 'fail' }>): TaskResult {
+  const body = JSON.stringify({ code: effect.code, message: effect.message })
+  return {
+    ...effect.key,
+    outcome: 'bad-request',
+    statusCode: 500,
+    body,
+    promptTokens: 0,
+    completionTokens: 0,
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}

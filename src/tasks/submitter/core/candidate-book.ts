@@ -1,0 +1,333 @@
+import { CANDIDATES_KNOWN_MAX } from '../../../base/limits.ts'
+import type { Random } from '../../../base/random.ts'
+import { SmallMap } from '../../../base/small-map.ts'
+import { REQUEST_RATE, WorkRate } from '../../../base/work-rate.ts'
+import { usualFacts, type ReadyDefaults, type ReadyFacts } from './ready-cost.ts'
+import { RecruitOrder } from './recruit-order.ts'
+import type { Phase } from '../../wire/task-messages.ts'
+
+/** A peer that might run the job, as its advert says. */
+export interface Candidate extends ReadyFacts {
+  peer: string
+  accepts: boolean
+  /** The peer itself said so just now: whatever was wrong with the way to it, it is there again. */
+  isHere?: boolean | undefined
+  /** Why it does not accept, as a code. */
+  reason?: string | undefined
+  /** Measured on the job's context, all its slots together. */
+  tokensPerSecond?: number | undefined
+}
+
+/** Why something does not run: a code for programs, words for people. */
+export interface Refusal {
+  code: string
+  words: string
+}
+
+/** What a coordinator knows of one peer. */
+export interface PeerView extends Candidate {
+  readonly peer: string
+  /** known: no link. connecting: a link is being made. Otherwise what the peer says of itself. */
+  phase: 'known' | 'connecting' | Phase
+  /** What the peer said of its progress, as "fetching 41 %". */
+  detail: string | undefined
+  /** Why it was not used when it was last tried; cleared once it is ready. */
+  refusal: Refusal | undefined
+  /** Requests it wants now. */
+  credit: number
+  /** Requests that are out to it, and when each was sent, in that order. */
+  outstanding: SmallMap<number>
+  /** Results per second of the time in which it has requests. */
+  rate: WorkRate
+  /** From a request to its result, the mean of the last ones, ms; 0 while there is none. */
+  tookMs: number
+  /** When its last result came, or when it got work after it had none. */
+  progressAtMs: number
+  heardAtMs: number
+  failures: number
+  /** Requests on which it failed since its last result. */
+  failuresInRow: number
+  retryAtMs: number
+  resultCount: number
+  /** Drawn by this coordinator, in [0, 1). */
+  readonly lot: number
+}
+
+export interface CandidateBookOptions extends ReadyDefaults {
+  peersMax: number
+  retryMs: number
+  retryMsMax: number
+}
+
+/** Of a peer whose link broke, or that could not be linked. */
+const UNREACHABLE = 'unreachable'
+
+/** What an advert need not say: an older one's word does not stand. */
+const SAYS_NOTHING: Omit<Candidate, 'peer' | 'tier' | 'accepts'> = {
+  isHere: undefined,
+  reason: undefined,
+  share: undefined,
+  bytes: undefined,
+  loadMs: undefined,
+  fetchBytesPerSecond: undefined,
+  tokensPerSecond: undefined,
+}
+
+/** The peers that a coordinator knows: whom it uses, whom it could use, and why not the rest. Pure data. */
+export class CandidateBook {
+  #options: CandidateBookOptions
+  /** Peers without a link, in the order in which they came to be without one: of too many the first is forgotten. */
+  #known = new Map<string, PeerView>()
+  /** Peers with a link, or with one being made. */
+  #linked = new Map<string, PeerView>()
+  /** Of these, how many are beyond connecting. */
+  #reached = 0
+  /** Of all, how many have something of the context. */
+  #holders = 0
+  /** Peers without a link, the best first. */
+  #order: RecruitOrder
+  /** Whether what is usual among all of them must be worked out again. */
+  #isUsualOld = false
+  /** No peer that waits to be tried again may be before this. */
+  #retryAtMs = Infinity
+
+  constructor(options: CandidateBookOptions) {
+    this.#options = options
+    this.#order = new RecruitOrder(options)
+  }
+
+  get(peer: string): PeerView | undefined {
+    return this.#linked.get(peer) ?? this.#known.get(peer)
+  }
+
+  all(): PeerView[] {
+    return [...this.#linked.values(), ...this.#known.values()]
+  }
+
+  /** Peers with a link, or with one being made. */
+  openPeers(): PeerView[] {
+    return [...this.#linked.values()]
+  }
+
+  /** The same, without a copy: not to be changed meanwhile. */
+  linked(): Iterable<PeerView> {
+    return this.#linked.values()
+  }
+
+  get linkedCount(): number {
+    return this.#linked.size
+  }
+
+  /** Whether a link could be made to one more. */
+  get hasRoom(): boolean {
+    return this.#linked.size < this.#options.peersMax
+  }
+
+  /** Whether some peer is ready, or on its way to be. */
+  get isReached(): boolean {
+    return this.#reached > 0
+  }
+
+  /** The first that waits may be tried again then, or a little later; infinite when none waits. */
+  get retryAtMs(): number {
+    return this.#retryAtMs
+  }
+
+  learn(candidate: Candidate, random: Random): void {
+    const view = this.get(candidate.peer) ?? this.#add(candidate.peer, random)
+    const isLinked = this.#linked.has(candidate.peer)
+    if (!saysTheSame(view, candidate)) this.#change(view, candidate, isLinked)
+    if (isLinked) return
+    if (candidate.isHere === true && view.refusal?.code === UNREACHABLE) this.#tryAgain(view)
+    if (!candidate.accepts) {
+      view.refusal = { code: candidate.reason ?? 'refused', words: candidate.reason ?? 'it takes no work' }
+    } else if (view.retryAtMs === 0) {
+      view.refusal = undefined
+    }
+  }
+
+  #tryAgain(view: PeerView): void {
+    this.#order.delete(view)
+    view.failures = 0
+    view.retryAtMs = 0
+    this.#order.add(view)
+  }
+
+  #change(view: PeerView, candidate: Candidate, isLinked: boolean): void {
+    if (!isLinked) this.#order.delete(view)
+    if (!weighsTheSame(view, candidate)) this.#isUsualOld = true
+    this.#holders += Number(candidate.tier !== 'absent') - Number(view.tier !== 'absent')
+    Object.assign(view, SAYS_NOTHING, candidate)
+    if (!isLinked) this.#order.add(view)
+  }
+
+  connect(peer: string, nowMs: number): void {
+    this.#link(peer, 'connecting', nowMs)
+  }
+
+  open(peer: string, nowMs: number): void {
+    this.#link(peer, 'queued', nowMs)
+  }
+
+  /** Something came from a peer; undefined when there is no link to it. */
+  hear(peer: string, nowMs: number): PeerView | undefined {
+    const view = this.#linked.get(peer)
+    if (view !== undefined) view.heardAtMs = nowMs
+    return view
+  }
+
+  advance(peer: string, phase: Phase, detail: string | undefined): void {
+    const view = this.#linked.get(peer)
+    if (view === undefined) return
+    if (view.phase === 'connecting') this.#reached += 1
+    view.phase = phase
+    view.detail = detail
+    if (phase === 'ready') view.refusal = undefined
+  }
+
+  lose(peer: string, reason: string, nowMs: number, random: Random): void {
+    this.refuse(peer, { code: UNREACHABLE, words: reason }, nowMs, random)
+  }
+
+  /** Unlinks a peer, not to be tried again before a wait that doubles with each failure. */
+  refuse(peer: string, refusal: Refusal, nowMs: number, random: Random): void {
+    const view = this.get(peer)
+    if (view === undefined) return
+    if (this.#linked.delete(peer) && view.phase !== 'connecting') this.#reached -= 1
+    if (this.#known.delete(peer)) this.#order.delete(view)
+    view.phase = 'known'
+    view.detail = undefined
+    view.credit = 0
+    view.failuresInRow = 0
+    view.refusal = refusal
+    view.failures += 1
+    const { retryMs, retryMsMax } = this.#options
+    const fullMs = Math.min(retryMsMax, retryMs * 2 ** Math.min(view.failures - 1, 30))
+    view.retryAtMs = nowMs + fullMs * (0.5 + random.next() / 2)
+    this.#retryAtMs = Math.min(this.#retryAtMs, view.retryAtMs)
+    this.#keep(view)
+  }
+
+  /** A result came from a peer: what it failed on before is forgiven. */
+  forgive(view: PeerView): void {
+    const isKnown = view.phase === 'known' && view.failures > 0
+    if (isKnown) this.#order.delete(view)
+    view.failuresInRow = 0
+    view.failures = 0
+    if (isKnown) this.#order.add(view)
+  }
+
+  /**
+   * Whom to link now: those that are ready soonest first, of equal ones the fastest. A peer that would be
+   * ready too late to answer one request (`requestMs`) before the rest of the job is done (`projectedMs`) is
+   * left alone. Among those that are alike the lot decides, so that several submitters do not all choose
+   * the same.
+   */
+  recruits(nowMs: number, projectedMs: number, requestMs: number): string[] {
+    const room = this.#options.peersMax - this.#linked.size
+    if (room <= 0 || this.#known.size === 0) return []
+    if (this.#isUsualOld) this.#order.suppose(usualFacts(this.all(), this.#options))
+    this.#isUsualOld = false
+    const mayFetch = this.#holders > 0
+    const chosen = this.#order.choose({ nowMs, projectedMs, requestMs, mayFetch, room })
+    this.#retryAtMs = this.#order.retryAtMs
+    return chosen.map(({ peer }) => peer)
+  }
+
+  /** Why nothing can run; undefined while a peer is ready, or on its way to be. */
+  explain(): Refusal | undefined {
+    if (this.isReached) return undefined
+    const views = this.all()
+    if (views.length === 0) return { code: 'no-peers', words: 'no other peer of the swarm was found' }
+    const holders = views.filter((view) => view.tier !== 'absent')
+    if (holders.length === 0)
+      return { code: 'context-unknown', words: `none of ${views.length} peers holds the context` }
+    const reasons = countBy(holders.map((view) => view.refusal?.words ?? 'not reached yet'))
+    const words = [...reasons].map(([reason, count]) => `${count}: ${reason}`).join('; ')
+    return {
+      code: holders[0]?.refusal?.code ?? 'connecting',
+      words: `${holders.length} peers hold the context, none can run it (${words})`,
+    }
+  }
+
+  #link(peer: string, phase: 'connecting' | 'queued', nowMs: number): void {
+    const view = this.get(peer)
+    if (view === undefined) return
+    const wasReached = view.phase !== 'known' && view.phase !== 'connecting'
+    this.#reached += Number(phase !== 'connecting') - Number(wasReached)
+    view.phase = phase
+    view.credit = 0
+    view.heardAtMs = nowMs
+    if (this.#known.delete(peer)) this.#order.delete(view)
+    this.#linked.set(peer, view)
+  }
+
+  /** Keeps a peer without a link, instead of the one that was kept longest where there are too many. */
+  #keep(view: PeerView): void {
+    this.#known.set(view.peer, view)
+    this.#order.add(view)
+    if (this.#known.size <= CANDIDATES_KNOWN_MAX) return
+    const oldest = this.#known.values().next().value as PeerView
+    this.#known.delete(oldest.peer)
+    this.#order.delete(oldest)
+    if (oldest.tier !== 'absent') this.#holders -= 1
+    if (saysSomething(oldest)) this.#isUsualOld = true
+  }
+
+  #add(peer: string, random: Random): PeerView {
+    const view: PeerView = {
+      peer,
+      tier: 'absent',
+      accepts: true,
+      // So that all views have one shape.
+      ...SAYS_NOTHING,
+      phase: 'known',
+      detail: undefined,
+      refusal: undefined,
+      credit: 0,
+      outstanding: new SmallMap(),
+      rate: new WorkRate(REQUEST_RATE),
+      tookMs: 0,
+      progressAtMs: 0,
+      heardAtMs: 0,
+      failures: 0,
+      failuresInRow: 0,
+      retryAtMs: 0,
+      resultCount: 0,
+      lot: random.next(),
+    }
+    this.#keep(view)
+    return view
+  }
+}
+
+/** Mostly an advert says what the last one said. */
+function saysTheSame(view: PeerView, candidate: Candidate): boolean {
+  return (
+    view.tier === candidate.tier &&
+    view.accepts === candidate.accepts &&
+    view.reason === candidate.reason &&
+    view.share === candidate.share &&
+    view.tokensPerSecond === candidate.tokensPerSecond &&
+    weighsTheSame(view, candidate)
+  )
+}
+
+/** Whether nothing has changed of what others are compared with. */
+function weighsTheSame(view: ReadyFacts, candidate: ReadyFacts): boolean {
+  return (
+    view.bytes === candidate.bytes &&
+    view.loadMs === candidate.loadMs &&
+    view.fetchBytesPerSecond === candidate.fetchBytesPerSecond
+  )
+}
+
+function saysSomething({ bytes, loadMs, fetchBytesPerSecond }: ReadyFacts): boolean {
+  return bytes !== undefined || loadMs !== undefined || fetchBytesPerSecond !== undefined
+}
+
+function countBy(words: string[]): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1)
+  return counts
+}

@@ -1,0 +1,357 @@
+import type { Random } from '../../../base/random.ts'
+import type { Refusal } from './candidate-book.ts'
+import type {
+  Coordinator,
+  CoordinatorEffect,
+  CoordinatorEvent,
+  CoordinatorOptions,
+  Lease,
+} from './coordinator-state.ts'
+import { endLease, failLease, feed, feedHungry, giveBack, leaveLease } from './leases.ts'
+import { feedDueMs, projectedMs, recruitDueMs } from './pace.ts'
+import { takeBack } from './tail.ts'
+import type { LeaseKey, Outcome } from '../../wire/task-messages.ts'
+
+/** One event in, what to do about it out. The only function that changes a coordinator. */
+export function step(
+  state: Coordinator,
+  event: CoordinatorEvent,
+  nowMs: number,
+  random: Random,
+): CoordinatorEffect[] {
+  if (state.isFinished) return []
+  const effects: CoordinatorEffect[] = []
+  if (state.book.isReached) state.runnableAtMs = nowMs
+  switch (event.kind) {
+    case 'start':
+      state.startedAtMs = nowMs
+      state.runnableAtMs = nowMs
+      state.silentAtMs = nowMs + state.options.silenceMs
+      tick(state, nowMs, effects)
+      break
+    case 'candidates':
+      for (const candidate of event.candidates) state.book.learn(candidate, random)
+      recruit(state, nowMs, effects)
+      break
+    case 'opened':
+      state.book.open(event.peer, nowMs)
+      break
+    case 'heard':
+      state.book.hear(event.peer, nowMs)
+      break
+    case 'status':
+      onStatus(state, event, nowMs, random, effects)
+      break
+    case 'credit':
+      onCredit(state, event.peer, event.requests, nowMs, effects)
+      break
+    case 'result':
+      onResult(state, event, nowMs, random, effects)
+      break
+    case 'committed':
+      onCommitted(state, event.peer, event.key, nowMs, effects)
+      break
+    case 'returned':
+      onReturned(state, event.peer, event.keys, nowMs, effects)
+      break
+    case 'lost':
+      onLost(state, event.peer, event.reason, nowMs, random, effects)
+      break
+    case 'tick':
+      onTick(state, nowMs, random, effects)
+      break
+  }
+  if (state.unsettled === 0 && !state.isFinished) {
+    state.isFinished = true
+    effects.push({ kind: 'finish' })
+  }
+  return effects
+}
+
+/** Why nothing runs, in a code and in words; undefined while something does. */
+export function explain(state: Coordinator): Refusal | undefined {
+  return state.book.explain()
+}
+
+function onStatus(
+  state: Coordinator,
+  event: Extract<CoordinatorEvent, { kind: 'status' }>,
+  nowMs: number,
+  random: Random,
+  effects: CoordinatorEffect[],
+): void {
+  const { peer, phase, reason, detail } = event
+  if (state.book.hear(peer, nowMs) === undefined) return
+  if (phase === 'refused') {
+    effects.push({ kind: 'close', peer, reason: reason ?? 'refused' })
+    // Its owner wants the machine back: no request is to blame.
+    releasePeer(state, peer, nowMs, effects, reason !== 'draining' && reason !== 'paused')
+    state.book.refuse(
+      peer,
+      { code: reason ?? 'refused', words: detail ?? reason ?? 'it refused' },
+      nowMs,
+      random,
+    )
+    return
+  }
+  state.book.advance(peer, phase, detail)
+}
+
+function onCredit(
+  state: Coordinator,
+  peer: string,
+  requests: number,
+  nowMs: number,
+  effects: CoordinatorEffect[],
+): void {
+  const view = state.book.hear(peer, nowMs)
+  if (view === undefined) return
+  view.credit = Math.min(view.credit + requests, state.options.outstandingMax - view.outstanding.size)
+  feed(state, view, nowMs, effects)
+}
+
+function onResult(
+  state: Coordinator,
+  event: Extract<CoordinatorEvent, { kind: 'result' }>,
+  nowMs: number,
+  random: Random,
+  effects: CoordinatorEffect[],
+): void {
+  const { peer, key, outcome } = event
+  const view = state.book.hear(peer, nowMs) ?? state.book.get(peer)
+  const held = state.leases.get(key.n)
+  // A result under an old epoch says nothing of the lease that the peer has now.
+  if (view !== undefined && (held === undefined || held.epoch === key.epoch))
+    takeBack(view, key.n, outcome !== 'retry', nowMs)
+  if (held === undefined) {
+    redelivered(state, peer, key, outcome, effects)
+  } else if (held.epoch !== key.epoch || held.isCommitting) {
+    state.staleCount += 1
+    effects.push({ kind: 'acknowledge', peer, keys: [key] })
+  } else if (outcome === 'retry') {
+    effects.push({ kind: 'acknowledge', peer, keys: [key] })
+    failedOn(state, held, peer, nowMs, random, effects)
+  } else {
+    held.isCommitting = true
+    if (view !== undefined) {
+      view.resultCount += 1
+      state.book.forgive(view)
+    }
+    effects.push({ kind: 'commit', peer, key })
+  }
+}
+
+/** A result of a lease that an earlier run of this job gave out: as good as any while it is still wanted. */
+function redelivered(
+  state: Coordinator,
+  peer: string,
+  key: LeaseKey,
+  outcome: Outcome,
+  effects: CoordinatorEffect[],
+): void {
+  const isWanted = outcome !== 'retry' && state.epochs.get(key.n) === key.epoch && state.pending.settle(key.n)
+  if (!isWanted) {
+    state.staleCount += 1
+    effects.push({ kind: 'acknowledge', peer, keys: [key] })
+    return
+  }
+  state.committing.add(key.n)
+  effects.push({ kind: 'commit', peer, key })
+}
+
+function failedOn(
+  state: Coordinator,
+  held: Lease,
+  peer: string,
+  nowMs: number,
+  random: Random,
+  effects: CoordinatorEffect[],
+): void {
+  leaveLease(held, peer)
+  const failures = [...(state.failures.get(held.request) ?? []), peer]
+  state.failures.set(held.request, failures)
+  const { failedPeersMax, attemptsMax } = state.options
+  const peers = new Set(failures).size
+  if (peers >= failedPeersMax || failures.length >= attemptsMax) {
+    failLease(
+      held,
+      'attempts-exhausted',
+      `${peers} peers failed on this request, ${failures.length} times in all`,
+      effects,
+    )
+  } else if (held.peers.length === 0) {
+    giveBack(state, held, nowMs + backOffMs(state.options, failures.length, random), nowMs, effects)
+  }
+  blame(state, peer, nowMs, random, effects)
+}
+
+/** A peer that fails on one request after the other is the cause, not the requests. */
+function blame(
+  state: Coordinator,
+  peer: string,
+  nowMs: number,
+  random: Random,
+  effects: CoordinatorEffect[],
+): void {
+  const view = state.book.get(peer)
+  if (view === undefined || view.phase === 'known') return
+  view.failuresInRow += 1
+  if (view.failuresInRow < state.options.failuresInRowMax) return
+  const words = `it failed on ${view.failuresInRow} requests in a row`
+  effects.push({ kind: 'close', peer, reason: words })
+  releasePeer(state, peer, nowMs, effects)
+  state.book.refuse(peer, { code: 'failing', words }, nowMs, random)
+}
+
+function onCommitted(
+  state: Coordinator,
+  peer: string | undefined,
+  key: LeaseKey,
+  nowMs: number,
+  effects: CoordinatorEffect[],
+): void {
+  const held = state.leases.get(key.n)
+  if (held === undefined && !state.committing.delete(key.n)) return
+  if (peer !== undefined) effects.push({ kind: 'acknowledge', peer, keys: [key] })
+  for (const other of held?.peers ?? []) {
+    if (other === peer) continue
+    const view = state.book.get(other)
+    if (view !== undefined) takeBack(view, key.n, false, nowMs)
+    effects.push({ kind: 'cancel', peer: other, keys: [key] })
+  }
+  state.leases.delete(key.n)
+  state.epochs.delete(key.n)
+  state.failures.delete(key.n)
+  state.losses.delete(key.n)
+  state.unsettled -= 1
+  state.settledCount += 1
+}
+
+function onLost(
+  state: Coordinator,
+  peer: string,
+  reason: string,
+  nowMs: number,
+  random: Random,
+  effects: CoordinatorEffect[],
+): void {
+  const view = state.book.get(peer)
+  if (view === undefined || view.phase === 'known') return
+  releasePeer(state, peer, nowMs, effects)
+  state.book.lose(peer, reason, nowMs, random)
+  recruit(state, nowMs, effects)
+}
+
+/** A peer that leaves gives requests back: they go to the next at once, and nobody is blamed. */
+function onReturned(
+  state: Coordinator,
+  peer: string,
+  keys: readonly LeaseKey[],
+  nowMs: number,
+  effects: CoordinatorEffect[],
+): void {
+  const view = state.book.hear(peer, nowMs)
+  if (view === undefined) return
+  view.credit = 0
+  view.accepts = false
+  state.hungry.delete(peer)
+  for (const { n, epoch } of keys) {
+    const held = state.leases.get(n)
+    if (held?.epoch !== epoch || !leaveLease(held, peer)) continue
+    view.outstanding.delete(n)
+    if (held.isCommitting || held.peers.length > 0) continue
+    endLease(state, held)
+    state.pending.giveBack(n, nowMs)
+  }
+  feedHungry(state, nowMs, effects)
+}
+
+/** Takes back all that a peer had out; each goes to the next peer under a new epoch. */
+function releasePeer(
+  state: Coordinator,
+  peer: string,
+  nowMs: number,
+  effects: CoordinatorEffect[],
+  isLoss = true,
+): void {
+  const view = state.book.get(peer)
+  if (view === undefined) return
+  state.hungry.delete(peer)
+  view.credit = 0
+  const outstanding = view.outstanding.keys().sort((a, b) => a - b)
+  for (const request of outstanding) {
+    takeBack(view, request, false, nowMs)
+    const held = state.leases.get(request)
+    if (held === undefined || !leaveLease(held, peer)) continue
+    if (held.isCommitting || held.peers.length > 0) continue
+    const losses = (state.losses.get(request) ?? 0) + (isLoss ? 1 : 0)
+    state.losses.set(request, losses)
+    if (isLoss && losses >= state.options.lossesMax) {
+      failLease(held, 'peers-lost', `${losses} peers were lost while they ran this request`, effects)
+    } else {
+      giveBack(state, held, nowMs, nowMs, effects)
+    }
+  }
+}
+
+function onTick(state: Coordinator, nowMs: number, random: Random, effects: CoordinatorEffect[]): void {
+  if (nowMs >= state.silentAtMs) loseSilent(state, nowMs, random, effects)
+  tick(state, nowMs, effects)
+}
+
+/** Whoever was not heard for too long is lost; who is left cannot be before `silentAtMs`. */
+function loseSilent(state: Coordinator, nowMs: number, random: Random, effects: CoordinatorEffect[]): void {
+  const { silenceMs } = state.options
+  // A peer that is linked from now on is heard now.
+  let heardAtMs = nowMs
+  for (const view of state.book.openPeers()) {
+    if (nowMs - view.heardAtMs < silenceMs) {
+      heardAtMs = Math.min(heardAtMs, view.heardAtMs)
+      continue
+    }
+    const reason = `nothing was heard for ${silenceMs} ms`
+    effects.push({ kind: 'close', peer: view.peer, reason })
+    releasePeer(state, view.peer, nowMs, effects)
+    state.book.lose(view.peer, reason, nowMs, random)
+  }
+  state.silentAtMs = heardAtMs + silenceMs
+}
+
+function tick(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+  if (nowMs >= recruitDueMs(state)) recruit(state, nowMs, effects)
+  if (nowMs >= state.findAtMs && state.book.hasRoom) {
+    state.findAtMs = nowMs + state.options.findEveryMs
+    effects.push({ kind: 'find' })
+  }
+  if (nowMs >= feedDueMs(state)) feedHungry(state, nowMs, effects)
+  giveUpIfStuck(state, nowMs, effects)
+}
+
+/** Opens links to the best peers known: warm, then stored, then those that could fetch, if it pays back. */
+function recruit(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+  if (!state.book.hasRoom) return
+  const leftMs = projectedMs(state, nowMs)
+  state.recruitAtMs = state.pace.perSecond === 0 ? Infinity : state.pace.measureAtMs
+  for (const peer of state.book.recruits(nowMs, leftMs, state.pace.requestMs)) {
+    state.book.connect(peer, nowMs)
+    effects.push({ kind: 'open', peer })
+  }
+}
+
+function giveUpIfStuck(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+  if (state.book.isReached || nowMs - state.runnableAtMs < state.options.giveUpMs) return
+  const reason = state.book.explain()
+  if (reason === undefined) return
+  state.isFinished = true
+  effects.push({ kind: 'give-up', reason })
+}
+
+/** `retryMs` doubled for each failure, up to `retryMsMax`, each shortened by up to half at random. */
+export function backOffMs(
+  options: Pick<CoordinatorOptions, 'retryMs' | 'retryMsMax'>,
+  failures: number,
+  random: Random,
+): number {
+  const fullMs = Math.min(options.retryMsMax, options.retryMs * 2 ** Math.min(failures - 1, 30))
+  return fullMs * (0.5 + random.next() / 2)
+}

@@ -1,0 +1,124 @@
+// Who gets which request: the leases that a coordinator gives out, takes back and copies.
+import type { PeerView } from './candidate-book.ts'
+import type { Coordinator, CoordinatorEffect, Lease } from './coordinator-state.ts'
+import { lookEveryMs, projectedMs } from './pace.ts'
+import { giveOut, isBetterLeft, slowLeases, worthCopying, type SlowLease } from './tail.ts'
+import type { LeaseKey } from '../../wire/task-messages.ts'
+
+/**
+ * Spends a peer's credit: pending requests first, copies of slow ones when none is pending. Leases of a
+ * fixed size are what they are, the last one smaller, and nothing is copied.
+ */
+export function feed(
+  state: Coordinator,
+  view: PeerView,
+  nowMs: number,
+  effects: CoordinatorEffect[],
+  slow?: SlowLease[],
+): void {
+  const { leaseSize } = state.options
+  // A request that some peer failed on goes to whoever can have it.
+  const mayWait = leaseSize === undefined && state.failures.size === 0
+  const leases: LeaseKey[] = []
+  const suits =
+    state.failures.size === 0 || state.book.linkedCount === 1
+      ? undefined
+      : (request: number): boolean => state.failures.get(request)?.includes(view.peer) !== true
+  while (view.credit > 0 && state.pending.size > 0) {
+    if (mayWait && isBetterLeft(view, state.book, projectedMs(state, nowMs), nowMs)) break
+    const request = state.pending.take(nowMs, suits)
+    if (request === undefined) break
+    leases.push(lease(state, request, view, nowMs))
+  }
+  if (leaseSize !== undefined) {
+    if (leases.length > 0) {
+      view.credit = 0
+      effects.push({ kind: 'lease', peer: view.peer, requests: leases.length })
+    }
+  } else if (view.credit > 0 && state.pending.size === 0) {
+    copySlow(state, view, slow ?? slowLeases(state, nowMs), nowMs, leases)
+  }
+  if (view.credit > 0) state.hungry.add(view.peer)
+  else state.hungry.delete(view.peer)
+  if (leases.length > 0) effects.push({ kind: 'send', peer: view.peer, leases })
+}
+
+function lease(state: Coordinator, request: number, view: PeerView, nowMs: number): LeaseKey {
+  const epoch = (state.epochs.get(request) ?? 0) + 1
+  state.leases.set(request, {
+    request,
+    epoch,
+    peers: [view.peer],
+    isCommitting: false,
+  })
+  view.credit -= 1
+  giveOut(view, request, nowMs)
+  return { n: request, epoch }
+}
+
+/** At the tail, a second peer works on what a slow one has: the first result wins. */
+function copySlow(
+  state: Coordinator,
+  view: PeerView,
+  slow: SlowLease[],
+  nowMs: number,
+  leases: LeaseKey[],
+): void {
+  for (const held of worthCopying(slow, view, state.options, nowMs)) {
+    held.peers.push(view.peer)
+    view.credit -= 1
+    giveOut(view, held.request, nowMs)
+    leases.push({ n: held.request, epoch: held.epoch })
+  }
+}
+
+/** A peer does not work on a request any more; false when it did not. */
+export function leaveLease({ peers }: Lease, peer: string): boolean {
+  const place = peers.indexOf(peer)
+  if (place < 0) return false
+  peers.splice(place, 1)
+  return true
+}
+
+/** The request becomes an error line of our own. */
+export function failLease(held: Lease, code: string, message: string, effects: CoordinatorEffect[]): void {
+  held.isCommitting = true
+  effects.push({ kind: 'fail', key: { n: held.request, epoch: held.epoch }, code, message })
+}
+
+/** Nobody works on the request any more, which is not settled. */
+export function endLease(state: Coordinator, { request, epoch }: Lease): void {
+  state.leases.delete(request)
+  state.epochs.set(request, epoch)
+}
+
+/** The request goes to whoever has credit, from `notBeforeMs` on. */
+export function giveBack(
+  state: Coordinator,
+  held: Lease,
+  notBeforeMs: number,
+  nowMs: number,
+  effects: CoordinatorEffect[],
+): void {
+  endLease(state, held)
+  state.pending.giveBack(held.request, notBeforeMs)
+  if (notBeforeMs <= nowMs) feedHungry(state, nowMs, effects)
+}
+
+/** Spends the credit of peers that had nothing to do; copies for them are thought of every now and then only. */
+export function feedHungry(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+  if (state.hungry.size === 0) return
+  const mayCopy = nowMs >= state.lookAtMs && state.options.leaseSize === undefined
+  if (nowMs >= state.lookAtMs) state.lookAtMs = nowMs + lookEveryMs(state, nowMs)
+  state.fedAtMs = nowMs
+  let slow: SlowLease[] | undefined
+  for (const peer of state.hungry) {
+    if (state.pending.size === 0) {
+      slow ??= mayCopy ? slowLeases(state, nowMs) : []
+      if (slow.length === 0) return
+    }
+    const view = state.book.get(peer)
+    if (view === undefined) state.hungry.delete(peer)
+    else feed(state, view, nowMs, effects, slow)
+  }
+}

@@ -1,0 +1,106 @@
+import type { RequestRange } from '../../job/request-range.ts'
+
+interface Retry {
+  request: number
+  notBeforeMs: number
+}
+
+/**
+ * The requests that nobody works on, in the order they should go out: what was given back first,
+ * then the file's own order. Holds ranges and what came back, so its size follows what is in
+ * flight and not the job's length.
+ */
+export class PendingRequests {
+  #ranges: RequestRange[]
+  #rangeIndex = 0
+  #retries: Retry[] = []
+  /** Requests inside a range that are settled already, and are passed over when their turn comes. */
+  #settled = new Set<number>()
+  #size: number
+
+  constructor(ranges: readonly RequestRange[]) {
+    this.#ranges = ranges.map((range) => ({ ...range }))
+    this.#size = ranges.reduce((sum, range) => sum + range.to - range.from, 0)
+  }
+
+  /** How many are pending, those that must still wait for their retry time included. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** When the first of those that came back may go out; that time may be past. Infinite when there is none. */
+  get retryAtMs(): number {
+    return this.#retries[0]?.notBeforeMs ?? Infinity
+  }
+
+  /**
+   * The next request that may go out now; undefined when there is none. Of those that came back, only
+   * one that `suits` is taken: a peer that failed on a request should not get it again.
+   */
+  take(nowMs: number, suits?: (request: number) => boolean): number | undefined {
+    if (this.#retries.length === 0) return this.#takeFresh()
+    return this.#takeRetry(nowMs, suits) ?? this.#takeFresh()
+  }
+
+  /** Puts a request back, not to go out before `notBeforeMs`. */
+  giveBack(request: number, notBeforeMs: number): void {
+    this.#size += 1
+    let index = this.#retries.length
+    while (index > 0 && (this.#retries[index - 1]?.notBeforeMs ?? 0) > notBeforeMs) index -= 1
+    this.#retries.splice(index, 0, { request, notBeforeMs })
+  }
+
+  /** Takes a request out that was answered while it was pending; false when it is not pending. */
+  settle(request: number): boolean {
+    const index = this.#retries.findIndex((retry) => retry.request === request)
+    if (index >= 0) {
+      this.#retries.splice(index, 1)
+      this.#size -= 1
+      return true
+    }
+    if (!this.#isFresh(request) || this.#settled.has(request)) return false
+    this.#settled.add(request)
+    this.#size -= 1
+    return true
+  }
+
+  #takeRetry(nowMs: number, suits: ((request: number) => boolean) | undefined): number | undefined {
+    for (const [index, { request, notBeforeMs }] of this.#retries.entries()) {
+      if (notBeforeMs > nowMs) return undefined
+      if (suits !== undefined && !suits(request)) continue
+      this.#retries.splice(index, 1)
+      this.#size -= 1
+      return request
+    }
+    return undefined
+  }
+
+  #takeFresh(): number | undefined {
+    for (;;) {
+      const range = this.#ranges[this.#rangeIndex]
+      if (range === undefined) return undefined
+      if (range.from >= range.to) {
+        this.#rangeIndex += 1
+        continue
+      }
+      const request = range.from
+      range.from += 1
+      if (this.#settled.delete(request)) continue
+      this.#size -= 1
+      return request
+    }
+  }
+
+  #isFresh(request: number): boolean {
+    let low = this.#rangeIndex
+    let high = this.#ranges.length - 1
+    while (low <= high) {
+      const middle = (low + high) >> 1
+      const range = this.#ranges[middle] as RequestRange
+      if (request < range.from) high = middle - 1
+      else if (request >= range.to) low = middle + 1
+      else return true
+    }
+    return false
+  }
+}

@@ -1,0 +1,116 @@
+import { paysBack, readyMs, type ReadyDefaults, type ReadyFacts } from './ready-cost.ts'
+
+/** A peer without a link, as far as that decides who is linked next. */
+export interface Recruit extends ReadyFacts {
+  readonly peer: string
+  accepts: boolean
+  /** Measured on the job's context, all its slots together. */
+  tokensPerSecond?: number | undefined
+  failures: number
+  retryAtMs: number
+  /** Drawn, in [0, 1). */
+  readonly lot: number
+}
+
+export interface RecruitWish {
+  nowMs: number
+  /** How long the rest of the job takes, and one request. */
+  projectedMs: number
+  requestMs: number
+  /** Whether anybody has something of the context, so that others can fetch it. */
+  mayFetch: boolean
+  /** How many at most. */
+  room: number
+}
+
+/**
+ * Peers without a link that accept work: those that are ready soonest first, of equal ones those that failed
+ * least, then the fastest, then by lot. Those that are to be tried again later wait beside. It is kept in order
+ * while they come and go, so that a link that is lost costs no look at all of them. Pure data.
+ */
+export class RecruitOrder {
+  #usual: ReadyDefaults
+  readonly #ready: Recruit[] = []
+  readonly #waiting: Recruit[] = []
+  /** When the first that waits may be tried, as of the last choice; infinite when none does. */
+  retryAtMs: number = Infinity
+
+  constructor(usual: ReadyDefaults) {
+    this.#usual = usual
+  }
+
+  /** What is taken for what peers do not say themselves. */
+  suppose(usual: ReadyDefaults): void {
+    const { loadMs, fetchBytesPerSecond, bytes } = this.#usual
+    if (usual.loadMs === loadMs && usual.fetchBytesPerSecond === fetchBytesPerSecond && usual.bytes === bytes)
+      return
+    this.#usual = usual
+    this.#ready.sort((one, other) => this.#compare(one, other))
+  }
+
+  add(recruit: Recruit): void {
+    if (!recruit.accepts) return
+    if (recruit.retryAtMs > 0) this.#waiting.push(recruit)
+    else this.#insert(recruit)
+  }
+
+  /** To be called before anything of it changes. */
+  delete(recruit: Recruit): void {
+    if (!remove(this.#waiting, recruit)) remove(this.#ready, recruit)
+  }
+
+  /** The first of those that pay back what it costs to make them ready. */
+  choose({ nowMs, projectedMs, requestMs, mayFetch, room }: RecruitWish): Recruit[] {
+    this.#wake(nowMs, mayFetch)
+    const chosen: Recruit[] = []
+    for (const recruit of this.#ready) {
+      if (chosen.length >= room) break
+      if (!mayFetch && recruit.tier === 'absent') continue
+      if (!paysBack(readyMs(recruit, this.#usual), requestMs, projectedMs)) break
+      chosen.push(recruit)
+    }
+    return chosen
+  }
+
+  /** Those that waited long enough are ready. */
+  #wake(nowMs: number, mayFetch: boolean): void {
+    this.retryAtMs = Infinity
+    for (let at = 0; at < this.#waiting.length;) {
+      const recruit = this.#waiting[at] as Recruit
+      if (nowMs >= recruit.retryAtMs) {
+        this.#waiting.splice(at, 1)
+        this.#insert(recruit)
+        continue
+      }
+      if (mayFetch || recruit.tier !== 'absent') this.retryAtMs = Math.min(this.retryAtMs, recruit.retryAtMs)
+      at += 1
+    }
+  }
+
+  #insert(recruit: Recruit): void {
+    let low = 0
+    let high = this.#ready.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.#compare(recruit, this.#ready[middle] as Recruit) < 0) high = middle
+      else low = middle + 1
+    }
+    this.#ready.splice(low, 0, recruit)
+  }
+
+  #compare(one: Recruit, other: Recruit): number {
+    return (
+      readyMs(one, this.#usual) - readyMs(other, this.#usual) ||
+      one.failures - other.failures ||
+      (other.tokensPerSecond ?? 0) - (one.tokensPerSecond ?? 0) ||
+      one.lot - other.lot
+    )
+  }
+}
+
+function remove<Item>(items: Item[], item: Item): boolean {
+  const place = items.indexOf(item)
+  if (place < 0) return false
+  items.splice(place, 1)
+  return true
+}

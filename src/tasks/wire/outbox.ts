@@ -1,0 +1,49 @@
+import type { MessageStream, WaitOptions } from '../../base/stream/message-stream.ts'
+
+/** Messages made ahead of the stream's being ready for them. */
+const TOGETHER_MAX = 4
+
+/**
+ * Messages on their way out of one stream, in order, so that a slow peer holds back what is sent to it and not
+ * our memory. `makeMessage` runs when its turn has come; those that were queued by then leave in one write.
+ */
+export class Outbox {
+  readonly #stream: MessageStream
+  readonly #wait: WaitOptions
+  readonly #onError: (error: Error) => void
+  readonly #queue: (() => object | undefined)[] = []
+  #sending: Promise<void> | undefined
+
+  constructor(stream: MessageStream, wait: WaitOptions, onError: (error: Error) => void) {
+    this.#stream = stream
+    this.#wait = wait
+    this.#onError = onError
+  }
+
+  /** Queues a message; undefined from `makeMessage` sends nothing. A failure is reported, never thrown. */
+  push(makeMessage: () => object | undefined): void {
+    this.#queue.push(makeMessage)
+    this.#sending ??= this.#send()
+  }
+
+  /** Resolves when all that was queued is sent or has failed. */
+  async flushed(): Promise<void> {
+    await this.#sending
+  }
+
+  async #send(): Promise<void> {
+    // What is queued after this one in the same turn goes with it.
+    await Promise.resolve()
+    while (this.#queue.length > 0) {
+      const makers = this.#queue.splice(0, TOGETHER_MAX)
+      if (this.#stream.isClosed) continue
+      try {
+        const messages = makers.flatMap((makeMessage) => makeMessage() ?? [])
+        if (messages.length > 0) await this.#stream.sendTogether(messages, this.#wait)
+      } catch (error) {
+        this.#onError(error as Error)
+      }
+    }
+    this.#sending = undefined
+  }
+}

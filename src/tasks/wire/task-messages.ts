@@ -1,0 +1,152 @@
+import { z, type ZodType } from 'zod'
+import { REQUESTS_PER_FRAME_MAX, TASK_CREDIT_MAX, TASK_PREFIX_UNITS_MAX } from '../../base/limits.ts'
+import type { ProtocolName } from '../../base/stream/network.ts'
+
+/** The task protocol, version 1: docs/protocol/task.md says what each message means. */
+export const TASK_PROTOCOL: ProtocolName = 'task/1'
+
+/** A request's number in its job, and the epoch of the lease under which a peer has it. */
+export interface LeaseKey {
+  n: number
+  epoch: number
+}
+
+/** A request as a peer gets it. */
+export interface TaskRequest extends LeaseKey {
+  /** The OpenAI endpoint, as '/v1/chat/completions'. */
+  url: string
+  /** The OpenAI request body as JSON text. */
+  body: string
+}
+
+/** ok: an answer. bad-request: an error that any peer would give. retry: this peer could not run it. */
+export type Outcome = 'ok' | 'bad-request' | 'retry'
+
+/** What became of a request on one peer. */
+export interface TaskResult extends LeaseKey {
+  outcome: Outcome
+  statusCode: number
+  /** The OpenAI response body as JSON text; of an error, `{"code", "message"}`. */
+  body: string
+  promptTokens: number
+  completionTokens: number
+}
+
+/** How far a peer is with the context of a job. */
+export type Phase = 'queued' | 'fetching' | 'loading' | 'ready' | 'refused'
+
+/** A request as it travels: of a prefixed one, `body` is what comes after the prefix that `open` gave. */
+export interface SentRequest extends TaskRequest {
+  prefixed?: true | undefined
+}
+
+/** What a submitter sends. */
+export type SubmitterMessage =
+  | {
+      type: 'open'
+      job: string
+      contextId: string
+      /** What the bodies of the job begin with. */
+      prefix?: string | undefined
+      /** For evaluation: requests are given out in leases of so many, one at a time. */
+      leaseSize?: number | undefined
+    }
+  /** `lease`: these begin a lease of so many requests; only with a lease size. */
+  | { type: 'requests'; requests: SentRequest[]; lease?: number | undefined }
+  | { type: 'acknowledge'; results: LeaseKey[] }
+  | { type: 'cancel'; requests: LeaseKey[] }
+  | { type: 'alive' }
+
+/** What a serving peer sends. */
+export type WorkerMessage =
+  /** `reason` is a code, as 'paused', 'draining' or 'context-unavailable'; `detail` is for people. */
+  | { type: 'status'; phase: Phase; reason?: string | undefined; detail?: string | undefined }
+  | { type: 'credit'; requests: number }
+  /** With the credit that they make room for. */
+  | { type: 'results'; results: TaskResult[]; credit?: number | undefined }
+  /** Not run here after all, since the peer leaves: they go elsewhere, and it gives no more credit. */
+  | { type: 'returned'; requests: LeaseKey[] }
+  | { type: 'alive' }
+
+const n = z.number().int().nonnegative()
+const epoch = z.number().int().positive()
+const leaseSize = z.number().int().positive().max(TASK_CREDIT_MAX)
+const tokens = z.number().int().nonnegative()
+const leaseKeys = z.array(z.strictObject({ n, epoch })).max(REQUESTS_PER_FRAME_MAX)
+const sentRequest = z.strictObject({
+  n,
+  epoch,
+  url: z.string().max(64),
+  body: z.string(),
+  prefixed: z.literal(true).optional(),
+})
+const credit = z.number().int().positive().max(65_536)
+const taskResult = z.strictObject({
+  n,
+  epoch,
+  outcome: z.enum(['ok', 'bad-request', 'retry']),
+  statusCode: z.number().int().min(100).max(599),
+  body: z.string(),
+  promptTokens: tokens,
+  completionTokens: tokens,
+})
+
+export const submitterMessageSchema: ZodType<SubmitterMessage> = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('open'),
+    job: z.string().max(128),
+    contextId: z.string().max(128),
+    prefix: z.string().max(TASK_PREFIX_UNITS_MAX).optional(),
+    leaseSize: leaseSize.optional(),
+  }),
+  z.strictObject({
+    type: z.literal('requests'),
+    requests: z.array(sentRequest).max(REQUESTS_PER_FRAME_MAX),
+    lease: leaseSize.optional(),
+  }),
+  z.strictObject({ type: z.literal('acknowledge'), results: leaseKeys }),
+  z.strictObject({ type: z.literal('cancel'), requests: leaseKeys }),
+  z.strictObject({ type: z.literal('alive') }),
+])
+
+export const workerMessageSchema: ZodType<WorkerMessage> = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('status'),
+    phase: z.enum(['queued', 'fetching', 'loading', 'ready', 'refused']),
+    reason: z.string().max(64).optional(),
+    detail: z.string().max(1024).optional(),
+  }),
+  z.strictObject({ type: z.literal('credit'), requests: credit }),
+  z.strictObject({
+    type: z.literal('results'),
+    results: z.array(taskResult).max(REQUESTS_PER_FRAME_MAX),
+    credit: credit.optional(),
+  }),
+  z.strictObject({ type: z.literal('returned'), requests: leaseKeys }),
+  z.strictObject({ type: z.literal('alive') }),
+])
+
+/** Bytes that one entry of a message takes beside its texts, at most. */
+const ENTRY_BYTES = 128
+
+/**
+ * Cuts entries into groups that each fit in one frame, by count and by bytes; order is kept.
+ * An entry too large for a frame of its own gets one: sending it fails with `frame-too-large`.
+ */
+export function frames<T extends { body: string }>(entries: readonly T[], frameBytesMax: number): T[][] {
+  const groups: T[][] = []
+  let group: T[] = []
+  let groupBytes = 0
+  for (const entry of entries) {
+    const bytes = ENTRY_BYTES + Buffer.byteLength(entry.body)
+    if (group.length > 0 && (group.length >= REQUESTS_PER_FRAME_MAX || groupBytes + bytes > frameBytesMax)) {
+      groups.push(group)
+      group = []
+      groupBytes = 0
+    }
+    group.push(entry)
+    groupBytes += bytes
+  }
+  if (group.length > 0) groups.push(group)
+  return groups
+}

@@ -1,0 +1,67 @@
+import { stopRun } from './runs.ts'
+import { endSession } from './sessions.ts'
+import type { LeaseKey } from '../../wire/task-messages.ts'
+import type { Session, Worker, WorkerEffect } from './worker-state.ts'
+
+/** What runs may finish for half of the time until the peer has to be gone, and at most this long, ms. */
+const FINISH_MS_MAX = 10_000
+
+/** How long what runs may still go on in a peer that has to be gone after `deadlineMs`, ms. */
+export function finishMs(deadlineMs: number): number {
+  return Math.min(FINISH_MS_MAX, deadlineMs / 2)
+}
+
+/** Whether a peer that leaves has no work any more. */
+export function isDrained({ isDraining, sessions }: Worker): boolean {
+  return isDraining && sessions.size === 0
+}
+
+/**
+ * The peer leaves. What waits goes back at once, so that submitters have it run elsewhere without waiting
+ * for a deadline; what is in the engine may finish. A fixed lease is a unit, and goes back as one.
+ */
+export function drain(state: Worker, nowMs: number, effects: WorkerEffect[]): void {
+  state.isDraining = true
+  state.accepts = false
+  state.reason = 'draining'
+  for (const session of state.sessions.values()) {
+    if (session.leaseSize === undefined) giveBackWaiting(session, effects)
+    else end(state, session, nowMs, effects)
+  }
+}
+
+/** Also what was on its way when the peer began to drain. */
+export function giveBackWaiting(session: Session, effects: WorkerEffect[]): void {
+  const keys = session.waiting.map(keyOf)
+  session.waiting = []
+  effects.push({ kind: 'return', session: session.id, keys })
+}
+
+/** The time is up: what still runs is stopped and goes back too. */
+export function giveBackAll(state: Worker, nowMs: number, effects: WorkerEffect[]): void {
+  for (const session of state.sessions.values()) {
+    const runs = [...session.runs.values()]
+    for (const run of runs) stopRun(state, run, nowMs, effects)
+    if (runs.length > 0)
+      effects.push({ kind: 'return', session: session.id, keys: runs.map(({ request }) => keyOf(request)) })
+    end(state, session, nowMs, effects)
+  }
+}
+
+/** Sessions of which nothing runs, and whose results are all acknowledged, end. */
+export function closeIfDone(state: Worker, nowMs: number, effects: WorkerEffect[]): void {
+  for (const session of state.sessions.values()) {
+    if (session.runs.size === 0 && state.ledger.of(session.results).length === 0) {
+      end(state, session, nowMs, effects)
+    }
+  }
+}
+
+function keyOf({ n, epoch }: LeaseKey): LeaseKey {
+  return { n, epoch }
+}
+
+function end(state: Worker, session: Session, nowMs: number, effects: WorkerEffect[]): void {
+  effects.push({ kind: 'status', session: session.id, phase: 'refused', reason: state.reason })
+  endSession(state, session, state.reason, nowMs, effects)
+}

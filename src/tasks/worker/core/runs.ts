@@ -1,0 +1,166 @@
+import type { TaskRequest, TaskResult } from '../../wire/task-messages.ts'
+import {
+  type ContextView,
+  type FixedLease,
+  type Run,
+  type Session,
+  type Worker,
+  type WorkerEffect,
+} from './worker-state.ts'
+
+/**
+ * Hands requests to the engine, which takes them in their order: so many that none of its slots runs dry,
+ * and no more, so that a submitter that comes later waits for its turn and not for all that was there before.
+ */
+export function startWaiting(
+  state: Worker,
+  context: ContextView,
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  if (context.phase !== 'ready') return
+  const { handOverMs } = state.options
+  const ahead = Math.ceil(((context.rate.perSecond(nowMs) ?? 0) * handOverMs) / 1_000)
+  const runsMax = context.slots + Math.max(context.slots, ahead)
+  while (context.running < runsMax) {
+    const session = nextInTurn(context)
+    const request = session?.waiting.shift()
+    if (session === undefined || request === undefined) return
+    startRun(state, context, session, request, nowMs, effects)
+  }
+}
+
+/**
+ * The session of the submitter whose turn is next; its sessions go round. Whoever had nothing to run for a
+ * while begins at the turn that runs now: lost time is not made up for.
+ */
+function nextInTurn(context: ContextView): Session | undefined {
+  const { sessions, turn } = context
+  let next: Session | undefined
+  let first = Infinity
+  for (const session of sessions) {
+    if (session.waiting.length === 0) continue
+    const own = Math.max(turn, session.share.turn)
+    if (own >= first) continue
+    next = session
+    first = own
+  }
+  if (next === undefined) return undefined
+  context.turn = first
+  next.share.turn = first + 1
+  putLast(next)
+  return next
+}
+
+function putLast(session: Session): void {
+  const { sessions } = session.context
+  const place = sessions.indexOf(session)
+  if (place < 0 || place === sessions.length - 1) return
+  sessions.splice(place, 1)
+  sessions.push(session)
+}
+
+function startRun(
+  state: Worker,
+  context: ContextView,
+  session: Session,
+  request: TaskRequest,
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  const known = state.ledger.find(session.results, request)
+  if (known !== undefined) return giveBack(state, session, known, effects)
+  const older = session.runs.get(request.n)
+  if (older !== undefined) stopRun(state, older, nowMs, effects)
+  const run: Run = { id: state.nextRun++, session, request }
+  session.runs.set(request.n, run)
+  state.runs.set(run.id, run)
+  context.running += 1
+  context.rate.begin(nowMs)
+  effects.push({ kind: 'run', run: run.id, contextId: session.contextId, request })
+}
+
+export function stopRun(state: Worker, run: Run, nowMs: number, effects: WorkerEffect[]): void {
+  forgetRun(state, run, 0, nowMs)
+  effects.push({ kind: 'stop-run', run: run.id })
+}
+
+function forgetRun(state: Worker, run: Run, results: number, nowMs: number): void {
+  run.session.runs.delete(run.request.n)
+  state.runs.delete(run.id)
+  const context = contextOf(state, run.session)
+  if (context === undefined) return
+  context.running = Math.max(0, context.running - 1)
+  context.rate.end(results, nowMs)
+}
+
+/** A result goes out at once; one of a fixed lease when the whole lease is done. */
+function giveBack(state: Worker, session: Session, result: TaskResult, effects: WorkerEffect[]): void {
+  const { lease } = session
+  if (lease === undefined) {
+    effects.push({ kind: 'deliver', session: session.id, results: [result] })
+    return
+  }
+  lease.results.push(result)
+  oneDone(state, session, lease, effects)
+}
+
+export function oneDone(state: Worker, session: Session, lease: FixedLease, effects: WorkerEffect[]): void {
+  lease.left -= 1
+  if (lease.left > 0) return
+  effects.push({ kind: 'deliver', session: session.id, results: lease.results })
+  session.lease = undefined
+  freeContext(state, session, effects)
+}
+
+/** After a lease: nothing of the context is kept but what the evaluation mode says, and the next session has its turn. */
+export function freeContext(state: Worker, session: Session, effects: WorkerEffect[]): void {
+  const { context } = session
+  touch(state, context)
+  const { evaluate } = state.options
+  if (evaluate === 'pervasive' || context.phase === 'discarding') return
+  putLast(session)
+  context.phase = 'discarding'
+  effects.push({ kind: 'discard', contextId: context.contextId, keepsFiles: evaluate === 'partial' })
+}
+
+/** A run has ended: its result is kept until it is acknowledged, and given back. */
+export function finishRun(
+  state: Worker,
+  runId: number,
+  result: Omit<TaskResult, 'n' | 'epoch'>,
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  const run = state.runs.get(runId)
+  if (run === undefined) return
+  forgetRun(state, run, 1, nowMs)
+  const { n, epoch } = run.request
+  const whole: TaskResult = { ...result, n, epoch }
+  state.ledger.add(run.session.results, whole, nowMs)
+  const current = currentSession(state, run.session)
+  if (current === run.session) giveBack(state, current, whole, effects)
+  else if (current !== undefined) effects.push({ kind: 'deliver', session: current.id, results: [whole] })
+  touch(state, contextOf(state, run.session))
+}
+
+/** The session that a finished run belongs to now: its own, or the one its submitter came back with. */
+function currentSession(state: Worker, session: Session): Session | undefined {
+  if (state.sessions.has(session.id)) return session
+  for (const other of state.sessions.values()) {
+    if (other.submitter === session.submitter && other.job === session.job) return other
+  }
+  return undefined
+}
+
+/** Has the sessions of a context looked at when the event is dealt with. */
+export function touch(state: Worker, context: ContextView | undefined): void {
+  if (context === undefined || context.isTouched) return
+  context.isTouched = true
+  state.touched.push(context)
+}
+
+/** That of a session; for one that is lost its successor, where the worker has dropped it. */
+function contextOf(state: Worker, { context, contextId }: Session): ContextView | undefined {
+  return context.isDropped ? state.contexts.get(contextId) : context
+}

@@ -1,0 +1,198 @@
+import {
+  TASK_CREDIT_MAX,
+  TASK_SESSIONS_MAX,
+  UNDELIVERED_RESULT_AGE_MS_MAX,
+  UNDELIVERED_RESULT_BYTES_MAX,
+} from '../../../base/limits.ts'
+import { SmallMap } from '../../../base/small-map.ts'
+import { REQUEST_RATE, WorkRate } from '../../../base/work-rate.ts'
+import { ResultLedger, type JobResults, type LedgerOptions } from './result-ledger.ts'
+import type { LeaseKey, Phase, TaskRequest, TaskResult } from '../../wire/task-messages.ts'
+
+/**
+ * What a peer keeps of a context from one lease to the next. pervasive: it stays loaded, as in production.
+ * partial: it stays on disk and is loaded for each lease. none: it is fetched for each lease, too.
+ * The latter two are there to be compared with, and serve only jobs with a fixed lease size.
+ */
+export const EVALUATION_MODES = ['none', 'partial', 'pervasive'] as const
+export type EvaluationMode = (typeof EVALUATION_MODES)[number]
+
+/** What decides whom a serving peer works for. */
+export interface WorkerOptions extends LedgerOptions {
+  /** Sessions (a submitter's job) served at once. */
+  sessionsMax: number
+  /** Requests wanted per slot while it is not known how fast they are answered. */
+  requestsPerSlot: number
+  /** From then on: what is in the slots, and so much work that waits behind it, ms. */
+  lookAheadMs: number
+  /** Of that, what is handed to the engine ahead of a free slot, ms; at least as many as there are slots. */
+  handOverMs: number
+  /** Requests wanted at once, however fast they are answered. */
+  windowMax: number
+  evaluate: EvaluationMode
+}
+
+export const WORKER_CORE_DEFAULTS: Readonly<WorkerOptions> = {
+  sessionsMax: TASK_SESSIONS_MAX,
+  requestsPerSlot: 2,
+  lookAheadMs: 250,
+  handOverMs: 25,
+  windowMax: TASK_CREDIT_MAX,
+  evaluate: 'pervasive',
+  undeliveredBytesMax: UNDELIVERED_RESULT_BYTES_MAX,
+  undeliveredAgeMsMax: UNDELIVERED_RESULT_AGE_MS_MAX,
+}
+
+export type WorkerEvent =
+  | {
+      kind: 'opened'
+      session: string
+      submitter: string
+      job: string
+      contextId: string
+      /** Requests of one lease, where the submitter fixes that; otherwise it goes by credit. */
+      leaseSize?: number | undefined
+    }
+  /** The next so many requests are one lease: only in a session with a lease size. */
+  | { kind: 'lease'; session: string; requests: number }
+  | { kind: 'requests'; session: string; requests: TaskRequest[] }
+  | { kind: 'acknowledged'; session: string; keys: LeaseKey[] }
+  | { kind: 'cancelled'; session: string; keys: LeaseKey[] }
+  | { kind: 'lost'; session: string }
+  | { kind: 'progress'; contextId: string; phase: 'fetching' | 'loading'; detail: string }
+  | { kind: 'prepared'; contextId: string; slots: number }
+  | { kind: 'unprepared'; contextId: string; reason: string; detail: string }
+  | { kind: 'discarded'; contextId: string }
+  | { kind: 'done'; run: number; result: Omit<TaskResult, 'n' | 'epoch'> }
+  | { kind: 'owner'; accepts: boolean; reason?: string }
+  /** The peer leaves: nothing new is taken, what has not begun goes back at once, what runs may finish. */
+  | { kind: 'drain' }
+  /** It leaves now: what still runs goes back too. */
+  | { kind: 'drain-over' }
+  | { kind: 'tick' }
+
+export type WorkerEffect =
+  | { kind: 'status'; session: string; phase: Phase; reason?: string; detail?: string }
+  | { kind: 'credit'; session: string; requests: number }
+  | { kind: 'deliver'; session: string; results: TaskResult[] }
+  | { kind: 'return'; session: string; keys: LeaseKey[] }
+  | { kind: 'end'; session: string; reason: string }
+  /** Fetch and load a context; report `progress`, then `prepared` or `unprepared`. */
+  | { kind: 'prepare'; contextId: string }
+  /** Unload a context and, unless `keepsFiles`, remove it from the disk; report `discarded`. */
+  | { kind: 'discard'; contextId: string; keepsFiles: boolean }
+  /** Run a request; report `done`. */
+  | { kind: 'run'; run: number; contextId: string; request: TaskRequest }
+  | { kind: 'stop-run'; run: number }
+
+export interface Session {
+  id: string
+  submitter: string
+  job: string
+  contextId: string
+  context: ContextView
+  /** What it shares with the other sessions of its submitter. */
+  share: Share
+  /** What the ledger keeps until its submitter acknowledges it. */
+  results: JobResults
+  leaseSize: number | undefined
+  /** The lease that it has now; only with a lease size. */
+  lease: FixedLease | undefined
+  /** Credit given out and not used yet. */
+  granted: number
+  /** Requests that wait for their turn in the engine, or for the context. */
+  waiting: TaskRequest[]
+  /** Runs in the engine, by request number. */
+  runs: SmallMap<Run>
+}
+
+/** What one submitter has of a context: all its sessions together. */
+export interface Share {
+  sessions: number
+  /** Its next turn. */
+  turn: number
+}
+
+/** Requests that are run as a unit: their results are given back together. */
+export interface FixedLease {
+  /** Requests that have still to come, and those that are not done. */
+  toArrive: number
+  left: number
+  results: TaskResult[]
+}
+
+export interface Run {
+  id: number
+  session: Session
+  request: TaskRequest
+}
+
+export interface ContextView {
+  contextId: string
+  phase: 'idle' | 'preparing' | 'ready' | 'discarding'
+  slots: number
+  /** Runs in the engine, and results per second, all sessions together. */
+  running: number
+  rate: WorkRate
+  /** Whose turn it is (start-time fair queueing): the turn that runs now, and what each submitter has. */
+  turn: number
+  shares: Map<string, Share>
+  /** In the order of their turns. */
+  sessions: Session[]
+  /** Whether its sessions are looked at when this event is dealt with. */
+  isTouched: boolean
+  /** Whether the worker has dropped it: what is left of its runs counts for its successor, if any. */
+  isDropped: boolean
+  detail: { phase: 'fetching' | 'loading'; words: string } | undefined
+}
+
+/** The whole state of one serving peer. Made by `createWorker`, changed only by `stepWorker`. */
+export interface Worker {
+  readonly options: WorkerOptions
+  readonly sessions: Map<string, Session>
+  readonly contexts: Map<string, ContextView>
+  readonly runs: SmallMap<Run>
+  readonly ledger: ResultLedger
+  /** Contexts whose sessions are looked at when an event is dealt with: who runs next, who gets credit. */
+  readonly touched: ContextView[]
+  accepts: boolean
+  reason: string
+  isDraining: boolean
+  nextRun: number
+}
+
+export function createWorker(options: WorkerOptions): Worker {
+  return {
+    options,
+    sessions: new Map(),
+    contexts: new Map(),
+    runs: new SmallMap(),
+    ledger: new ResultLedger(options),
+    touched: [],
+    accepts: true,
+    reason: '',
+    isDraining: false,
+    nextRun: 1,
+  }
+}
+
+export function createContext(contextId: string): ContextView {
+  return {
+    contextId,
+    phase: 'idle',
+    slots: 0,
+    running: 0,
+    turn: 0,
+    shares: new Map(),
+    rate: new WorkRate(REQUEST_RATE),
+    sessions: [],
+    isTouched: false,
+    isDropped: false,
+    detail: undefined,
+  }
+}
+
+/** Under which the ledger keeps what a submitter's job has not acknowledged. */
+export function ledgerKey({ submitter, job }: Pick<Session, 'submitter' | 'job'>): string {
+  return `${submitter}/${job}`
+}

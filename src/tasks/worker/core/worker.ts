@@ -1,0 +1,289 @@
+import { SmallMap } from '../../../base/small-map.ts'
+import { grantCredit } from './credit.ts'
+import { closeIfDone, drain, giveBackWaiting, giveBackAll } from './drain.ts'
+import { finishRun, oneDone, startWaiting, stopRun, touch } from './runs.ts'
+import { endSession, joinContext, loseSession } from './sessions.ts'
+import type { LeaseKey, TaskRequest } from '../../wire/task-messages.ts'
+import {
+  createContext,
+  ledgerKey,
+  type ContextView,
+  type Session,
+  type Worker,
+  type WorkerEffect,
+  type WorkerEvent,
+} from './worker-state.ts'
+
+/** One event in, what to do about it out. The only function that changes a worker. */
+export function stepWorker(state: Worker, event: WorkerEvent, nowMs: number): WorkerEffect[] {
+  const effects: WorkerEffect[] = []
+  switch (event.kind) {
+    case 'opened':
+      onOpened(state, event, nowMs, effects)
+      break
+    case 'lease':
+      onLease(state, event.session, event.requests, nowMs, effects)
+      break
+    case 'requests':
+      onRequests(state, event.session, event.requests, nowMs, effects)
+      break
+    case 'acknowledged':
+      onAcknowledged(state, event.session, event.keys)
+      break
+    case 'cancelled':
+      onCancelled(state, event.session, event.keys, nowMs, effects)
+      break
+    case 'lost':
+      loseSession(state, event.session, nowMs, effects)
+      break
+    case 'progress':
+      onProgress(state, event, effects)
+      break
+    case 'prepared':
+      onPrepared(state, event.contextId, event.slots, effects)
+      break
+    case 'unprepared':
+      onUnprepared(state, event, nowMs, effects)
+      break
+    case 'discarded':
+      onDiscarded(state, event.contextId, effects)
+      break
+    case 'done':
+      finishRun(state, event.run, event.result, nowMs, effects)
+      break
+    case 'owner':
+      onOwner(state, event.accepts, event.reason ?? 'paused', nowMs, effects)
+      break
+    case 'drain':
+      drain(state, nowMs, effects)
+      break
+    case 'drain-over':
+      giveBackAll(state, nowMs, effects)
+      break
+    case 'tick':
+      state.ledger.expire(nowMs)
+      break
+  }
+  if (state.isDraining) closeIfDone(state, nowMs, effects)
+  for (const context of state.touched) {
+    startWaiting(state, context, nowMs, effects)
+    grantCredit(state, context, nowMs, effects)
+  }
+  for (let last = state.touched.pop(); last !== undefined; last = state.touched.pop()) last.isTouched = false
+  return effects
+}
+
+function onOpened(
+  state: Worker,
+  event: Extract<WorkerEvent, { kind: 'opened' }>,
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  const refusal = refusalOf(state, event.leaseSize)
+  if (refusal !== undefined) {
+    effects.push({ kind: 'status', session: event.session, phase: 'refused', reason: refusal })
+    effects.push({ kind: 'end', session: event.session, reason: refusal })
+    return
+  }
+  endOlderSessionOf(state, event, nowMs, effects)
+  const { submitter, job, contextId, leaseSize } = event
+  const context = state.contexts.get(contextId) ?? createContext(contextId)
+  state.contexts.set(contextId, context)
+  const session: Session = {
+    id: event.session,
+    submitter,
+    job,
+    contextId,
+    context,
+    share: context.shares.get(submitter) ?? { sessions: 0, turn: 0 },
+    results: state.ledger.open(ledgerKey(event)),
+    leaseSize,
+    lease: undefined,
+    granted: 0,
+    waiting: [],
+    runs: new SmallMap(),
+  }
+  state.sessions.set(session.id, session)
+  redeliver(state, session, effects)
+  joinContext(session)
+  const phase = context.phase === 'ready' ? 'ready' : (context.detail?.phase ?? 'queued')
+  effects.push({ kind: 'status', session: session.id, phase })
+  if (context.phase === 'idle' && state.options.evaluate === 'pervasive') prepare(context, effects)
+  touch(state, context)
+}
+
+function prepare(context: ContextView, effects: WorkerEffect[]): void {
+  context.phase = 'preparing'
+  effects.push({ kind: 'prepare', contextId: context.contextId })
+}
+
+function refusalOf(state: Worker, leaseSize: number | undefined): string | undefined {
+  if (!state.accepts) return state.reason
+  if (state.sessions.size >= state.options.sessionsMax) return 'too-many-sessions'
+  if (state.options.evaluate !== 'pervasive' && leaseSize === undefined) return 'lease-size-missing'
+  return undefined
+}
+
+/** A submitter that comes back takes the place of its own lost session, before that loss was noticed. */
+function endOlderSessionOf(
+  state: Worker,
+  event: Extract<WorkerEvent, { kind: 'opened' }>,
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  for (const session of state.sessions.values()) {
+    if (session.submitter !== event.submitter || session.job !== event.job) continue
+    loseSession(state, session.id, nowMs, effects)
+    effects.push({ kind: 'end', session: session.id, reason: 'replaced' })
+  }
+}
+
+function redeliver(state: Worker, session: Session, effects: WorkerEffect[]): void {
+  const results = state.ledger.of(session.results)
+  if (results.length > 0) effects.push({ kind: 'deliver', session: session.id, results })
+}
+
+/** A lease uses up the credit that was given for it, also when it is the last and smaller. */
+function onLease(
+  state: Worker,
+  sessionId: string,
+  requests: number,
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  const session = state.sessions.get(sessionId)
+  if (session === undefined) return
+  if (session.leaseSize === undefined || requests > session.granted) {
+    return endSession(state, session, 'a lease without credit', nowMs, effects)
+  }
+  session.granted = 0
+  session.lease = { toArrive: requests, left: requests, results: [] }
+  if (session.context.phase === 'idle') prepare(session.context, effects)
+}
+
+function onRequests(
+  state: Worker,
+  sessionId: string,
+  requests: TaskRequest[],
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  const session = state.sessions.get(sessionId)
+  if (session === undefined) return
+  const { lease } = session
+  if (requests.length > (session.leaseSize === undefined ? session.granted : (lease?.toArrive ?? 0))) {
+    endSession(state, session, 'more requests than credit', nowMs, effects)
+    return
+  }
+  if (lease === undefined) session.granted -= requests.length
+  else lease.toArrive -= requests.length
+  session.waiting = session.waiting.concat(requests)
+  if (state.isDraining) giveBackWaiting(session, effects)
+  touch(state, session.context)
+}
+
+function onDiscarded(state: Worker, contextId: string, effects: WorkerEffect[]): void {
+  const context = state.contexts.get(contextId)
+  if (context?.phase !== 'discarding') return
+  context.phase = 'idle'
+  context.detail = undefined
+  if (context.sessions.length === 0) drop(state, context)
+  for (const { id } of context.sessions) effects.push({ kind: 'status', session: id, phase: 'queued' })
+  touch(state, context)
+}
+
+function onAcknowledged(state: Worker, sessionId: string, keys: LeaseKey[]): void {
+  const session = state.sessions.get(sessionId)
+  if (session === undefined) return
+  for (const key of keys) state.ledger.settle(session.results, key)
+  touch(state, session.context)
+}
+
+function onCancelled(
+  state: Worker,
+  sessionId: string,
+  keys: LeaseKey[],
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  const session = state.sessions.get(sessionId)
+  if (session === undefined) return
+  for (const key of keys) {
+    state.ledger.settle(session.results, key)
+    const run = session.runs.get(key.n)
+    if (run !== undefined && run.request.epoch <= key.epoch) stopRun(state, run, nowMs, effects)
+    else if (!stopWaiting(session, key)) continue
+    if (session.lease !== undefined) oneDone(state, session, session.lease, effects)
+  }
+  touch(state, session.context)
+}
+
+function stopWaiting({ waiting }: Session, key: LeaseKey): boolean {
+  const index = waiting.findIndex(({ n, epoch }) => n === key.n && epoch <= key.epoch)
+  if (index < 0) return false
+  waiting.splice(index, 1)
+  return true
+}
+
+function onProgress(
+  state: Worker,
+  event: Extract<WorkerEvent, { kind: 'progress' }>,
+  effects: WorkerEffect[],
+): void {
+  const context = state.contexts.get(event.contextId)
+  if (context?.phase !== 'preparing') return
+  context.detail = { phase: event.phase, words: event.detail }
+  for (const session of context.sessions) {
+    effects.push({ kind: 'status', session: session.id, phase: event.phase, detail: event.detail })
+  }
+}
+
+function onPrepared(state: Worker, contextId: string, slots: number, effects: WorkerEffect[]): void {
+  const context = state.contexts.get(contextId)
+  if (context?.phase !== 'preparing') return
+  context.phase = 'ready'
+  context.slots = slots
+  for (const session of context.sessions) {
+    effects.push({ kind: 'status', session: session.id, phase: 'ready' })
+  }
+  touch(state, context)
+}
+
+/** A context that cannot be had, or that is not loaded any more: its sessions are told why and ended. */
+function onUnprepared(
+  state: Worker,
+  { contextId, reason, detail }: Extract<WorkerEvent, { kind: 'unprepared' }>,
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  const context = state.contexts.get(contextId)
+  if (context === undefined || context.phase === 'discarding' || context.phase === 'idle') return
+  // Each leaves the list as it ends.
+  for (const session of context.sessions.slice()) {
+    effects.push({ kind: 'status', session: session.id, phase: 'refused', reason, detail })
+    endSession(state, session, reason, nowMs, effects)
+  }
+  drop(state, context)
+}
+
+function drop(state: Worker, context: ContextView): void {
+  context.isDropped = true
+  state.contexts.delete(context.contextId)
+}
+
+function onOwner(
+  state: Worker,
+  accepts: boolean,
+  reason: string,
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  if (state.isDraining) return
+  state.accepts = accepts
+  state.reason = reason
+  if (accepts) return
+  for (const session of state.sessions.values()) {
+    effects.push({ kind: 'status', session: session.id, phase: 'refused', reason })
+    endSession(state, session, reason, nowMs, effects)
+  }
+}

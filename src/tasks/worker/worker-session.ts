@@ -1,0 +1,112 @@
+import { HearthError } from '../../base/errors.ts'
+import { FRAME_BYTES_MAX, REQUESTS_PER_FRAME_MAX } from '../../base/limits.ts'
+import type { MessageStream, WaitOptions } from '../../base/stream/message-stream.ts'
+import { Outbox } from '../wire/outbox.ts'
+import {
+  frames,
+  type LeaseKey,
+  type SentRequest,
+  type TaskRequest,
+  type TaskResult,
+} from '../wire/task-messages.ts'
+import type { WorkerEffect } from './core/worker-state.ts'
+
+/** How long a submitter may take to end a stream that we end, ms. */
+const CLOSE_MS_MAX = 1_000
+/** As much as the protocol carries of why a peer refuses: docs/protocol/task.md. */
+const REASON_UNITS_MAX = 64
+const DETAIL_UNITS_MAX = 1_024
+
+/** One submitter's stream to a worker: puts what the worker says into frames, in the order it was said. */
+export class WorkerSession {
+  readonly #stream: MessageStream
+  readonly #outbox: Outbox
+  /** What the bodies of the job begin with, where they come without it. */
+  readonly #prefix: string | undefined
+  #results: TaskResult[] = []
+  /** Not told yet. */
+  #credit = 0
+
+  constructor(stream: MessageStream, prefix: string | undefined, wait: WaitOptions) {
+    this.#stream = stream
+    this.#prefix = prefix
+    this.#outbox = new Outbox(stream, wait, (error) => stream.abort(error))
+  }
+
+  sayAlive(): void {
+    this.#outbox.push(() => ({ type: 'alive' }))
+  }
+
+  sendStatus({ phase, reason, detail }: Extract<WorkerEffect, { kind: 'status' }>): void {
+    this.#outbox.push(() => ({
+      type: 'status',
+      phase,
+      ...(reason === undefined ? {} : { reason: reason.slice(0, REASON_UNITS_MAX) }),
+      ...(detail === undefined ? {} : { detail: detail.slice(0, DETAIL_UNITS_MAX) }),
+    }))
+  }
+
+  /** Sends results at once; those that come while a frame is being sent travel together in the next. */
+  deliver(results: readonly TaskResult[]): void {
+    const wasEmpty = this.#results.length === 0
+    this.#results.push(...results)
+    if (wasEmpty) this.#pushResults()
+  }
+
+  /** Credit goes with results that are about to be sent, else on its own. */
+  giveCredit(requests: number): void {
+    this.#credit += requests
+    if (this.#results.length > 0) return
+    this.#outbox.push(() => {
+      const credit = this.#takeCredit()
+      return credit === 0 ? undefined : { type: 'credit', requests: credit }
+    })
+  }
+
+  /** Says that requests were not run; with none of them, that there is nothing to give back. */
+  giveBack(keys: readonly LeaseKey[]): void {
+    for (let from = 0; from === 0 || from < keys.length; from += REQUESTS_PER_FRAME_MAX) {
+      const requests = keys.slice(from, from + REQUESTS_PER_FRAME_MAX)
+      this.#outbox.push(() => ({ type: 'returned', requests }))
+    }
+  }
+
+  /** Requests with whole bodies. Throws `message-invalid` when one needs a prefix that the job has not. */
+  whole(requests: readonly SentRequest[]): TaskRequest[] {
+    const prefix = this.#prefix
+    return requests.map(({ prefixed, ...request }) => {
+      if (prefixed === undefined) return request
+      if (prefix === undefined)
+        throw new HearthError('message-invalid', 'a request lacks the prefix it begins with')
+      return { ...request, body: prefix + request.body }
+    })
+  }
+
+  /** Resolves when all that was said is sent, or cannot be. */
+  flushed(): Promise<void> {
+    return this.#outbox.flushed()
+  }
+
+  /** Ends the stream when all is sent. Throws what closing it throws. */
+  async end(): Promise<void> {
+    await this.#outbox.flushed()
+    if (!this.#stream.isClosed) await this.#stream.close({ deadlineMs: CLOSE_MS_MAX })
+  }
+
+  #pushResults(): void {
+    this.#outbox.push(() => {
+      const [first] = frames(this.#results, FRAME_BYTES_MAX - 1024)
+      if (first === undefined) return undefined
+      this.#results.splice(0, first.length)
+      if (this.#results.length > 0) this.#pushResults()
+      const credit = this.#takeCredit()
+      return { type: 'results', results: first, ...(credit === 0 ? {} : { credit }) }
+    })
+  }
+
+  #takeCredit(): number {
+    const credit = this.#credit
+    this.#credit = 0
+    return credit
+  }
+}

@@ -1,0 +1,80 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { silentLogger } from '../../../src/base/logger.ts'
+import { systemClock } from '../../../src/base/system-clock.ts'
+import { nextBatch } from '../../../src/inference/batching/core/encoder-batch.ts'
+import { pool } from '../../../src/inference/batching/encoder-model.ts'
+import type { EngineResult } from '../../../src/inference/contract/engine.ts'
+import { EngineHost } from '../../../src/inference/host/engine-host.ts'
+import { writeSmallEncoder } from '../../../testing/small-encoder.ts'
+
+const URL = '/v1/embeddings'
+let host: EngineHost
+
+beforeAll(async () => {
+  const folder = writeSmallEncoder()
+  host = new EngineHost({ clock: systemClock, log: silentLogger }, { folder, slots: 4 })
+  await host.start()
+})
+afterAll(() => host.stop())
+
+function vectorsOf(result: EngineResult): number[][] {
+  if (!result.ok) throw new Error(result.error.message)
+  return (result.body['data'] as { embedding: number[] }[]).map(({ embedding }) => embedding)
+}
+
+const TEXTS = [
+  'Paris',
+  'The capital of France is Paris.',
+  '3 + 4 = 7',
+  'The capital of Peru is Lima. '.repeat(5),
+]
+
+test('an embedding model is told by its graph', () => {
+  expect(host.facts).toMatchObject({ engine: 'embeddings', slots: 4, contextLengthMax: 128 })
+})
+
+test('texts become vectors of length 1, in their order, the same alone and together', async () => {
+  const together = await host.run({ url: URL, body: { input: TEXTS, model: 'm' } })
+  const alone = await Promise.all(TEXTS.map((input) => host.run({ url: URL, body: { input } })))
+  const vectors = vectorsOf(together)
+  expect(vectors).toEqual(alone.flatMap(vectorsOf))
+  for (const vector of vectors) expect(Math.hypot(...vector)).toBeCloseTo(1)
+  expect(new Set(vectors.map((vector) => vector.join())).size).toBe(TEXTS.length)
+  expect(together).toMatchObject({ body: { object: 'list', model: 'm' }, usage: { completionTokens: 0 } })
+})
+
+test('base64 carries the same numbers as little-endian fp32', async () => {
+  const [plain] = vectorsOf(await host.run({ url: URL, body: { input: 'Lima' } }))
+  const coded = await host.run({ url: URL, body: { input: 'Lima', encoding_format: 'base64' } })
+  const bytes = Buffer.from(vectorsOf(coded)[0] as unknown as string, 'base64')
+  expect(plain?.map((_, index) => bytes.readFloatLE(index * 4))).toEqual(plain)
+})
+
+test.each([
+  [{ url: URL, body: {} }, 'input'],
+  [{ url: URL, body: { input: [] } }, 'input'],
+  [{ url: URL, body: { input: 'word '.repeat(200) } }, 'it may have 128'],
+  [{ url: URL, body: { input: 'x', dimensions: 8 } }, 'dimensions is not supported'],
+  [{ url: '/v1/chat/completions', body: { messages: [] } }, 'this context makes embeddings'],
+])('%j is refused', async (request, why) => {
+  const result = await host.run(request)
+  expect(result).toMatchObject({ ok: false, statusCode: 400, error: { code: 'request-invalid' } })
+  expect((result as Extract<EngineResult, { ok: false }>).error.message).toContain(why)
+})
+
+test('pooling takes the mean, the first or the last', () => {
+  const states = Float32Array.of(1, 2, 3, 6)
+  expect([...pool(states, 2, { kind: 'mean', normalizes: false })]).toEqual([2, 4])
+  expect([...pool(states, 2, { kind: 'first', normalizes: false })]).toEqual([1, 2])
+  expect([...pool(states, 2, { kind: 'last', normalizes: false })]).toEqual([3, 6])
+})
+
+test('a step takes texts of like length, oldest first, within its bounds', () => {
+  const texts = [50, 9, 52, 51, 400, 10].map((length) => ({ tokens: Array.from({ length }, () => 0) }))
+  const lengths = (rowsMax: number, tokensMax: number): number[] =>
+    nextBatch(texts, { rowsMax, tokensMax }).map(({ tokens }) => tokens.length)
+  expect(lengths(8, 1_000)).toEqual([50, 52, 51])
+  expect(lengths(2, 1_000)).toEqual([50, 52])
+  expect(lengths(8, 60)).toEqual([50])
+  expect(lengths(8, 10)).toEqual([50])
+})

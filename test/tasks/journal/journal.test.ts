@@ -1,0 +1,275 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { isHearthError } from '../../../src/base/errors.ts'
+import { readJobFile } from '../../../src/tasks/job/job-file.ts'
+import type { JobRecord } from '../../../src/tasks/journal/journal-database.ts'
+import { Journal, type CommitEntry } from '../../../src/tasks/journal/journal.ts'
+import { writeOutputFile } from '../../../src/tasks/journal/output-file.ts'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'hearth-journal-'))
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+const record: JobRecord = {
+  jobId: 'job',
+  context: 'facts',
+  contextId: 'context',
+  inputPath: 'in.jsonl',
+  inputSha256: 'aa',
+  outputPath: 'out.jsonl',
+  createdAtMs: 1,
+  isDetached: false,
+}
+const line = (customId: string): string =>
+  JSON.stringify({ custom_id: customId, method: 'POST', url: '/v1/completions', body: { prompt: customId } })
+
+async function create(...customIds: string[]): Promise<Journal> {
+  const input = join(folder, 'in.jsonl')
+  await writeFile(input, customIds.map((id) => `${line(id)}\n`).join(''))
+  return Journal.create(join(folder, 'journal.sqlite'), record, readJobFile(input))
+}
+
+const entry = (n: number, epoch: number, body = '{"a":1}'): CommitEntry => ({
+  peer: 'peer',
+  result: { n, epoch, outcome: 'ok', statusCode: 200, body, promptTokens: 2, completionTokens: 3 },
+})
+
+describe('a journal', () => {
+  test('commits a result once, and says which of two came second', async () => {
+    const journal = await create('a', 'b')
+    expect(journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1), entry(0, 1)], 5)).toEqual([
+      'committed',
+      'duplicate',
+    ])
+    expect(journal.counts()).toEqual({
+      requests: 2,
+      committed: 1,
+      failed: 0,
+      promptTokens: 2,
+      completionTokens: 3,
+    })
+    journal.close()
+  })
+
+  test('is for its user alone, and so are the files beside it', async () => {
+    const journal = await create('a')
+    journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1)], 5)
+    const files = ['journal.sqlite', 'journal.sqlite-wal', 'journal.sqlite-shm']
+    for (const name of files) expect((await stat(join(folder, name))).mode & 0o777).toBe(0o600)
+    journal.close()
+  })
+
+  test('a result under an old epoch is not committed', async () => {
+    const journal = await create('a')
+    journal.commit([{ n: 0, epoch: 1 }], [], 5)
+    expect(journal.commit([{ n: 0, epoch: 2 }], [entry(0, 1)], 5)).toEqual(['stale'])
+    expect(journal.commit([], [entry(0, 2)], 5)).toEqual(['committed'])
+    journal.close()
+  })
+
+  test('knows after a restart what is left and under which epochs it was out', async () => {
+    const journal = await create('a', 'b', 'c', 'd', 'e')
+    journal.commit(
+      [0, 1, 2].map((n) => ({ n, epoch: n + 1 })),
+      [entry(1, 2)],
+      5,
+    )
+    journal.close()
+    const again = Journal.open(join(folder, 'journal.sqlite'))!
+    expect(again.job).toEqual(record)
+    expect(again.unsettledRanges()).toEqual([
+      { from: 0, to: 1 },
+      { from: 2, to: 5 },
+    ])
+    expect(again.leasedEpochs()).toEqual([
+      [0, 1],
+      [2, 3],
+    ])
+    again.close()
+  })
+
+  test('remembers the context that its name was bound to', async () => {
+    const journal = await create('a')
+    journal.bindContext('bafy')
+    journal.close()
+    const again = Journal.open(join(folder, 'journal.sqlite'))!
+    expect(again.job).toMatchObject({ context: 'facts', contextId: 'bafy' })
+    again.close()
+  })
+
+  test('can be read while it runs', async () => {
+    const journal = await create('a', 'b')
+    journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1)], 5)
+    const reader = Journal.read(join(folder, 'journal.sqlite'))!
+    expect([...reader.lines()].map(({ customId }) => customId)).toEqual(['a'])
+    reader.close()
+    journal.close()
+  })
+
+  test('a cancelled job has an error line for all that was not settled; a retry runs those again', async () => {
+    const journal = await create('a', 'b', 'c')
+    journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1)], 5)
+    journal.cancel(6)
+    expect(journal.state).toBe('cancelled')
+    expect(journal.counts()).toMatchObject({ committed: 3, failed: 2 })
+    expect(journal.commonErrors(3)).toMatchObject([{ code: 'batch_cancelled', lines: 2, exampleLine: 2 }])
+    expect(journal.reopenFailed()).toBe(2)
+    expect(journal.unsettledRanges()).toEqual([{ from: 1, to: 3 }])
+    expect(journal.counts()).toMatchObject({ committed: 1, failed: 0 })
+    expect(journal.commit([], [entry(1, 0)], 7)).toEqual(['stale'])
+    journal.close()
+  })
+
+  test('is open in one process at a time', async () => {
+    const journal = await create('a')
+    expect(() => Journal.open(join(folder, 'journal.sqlite'))).toThrow(/already running/)
+    journal.close()
+    Journal.open(join(folder, 'journal.sqlite'))?.close()
+  })
+
+  test('refuses a file that is not a journal, saying so', async () => {
+    await writeFile(
+      join(folder, 'journal.sqlite'),
+      'this is not a database, and it is long enough to be looked at as one',
+    )
+    expect(() => Journal.open(join(folder, 'journal.sqlite'))).toThrow(/damaged/)
+  })
+
+  test('what it committed survives SIGKILL at any moment: nothing acknowledged is lost', async () => {
+    const script = await writerScript('if (n === 600) process.kill(process.pid, "SIGKILL")')
+    const acknowledged = await acknowledgedBy('exec "$0" "$1"', script)
+    expect(acknowledged).toBeGreaterThanOrEqual(600)
+    const journal = Journal.open(join(folder, 'written.sqlite'))!
+    expect(journal.counts().committed).toBe(610)
+    journal.close()
+  })
+
+  test('where nothing more can be written it says so, keeps what it acknowledged, and goes on later', async () => {
+    const script = await writerScript('')
+    const acknowledged = await acknowledgedBy('ulimit -f 1000; exec "$0" "$1"', script)
+    expect(acknowledged).toBeGreaterThan(0)
+    expect(acknowledged).toBeLessThan(2000)
+    const journal = Journal.open(join(folder, 'written.sqlite'))!
+    expect(journal.counts().committed).toBe(acknowledged)
+    expect(journal.commit([{ n: acknowledged, epoch: 2 }], [entry(acknowledged, 2)], 5)).toEqual([
+      'committed',
+    ])
+    journal.close()
+  })
+})
+
+/** A program that makes a journal of 2,000 requests, commits them by tens and prints how many it has. */
+async function writerScript(afterEach: string): Promise<string> {
+  const script = join(folder, 'writer.ts')
+  const source = new URL('../../../src/tasks/journal/journal.ts', import.meta.url).href
+  await writeFile(
+    script,
+    `import { Journal } from '${source}'
+     async function* lines() { for (let n = 0; n < 2000; n += 1) yield { line: n + 1, customId: 'c' + n, url: '/v1/completions', body: '{}' } }
+     const journal = await Journal.create(${JSON.stringify(join(folder, 'written.sqlite'))}, ${JSON.stringify(record)}, lines())
+     const body = JSON.stringify({ text: 'x'.repeat(100) })
+     try {
+       for (let n = 0; n < 2000; n += 10) {
+         const group = Array.from({ length: 10 }, (_, i) => ({ n: n + i, epoch: 1 }))
+         journal.commit(group, group.map((key) => ({ peer: 'p', result: { ...key, outcome: 'ok', statusCode: 200, body, promptTokens: 1, completionTokens: 1 } })), 1)
+         process.stdout.write(n + 10 + '\\n')
+         ${afterEach}
+       }
+     } catch (error) {
+       process.exitCode = error.code === 'disk-full' ? 9 : 1
+     }`,
+  )
+  return script
+}
+
+/** How many it says it committed, when it was killed or found no more room. */
+async function acknowledgedBy(shell: string, script: string): Promise<number> {
+  const ended = await promisify(execFile)('sh', ['-c', shell, process.execPath, script]).catch(
+    (error: { stdout: string; signal: string; code: number }) => error,
+  )
+  if (!('signal' in ended) || (ended.signal !== 'SIGKILL' && ended.code !== 9))
+    throw new Error('it ended otherwise')
+  return Number(ended.stdout.trim().split('\n').at(-1))
+}
+
+describe('a job file', () => {
+  test('is refused before anything runs, with every bad line and its number', async () => {
+    const input = join(folder, 'bad.jsonl')
+    await writeFile(
+      input,
+      [
+        line('a'),
+        'not json',
+        '',
+        line('a'),
+        '{"custom_id":"b","method":"POST","url":"/v1/images","body":{}}',
+        `{"custom_id":"c","method":"POST","url":"/v1/completions","body":${'['.repeat(100)}${']'.repeat(100)}}`,
+        '{"custom_id":"d","method":"POST","url":"/v1/completions","body":{"stream":true}}',
+        `{"custom_id":"e","method":"POST","url":"/v1/completions","body":{"prompt":"${'x'.repeat(1 << 20)}"}}`,
+      ].join('\n'),
+    )
+    const error: unknown = await Journal.create(
+      join(folder, 'journal.sqlite'),
+      record,
+      readJobFile(input),
+    ).catch((error: unknown) => error)
+    if (!isHearthError(error, 'input-invalid')) throw error
+    expect(error.data['errorCount']).toBe(6)
+    expect(error.data['errors']).toMatchObject([
+      { line: 2, message: expect.stringContaining('not JSON') as unknown },
+      { line: 4, message: 'custom_id "a" is already used in line 1' },
+      { line: 5, message: expect.stringContaining('url must be one of') as unknown },
+      { line: 6, message: expect.stringContaining('nested deeper') as unknown },
+      { line: 7, message: expect.stringContaining('stream') as unknown },
+      { line: 8, message: expect.stringContaining('longer than') as unknown },
+    ])
+    expect(Journal.open(join(folder, 'journal.sqlite'))).toBeUndefined()
+  })
+
+  test('an absent or an empty file is refused', async () => {
+    await writeFile(join(folder, 'empty.jsonl'), '\n\n')
+    const open = (name: string): Promise<Journal> =>
+      Journal.create(join(folder, `${name}.sqlite`), record, readJobFile(join(folder, name)))
+    await expect(open('absent.jsonl')).rejects.toThrow(/cannot read/)
+    await expect(open('empty.jsonl')).rejects.toThrow(/no requests/)
+  })
+})
+
+describe('an output file', () => {
+  test('has one line per settled request in OpenAI batch form, in the order of the input', async () => {
+    const journal = await create('a', 'b', 'c')
+    const bad = entry(1, 1, '{"code":"request-invalid","message":"too long"}')
+    bad.result.outcome = 'bad-request'
+    journal.commit(
+      [0, 1, 2].map((n) => ({ n, epoch: 1 })),
+      [entry(2, 1), bad, entry(0, 1)],
+      5,
+    )
+    const output = join(folder, 'out.jsonl')
+    await writeOutputFile(output, 'job', journal.lines())
+    const lines = (await readFile(output, 'utf8'))
+      .trim()
+      .split('\n')
+      .map((text) => JSON.parse(text) as Record<string, unknown>)
+    expect(lines).toMatchObject([
+      { custom_id: 'a', response: { status_code: 200, body: { a: 1 } }, error: null },
+      { custom_id: 'b', response: null, error: { code: 'request-invalid', message: 'too long' } },
+      { custom_id: 'c', response: { status_code: 200 }, error: null },
+    ])
+    journal.close()
+  })
+
+  test('that cannot be written is a clear error, and leaves nothing behind', async () => {
+    const journal = await create('a')
+    await expect(
+      writeOutputFile(join(folder, 'absent', 'out.jsonl'), 'job', journal.lines()),
+    ).rejects.toThrow(/results are safe/)
+    journal.close()
+  })
+})
