@@ -21,7 +21,7 @@ function firstCredit(root: string): { simulated: number; live: number } {
 test('a constant that is changed in a core changes the simulated peer and the live one alike', () => {
   expect(firstCredit(ROOT)).toEqual({ simulated: 2, live: 2 })
   const changed = join(folder, 'changed')
-  for (const part of ['src', 'sim', 'test/support', 'package.json'])
+  for (const part of ['src', 'sim', 'testing', 'package.json'])
     cpSync(join(ROOT, part), join(changed, part), { recursive: true })
   symlinkSync(join(ROOT, 'node_modules'), join(changed, 'node_modules'))
   const text = readFileSync(join(changed, CORE), 'utf8')

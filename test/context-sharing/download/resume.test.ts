@@ -38,7 +38,7 @@ async function fetchAndDie(
 ): Promise<Set<number>> {
   const child = spawn(
     process.execPath,
-    [join(import.meta.dirname, 'fetch-child.ts'), folder, contextId, holder],
+    [join(import.meta.dirname, '../../../testing/fetch-child.ts'), folder, contextId, holder],
     {
       stdio: ['ignore', 'pipe', 'inherit'],
     },

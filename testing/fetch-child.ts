@@ -1,13 +1,13 @@
 // A peer of its own process that fetches a context and says which chunks it holds, until it is killed.
 // Arguments: the store's folder, the contextId, the holder's multiaddr with its peer id.
 import { multiaddr } from '@multiformats/multiaddr'
-import { silentLogger } from '../../src/base/logger.ts'
-import { systemClock } from '../../src/base/system-clock.ts'
-import { systemRandom } from '../../src/base/system-random.ts'
-import { ContextSharing } from '../../src/context-sharing/context-sharing.ts'
-import { ContextStore } from '../../src/context-sharing/store/context-store.ts'
-import { DecisionLog } from '../../src/context-sharing/history/decisions.ts'
-import { startBareNode } from '../../testing/libp2p-pair.ts'
+import { silentLogger } from '../src/base/logger.ts'
+import { systemClock } from '../src/base/system-clock.ts'
+import { systemRandom } from '../src/base/system-random.ts'
+import { ContextSharing } from '../src/context-sharing/context-sharing.ts'
+import { ContextStore } from '../src/context-sharing/store/context-store.ts'
+import { DecisionLog } from '../src/context-sharing/history/decisions.ts'
+import { startBareNode } from './libp2p-pair.ts'
 
 const [folder = '', contextId = '', holder = ''] = process.argv.slice(2)
 const store = new ContextStore({ clock: systemClock, log: silentLogger }, { folder, keepFree: { bytes: 0 } })
