@@ -46,6 +46,8 @@ type SpecialToken = string | { content: string }
 export interface TokenizerConfig {
   chat_template?: string | { name: string; template: string }[] | null | undefined
   model_max_length?: number | null | undefined
+  clean_up_tokenization_spaces?: boolean | null | undefined
+  clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output?: boolean | null | undefined
   bos_token?: SpecialToken | null | undefined
   eos_token?: SpecialToken | null | undefined
   pad_token?: SpecialToken | null | undefined
@@ -85,6 +87,8 @@ const TOKENIZER_CONFIG: z.ZodType<TokenizerConfig> = z.looseObject({
     .union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))])
     .nullish(),
   model_max_length: z.number().nullish(),
+  clean_up_tokenization_spaces: z.boolean().nullish(),
+  clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output: z.boolean().nullish(),
   bos_token: SPECIAL_TOKEN.nullish(),
   eos_token: SPECIAL_TOKEN.nullish(),
   pad_token: SPECIAL_TOKEN.nullish(),

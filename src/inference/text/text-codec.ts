@@ -13,7 +13,10 @@ export class TextCodec {
   /** Throws `context-invalid` when the tokenizer or the template cannot be used. */
   constructor(files: Pick<ContextFiles, 'tokenizer' | 'tokenizerConfig' | 'chatTemplate'>) {
     try {
-      this.#tokenizer = new Tokenizer(files.tokenizer, files.tokenizerConfig)
+      this.#tokenizer = new Tokenizer(files.tokenizer, {
+        ...files.tokenizerConfig,
+        clean_up_tokenization_spaces: cleansUpSpaces(files),
+      })
       this.#template = files.chatTemplate === undefined ? undefined : new Template(files.chatTemplate)
     } catch (error) {
       throw new HearthError('context-invalid', `tokenizer or chat template: ${messageOf(error)}`, {
@@ -48,7 +51,10 @@ export class TextCodec {
 
   #encode(text: string, addsSpecialTokens: boolean): number[] {
     try {
-      return this.#tokenizer.encode(text, { add_special_tokens: addsSpecialTokens }).ids
+      const { ids, tokens } = this.#tokenizer.encode(text, { add_special_tokens: addsSpecialTokens })
+      const unknown = ids.findIndex((id: unknown) => !Number.isSafeInteger(id))
+      if (unknown !== -1) throw new Error(`${JSON.stringify(tokens[unknown])} is not in the vocabulary`)
+      return ids
     } catch (error) {
       throw new HearthError('request-invalid', `the prompt cannot be tokenized: ${messageOf(error)}`)
     }
@@ -60,6 +66,9 @@ export class TextCodec {
     }
     try {
       return this.#template.render({
+        // transformers passes both to every template: `tools is not none` must be false without tools.
+        tools: null,
+        documents: null,
         ...variables,
         ...this.#specialTokens,
         messages,
@@ -69,6 +78,22 @@ export class TextCodec {
       throw new HearthError('request-invalid', `the chat template refuses the messages: ${messageOf(error)}`)
     }
   }
+}
+
+/**
+ * Whether decoding removes spaces before punctuation, by transformers' rule: only where the tokenizer config
+ * asks for it, and never for BPE, whose spaces are the model's own unless the config insists.
+ */
+function cleansUpSpaces({
+  tokenizer,
+  tokenizerConfig,
+}: Pick<ContextFiles, 'tokenizer' | 'tokenizerConfig'>): boolean {
+  if (tokenizerConfig.clean_up_tokenization_spaces !== true) return false
+  const { model } = tokenizer as { model?: { type?: unknown; merges?: unknown } }
+  const isBpe = model?.type === 'BPE' || (model?.type === undefined && model?.merges !== undefined)
+  return (
+    !isBpe || tokenizerConfig.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output === true
+  )
 }
 
 function specialTokens(config: TokenizerConfig): Record<string, string> {
