@@ -33,7 +33,7 @@ export class EmbeddingEngine implements Engine {
   /** Throws `model-unsupported` or `context-invalid`. */
   static async open(context: EmbeddingContext, facts: EngineFacts): Promise<EmbeddingEngine> {
     const output = checkEncoder(context.model)
-    const codec = new TextCodec(context.files)
+    const codec = new TextCodec({ ...context.files, chatTemplate: undefined }, () => 0)
     const pooling = await readPooling(context.folder)
     const session = await openSession({ model: context.path }, { threads: context.threads })
     const batches = { rowsMax: facts.slots, tokensMax: TOKENS_PER_STEP_MAX }

@@ -1,8 +1,8 @@
 // Between text and tokens: the context's tokenizer and its chat template.
-import { Template } from '@huggingface/jinja'
 import { Tokenizer } from '@huggingface/tokenizers'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import type { ContextFiles, TokenizerConfig } from '../contract/model-folder.ts'
+import { Template } from './jinja/template.ts'
 import type { ChatMessage, Prompt } from './openai-request.ts'
 
 export class TextCodec {
@@ -10,14 +10,20 @@ export class TextCodec {
   readonly #template: Template | undefined
   readonly #specialTokens: Readonly<Record<string, string>>
 
-  /** Throws `context-invalid` when the tokenizer or the template cannot be used. */
-  constructor(files: Pick<ContextFiles, 'tokenizer' | 'tokenizerConfig' | 'chatTemplate'>) {
+  /**
+   * Throws `context-invalid` when the tokenizer or the template cannot be used.
+   * @param wallMs Unix time, which templates may print
+   */
+  constructor(
+    files: Pick<ContextFiles, 'tokenizer' | 'tokenizerConfig' | 'chatTemplate'>,
+    wallMs: () => number,
+  ) {
     try {
       this.#tokenizer = new Tokenizer(files.tokenizer, {
         ...files.tokenizerConfig,
         clean_up_tokenization_spaces: cleansUpSpaces(files),
       })
-      this.#template = files.chatTemplate === undefined ? undefined : new Template(files.chatTemplate)
+      this.#template = files.chatTemplate === undefined ? undefined : new Template(files.chatTemplate, wallMs)
     } catch (error) {
       throw new HearthError('context-invalid', `tokenizer or chat template: ${messageOf(error)}`, {
         cause: error,

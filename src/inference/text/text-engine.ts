@@ -34,7 +34,7 @@ export class TextEngine implements Engine {
     this.#model = components.model
     this.#clock = components.clock
     this.#random = components.random
-    this.#codec = new TextCodec(files)
+    this.#codec = new TextCodec(files, () => components.clock.wallMs())
     this.#defaults = readDefaults(files)
     const { vocabularySize: _vocabularySize, ...facts } = components.model.facts
     this.facts = facts

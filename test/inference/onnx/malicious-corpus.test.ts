@@ -242,12 +242,12 @@ const CONTAINED: Record<
       '{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}',
     ),
     chat,
-    SILENCE,
+    /takes more than 10000000 steps/,
   ],
   'a template that fills memory': [
     file('chat_template.jinja', '{% for i in range(4000000000) %}{{ i }}{% endfor %}'),
     chat,
-    MEMORY,
+    /range is over 100000 numbers long/,
   ],
   'a pattern that backtracks for ever': [tokenizerWith('(a+)+$'), completion, SILENCE],
   'a pattern of a million brackets': [

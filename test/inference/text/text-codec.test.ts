@@ -18,11 +18,14 @@ function spacesCodec(type: 'BPE' | 'WordLevel', tokenizerConfig: TokenizerConfig
   const words = ['Ġ!=', 'Ġy', 'Ġand', "Ġ'", 'social', "'", 'Ġ,', 'Ġok', 'Ġ.']
   const vocab = Object.fromEntries(words.map((word, id) => [word, id]))
   const model = type === 'BPE' ? { type, vocab, merges: [] } : { type, vocab, unk_token: 'Ġ.' }
-  return new TextCodec({
-    tokenizer: { ...parts, model, decoder: BYTE_LEVEL },
-    tokenizerConfig,
-    chatTemplate: undefined,
-  })
+  return new TextCodec(
+    {
+      tokenizer: { ...parts, model, decoder: BYTE_LEVEL },
+      tokenizerConfig,
+      chatTemplate: undefined,
+    },
+    () => 0,
+  )
 }
 
 const TEXT = [0, 1, 2, 3, 4, 5, 6, 7, 8]
