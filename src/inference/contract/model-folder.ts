@@ -52,6 +52,12 @@ export interface TokenizerConfig {
   eos_token?: SpecialToken | null | undefined
   pad_token?: SpecialToken | null | undefined
   unk_token?: SpecialToken | null | undefined
+  sep_token?: SpecialToken | null | undefined
+  cls_token?: SpecialToken | null | undefined
+  mask_token?: SpecialToken | null | undefined
+  additional_special_tokens?: SpecialToken[] | null | undefined
+  extra_special_tokens?: SpecialToken[] | Record<string, SpecialToken> | null | undefined
+  added_tokens_decoder?: Record<string, { content: string; special?: boolean | undefined }> | null | undefined
 }
 
 const COUNT: z.ZodType<number> = z.int().min(1)
@@ -93,6 +99,14 @@ const TOKENIZER_CONFIG: z.ZodType<TokenizerConfig> = z.looseObject({
   eos_token: SPECIAL_TOKEN.nullish(),
   pad_token: SPECIAL_TOKEN.nullish(),
   unk_token: SPECIAL_TOKEN.nullish(),
+  sep_token: SPECIAL_TOKEN.nullish(),
+  cls_token: SPECIAL_TOKEN.nullish(),
+  mask_token: SPECIAL_TOKEN.nullish(),
+  additional_special_tokens: z.array(SPECIAL_TOKEN).nullish(),
+  extra_special_tokens: z.union([z.array(SPECIAL_TOKEN), z.record(z.string(), SPECIAL_TOKEN)]).nullish(),
+  added_tokens_decoder: z
+    .record(z.string(), z.looseObject({ content: z.string(), special: z.boolean().optional() }))
+    .nullish(),
 })
 
 const TOKENIZER: z.ZodType<object> = z.looseObject({ model: z.looseObject({}) })
@@ -111,7 +125,9 @@ export async function readContextFiles(folder: string): Promise<ContextFiles> {
   const config = await readJson(folder, 'config.json', CONFIG)
   const generationConfig = await readJson(folder, 'generation_config.json', GENERATION_CONFIG, {})
   const tokenizer = await readJson(folder, 'tokenizer.json', TOKENIZER)
-  const tokenizerConfig = await readJson(folder, 'tokenizer_config.json', TOKENIZER_CONFIG, {})
+  const specialTokens = await readJson(folder, 'special_tokens_map.json', TOKENIZER_CONFIG, {})
+  const ownConfig = await readJson(folder, 'tokenizer_config.json', TOKENIZER_CONFIG, {})
+  const tokenizerConfig = { ...specialTokens, ...ownConfig }
   const template = await readOptional(folder, 'chat_template.jinja')
   const chatTemplate = template ?? inlineTemplate(tokenizerConfig)
   return { config, generationConfig, tokenizer, tokenizerConfig, chatTemplate }

@@ -60,20 +60,20 @@ function writeLogprobs(
 
 function chatLogprobs(scores: readonly ScoredToken[], codec: TextCodec): object {
   const write = ({ token, logprob }: TokenLogprob): object => {
-    const text = codec.nameOf(token)
-    return { token: text, logprob, bytes: [...Buffer.from(text)] }
+    const { text, bytes } = codec.pieceOf(token)
+    return { token: text, logprob, bytes: [...bytes] }
   }
   return { content: scores.map(({ chosen, top }) => ({ ...write(chosen), top_logprobs: top.map(write) })) }
 }
 
 function completionLogprobs(scores: readonly ScoredToken[], codec: TextCodec): object {
-  const tokens = scores.map(({ chosen }) => codec.nameOf(chosen.token))
+  const tokens = scores.map(({ chosen }) => codec.pieceOf(chosen.token).text)
   let offset = 0
   return {
     tokens,
     token_logprobs: scores.map(({ chosen }) => chosen.logprob),
     top_logprobs: scores.map(({ top }) =>
-      Object.fromEntries(top.map(({ token, logprob }) => [codec.nameOf(token), logprob])),
+      Object.fromEntries(top.map(({ token, logprob }) => [codec.pieceOf(token).text, logprob])),
     ),
     text_offset: tokens.map((token) => {
       offset += token.length

@@ -1,12 +1,14 @@
 // Between text and tokens: the context's tokenizer and its chat template.
-import { Tokenizer } from '@huggingface/tokenizers'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import type { ContextFiles, TokenizerConfig } from '../contract/model-folder.ts'
 import { Template } from './jinja/template.ts'
 import type { ChatMessage, Prompt } from './openai-request.ts'
+import { cleanUp } from './tokenizer/decoders.ts'
+import { Tokenizer } from './tokenizer/tokenizer.ts'
 
 export class TextCodec {
   readonly #tokenizer: Tokenizer
+  readonly #cleansUp: boolean
   readonly #template: Template | undefined
   readonly #specialTokens: Readonly<Record<string, string>>
 
@@ -19,10 +21,8 @@ export class TextCodec {
     wallMs: () => number,
   ) {
     try {
-      this.#tokenizer = new Tokenizer(files.tokenizer, {
-        ...files.tokenizerConfig,
-        clean_up_tokenization_spaces: cleansUpSpaces(files),
-      })
+      this.#tokenizer = new Tokenizer(files.tokenizer, declaredTokens(files.tokenizerConfig))
+      this.#cleansUp = cleansUpSpaces(files.tokenizerConfig, this.#tokenizer.modelType)
       this.#template = files.chatTemplate === undefined ? undefined : new Template(files.chatTemplate, wallMs)
     } catch (error) {
       throw new HearthError('context-invalid', `tokenizer or chat template: ${messageOf(error)}`, {
@@ -47,20 +47,24 @@ export class TextCodec {
 
   /** Text of tokens, without special ones. Bytes that are not whole characters become U+FFFD. */
   decode(tokens: readonly number[]): string {
-    return tokens.length === 0 ? '' : this.#tokenizer.decode([...tokens], { skip_special_tokens: true })
+    const text = this.#tokenizer.decode(tokens, { skipsSpecialTokens: true })
+    return this.#cleansUp ? cleanUp(text) : text
   }
 
-  /** A single token as text, special ones too. */
-  nameOf(token: number): string {
-    return this.#tokenizer.decode([token])
+  /** What a single token adds to a text, special ones too: its leading space stays, its bytes may be part of a character. */
+  pieceOf(token: number): { text: string; bytes: Uint8Array } {
+    return this.#tokenizer.pieceOf(token)
+  }
+
+  /** The id of the token that ends a text, where the tokenizer names one that the vocabulary has. */
+  get endToken(): number | undefined {
+    const name = this.#specialTokens['eos_token']
+    return name === undefined ? undefined : this.#tokenizer.idOf(name)
   }
 
   #encode(text: string, addsSpecialTokens: boolean): number[] {
     try {
-      const { ids, tokens } = this.#tokenizer.encode(text, { add_special_tokens: addsSpecialTokens })
-      const unknown = ids.findIndex((id: unknown) => !Number.isSafeInteger(id))
-      if (unknown !== -1) throw new Error(`${JSON.stringify(tokens[unknown])} is not in the vocabulary`)
-      return ids
+      return this.#tokenizer.encode(text, addsSpecialTokens)
     } catch (error) {
       throw new HearthError('request-invalid', `the prompt cannot be tokenized: ${messageOf(error)}`)
     }
@@ -90,22 +94,39 @@ export class TextCodec {
  * Whether decoding removes spaces before punctuation, by transformers' rule: only where the tokenizer config
  * asks for it, and never for BPE, whose spaces are the model's own unless the config insists.
  */
-function cleansUpSpaces({
-  tokenizer,
-  tokenizerConfig,
-}: Pick<ContextFiles, 'tokenizer' | 'tokenizerConfig'>): boolean {
-  if (tokenizerConfig.clean_up_tokenization_spaces !== true) return false
-  const { model } = tokenizer as { model?: { type?: unknown; merges?: unknown } }
-  const isBpe = model?.type === 'BPE' || (model?.type === undefined && model?.merges !== undefined)
-  return (
-    !isBpe || tokenizerConfig.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output === true
-  )
+function cleansUpSpaces(config: TokenizerConfig, modelType: Tokenizer['modelType']): boolean {
+  if (config.clean_up_tokenization_spaces !== true) return false
+  const insists = config.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output === true
+  return modelType !== 'BPE' || insists
+}
+
+const SPECIAL_TOKEN_NAMES = [
+  'bos_token',
+  'eos_token',
+  'unk_token',
+  'sep_token',
+  'pad_token',
+  'cls_token',
+  'mask_token',
+] as const
+
+/** Texts of all special tokens that the config declares: some tokenizer.json do not list them. */
+function declaredTokens(config: TokenizerConfig): string[] {
+  const named = SPECIAL_TOKEN_NAMES.map((name) => config[name])
+  const decoder = Object.entries(config.added_tokens_decoder ?? {})
+    .sort(([a], [b]) => Number(a) - Number(b))
+    .map(([, token]) => token)
+    .filter(({ special }) => special === true)
+  const extra = config.extra_special_tokens
+  const more = Array.isArray(extra) ? extra : Object.values(extra ?? {})
+  return [...decoder, ...named, ...(config.additional_special_tokens ?? []), ...more]
+    .filter((token) => token !== undefined && token !== null)
+    .map((token) => (typeof token === 'string' ? token : token.content))
 }
 
 function specialTokens(config: TokenizerConfig): Record<string, string> {
-  const names = ['bos_token', 'eos_token', 'pad_token', 'unk_token'] as const
   return Object.fromEntries(
-    names.flatMap((name) => {
+    SPECIAL_TOKEN_NAMES.flatMap((name) => {
       const token = config[name]
       if (token === undefined || token === null) return []
       return [[name, typeof token === 'string' ? token : token.content]]

@@ -35,7 +35,7 @@ export class TextEngine implements Engine {
     this.#clock = components.clock
     this.#random = components.random
     this.#codec = new TextCodec(files, () => components.clock.wallMs())
-    this.#defaults = readDefaults(files)
+    this.#defaults = readDefaults(files, this.#codec.endToken)
     const { vocabularySize: _vocabularySize, ...facts } = components.model.facts
     this.facts = facts
   }
@@ -100,7 +100,7 @@ export function refusal({ code, message }: HearthError): EngineResult {
   return { ok: false, statusCode: 400, error: { code, message } }
 }
 
-function readDefaults({ config, generationConfig }: ContextFiles): Defaults {
+function readDefaults({ config, generationConfig }: ContextFiles, endToken: number | undefined): Defaults {
   const end = generationConfig.eos_token_id ?? config.eos_token_id ?? []
   return {
     sampling: {
@@ -113,7 +113,8 @@ function readDefaults({ config, generationConfig }: ContextFiles): Defaults {
       frequencyPenalty: 0,
     },
     tokensMax: generationConfig.max_new_tokens ?? undefined,
-    endTokens: typeof end === 'number' ? [end] : end,
+    // The tokenizer's end token ends a text, too: fine-tuned models often name theirs there alone.
+    endTokens: [...(typeof end === 'number' ? [end] : end), ...(endToken === undefined ? [] : [endToken])],
   }
 }
 

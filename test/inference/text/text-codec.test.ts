@@ -44,3 +44,72 @@ test('BPE keeps its spaces whatever the config says, unless it insists', () => {
   }
   expect(spacesCodec('BPE', insisting).decode(TEXT)).toBe("!= y and'social', ok.")
 })
+
+const chars = (text: string): Record<string, number> =>
+  Object.fromEntries(Array.from(text, (character, id) => [character, id]))
+
+function codecOf(tokenizer: object, tokenizerConfig: TokenizerConfig = {}, chatTemplate?: string): TextCodec {
+  return new TextCodec({ tokenizer: { ...parts, ...tokenizer }, tokenizerConfig, chatTemplate }, () => 0)
+}
+
+const SPELLED = { type: 'BPE', vocab: chars('abcx</s> '), merges: [] }
+
+test('a special token that only the tokenizer config declares is one token, and ends a text', () => {
+  const model = { ...SPELLED, vocab: { ...SPELLED.vocab, '</s>': 9, '<pad>': 10 } }
+  const codec = codecOf({ model }, { eos_token: '</s>', additional_special_tokens: ['<pad>'] })
+  expect(codec.encodeText('a</s>b<pad>')).toEqual([0, 9, 1, 10])
+  expect(codec.decode([0, 9, 10])).toBe('a')
+  expect(codec.endToken).toBe(9)
+})
+
+test('a special token that the vocabulary lacks has the id after all others', () => {
+  expect(codecOf({ model: SPELLED }, { eos_token: '<end>' }).encodeText('a<end>')).toEqual([0, 9])
+})
+
+test('an unknown word of a vocabulary without unknown token is an error of its request', () => {
+  const model = { type: 'WordLevel', vocab: { hello: 0 }, unk_token: '<unk>' }
+  const codec = codecOf({ model, pre_tokenizer: { type: 'Whitespace' } })
+  expect(codec.encodeText('hello')).toEqual([0])
+  expect(() => codec.encodeText('hello zebra')).toThrow('"zebra" is not in the vocabulary')
+})
+
+test('truncation and padding sections do not change a prompt', () => {
+  const truncation = { direction: 'Right', max_length: 2, strategy: 'LongestFirst', stride: 0 }
+  const padding = { strategy: { Fixed: 6 }, direction: 'Right', pad_id: 0, pad_type_id: 0, pad_token: 'a' }
+  expect(codecOf({ model: SPELLED, truncation, padding }).encodeText('abcx')).toEqual([0, 1, 2, 3])
+})
+
+test('ids outside the table are no text', () => {
+  const codec = spacesCodec('BPE', {})
+  expect(codec.decode([99, 1, 1_000])).toBe(' y')
+  expect(codec.pieceOf(99)).toEqual({ text: '', bytes: new Uint8Array() })
+})
+
+test('a token of log-probabilities keeps its leading space, and has its bytes where it is part of a character', () => {
+  expect(spacesCodec('BPE', {}).pieceOf(0)).toEqual({
+    text: ' !=',
+    bytes: new Uint8Array(Buffer.from(' !=')),
+  })
+  const part = codecOf({ model: { type: 'BPE', vocab: { Ã: 0, '©': 1 }, merges: [] }, decoder: BYTE_LEVEL })
+  expect(part.pieceOf(0)).toEqual({ text: '\ufffd', bytes: Uint8Array.of(0xc3) })
+  const replace = { type: 'Replace', pattern: { String: '▁' }, content: ' ' }
+  const strip = { type: 'Strip', content: ' ', start: 1, stop: 0 }
+  const decoders = [replace, { type: 'ByteFallback' }, { type: 'Fuse' }, strip]
+  const model = { type: 'BPE', vocab: { a: 0, '▁hi': 1, '<0xF0>': 2 }, merges: [] }
+  const llama = codecOf({ model, decoder: { type: 'Sequence', decoders } })
+  expect(llama.decode([1])).toBe('hi')
+  expect(llama.pieceOf(1).text).toBe(' hi')
+  expect(llama.pieceOf(2).bytes).toEqual(Uint8Array.of(0xf0))
+})
+
+test('a kind of tokenizer that is not supported is refused by name', () => {
+  const decoder = { type: 'CTC', pad_token: '<pad>', word_delimiter_token: '|', cleanup: true }
+  expect(() => codecOf({ model: SPELLED, decoder })).toThrow('the decoder "CTC" is not supported')
+})
+
+test('a chat template has no tools, and strips only what it says', () => {
+  const template = '{% if tools is not none %}xxx{% endif %}{{ messages[0].content.lstrip("x") }}'
+  const codec = codecOf({ model: SPELLED }, {}, template)
+  const messages = [{ role: 'user', content: 'xx  a' }]
+  expect(codec.encode({ kind: 'chat', messages, templateVariables: {} })).toEqual([8, 8, 0])
+})

@@ -1,0 +1,66 @@
+// Reads the parts of tokenizer.json, each of them an object with a `type`.
+import { Tokenizer } from '@huggingface/tokenizers'
+
+export type Part = Readonly<Record<string, unknown>>
+
+/** Thrown for a text that the tokenizer cannot encode. */
+export class TokenizeError extends Error {}
+
+export function partOf(value: unknown, what: string): Part {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Error(`${what} is no object`)
+  return value as Part
+}
+
+export function partsOf(value: unknown, what: string): Part[] {
+  if (!Array.isArray(value)) throw new Error(`${what} is no list`)
+  return value.map((item) => partOf(item, what))
+}
+
+export function textOf(part: Part, name: string, fallback?: string): string {
+  const value = part[name] ?? fallback
+  if (typeof value !== 'string') throw new Error(`${String(part['type'])}: ${name} is no text`)
+  return value
+}
+
+export function flagOf(part: Part, name: string, fallback: boolean): boolean {
+  const value = part[name] ?? fallback
+  if (typeof value !== 'boolean')
+    throw new Error(`${String(part['type'])}: ${name} is neither true nor false`)
+  return value
+}
+
+export function countOf(part: Part, name: string, fallback?: number): number {
+  const value = part[name] ?? fallback
+  if (!Number.isSafeInteger(value)) throw new Error(`${String(part['type'])}: ${name} is no integer`)
+  return value as number
+}
+
+const EMPTY = {
+  model: { type: 'BPE', vocab: {}, merges: [] },
+  added_tokens: [],
+  normalizer: null,
+  post_processor: null,
+  decoder: null,
+}
+
+/** A pattern of tokenizer.json, which Rust runs in Oniguruma, as JavaScript's. */
+export function patternOf(part: Part): RegExp {
+  const pattern = partOf(part['pattern'], 'a pattern')
+  if (typeof pattern['String'] === 'string') return new RegExp(escapePattern(pattern['String']), 'gu')
+  // The library's translation of Oniguruma's syntax, which it keeps for its own Split.
+  const split = {
+    type: 'Split',
+    pattern: { Regex: textOf(pattern, 'Regex') },
+    behavior: 'Isolated',
+    invert: false,
+  }
+  const { pre_tokenizer: holder } = new Tokenizer({ ...EMPTY, pre_tokenizer: split }, {}) as unknown as {
+    pre_tokenizer: { pattern: RegExp }
+  }
+  return holder.pattern
+}
+
+function escapePattern(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
+}
