@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { TextCodec } from '../../../src/inference/text/text-codec.ts'
+import { StopStrings } from '../../../src/inference/sampling/stop-strings.ts'
 import type { TokenizerConfig } from '../../../src/inference/contract/model-folder.ts'
 
 const BYTE_LEVEL = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false }
@@ -43,6 +44,16 @@ test('BPE keeps its spaces whatever the config says, unless it insists', () => {
     clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output: true,
   }
   expect(spacesCodec('BPE', insisting).decode(TEXT)).toBe("!= y and'social', ok.")
+})
+
+test.each([
+  [' !=', ''],
+  [' ,', " != y and 'social'"],
+])('the stop string "%s" is found where its space is', (stop, before) => {
+  const codec = spacesCodec('BPE', { clean_up_tokenization_spaces: true })
+  const stops = new StopStrings([stop], (tokens) => codec.decode(tokens))
+  for (const token of TEXT) if (stops.add(token)) break
+  expect(stops.textBeforeStop).toBe(before)
 })
 
 const chars = (text: string): Record<string, number> =>
