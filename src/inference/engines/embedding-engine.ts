@@ -23,10 +23,18 @@ export class EmbeddingEngine implements Engine {
   readonly facts: EngineFacts
   readonly #model: EncoderModel
   readonly #codec: TextCodec
+  /** Tokens that the model knows; undefined where its config does not say. */
+  readonly #vocabularySize: number | undefined
 
-  private constructor(model: EncoderModel, codec: TextCodec, facts: EngineFacts) {
+  private constructor(
+    model: EncoderModel,
+    codec: TextCodec,
+    facts: EngineFacts,
+    vocabularySize: number | undefined,
+  ) {
     this.#model = model
     this.#codec = codec
+    this.#vocabularySize = vocabularySize
     this.facts = facts
   }
 
@@ -37,7 +45,12 @@ export class EmbeddingEngine implements Engine {
     const pooling = await readPooling(context.folder)
     const session = await openSession({ model: context.path }, { threads: context.threads })
     const batches = { rowsMax: facts.slots, tokensMax: TOKENS_PER_STEP_MAX }
-    return new EmbeddingEngine(new EncoderModel(session, output, pooling, batches), codec, facts)
+    return new EmbeddingEngine(
+      new EncoderModel(session, output, pooling, batches),
+      codec,
+      facts,
+      context.files.config.vocab_size,
+    )
   }
 
   async run(
@@ -65,6 +78,11 @@ export class EmbeddingEngine implements Engine {
     const tokens = typeof input === 'string' ? this.#codec.encodeText(input) : input
     const { contextLengthMax } = this.facts
     if (tokens.length === 0) throw new HearthError('request-invalid', 'the input is empty')
+    const size = this.#vocabularySize ?? Infinity
+    const foreign = tokens.find((token) => token >= size)
+    if (foreign !== undefined) {
+      throw new HearthError('request-invalid', `the input has a token that the model lacks: ${foreign}`)
+    }
     if (tokens.length > contextLengthMax) {
       throw new HearthError(
         'request-invalid',

@@ -54,6 +54,7 @@ test.each([
   [{ url: URL, body: {} }, 'input'],
   [{ url: URL, body: { input: [] } }, 'input'],
   [{ url: URL, body: { input: 'word '.repeat(200) } }, 'it may have 128'],
+  [{ url: URL, body: { input: [[99_999]] } }, 'the model lacks: 99999'],
   [{ url: URL, body: { input: 'x', dimensions: 8 } }, 'dimensions is not supported'],
   [{ url: '/v1/chat/completions', body: { messages: [] } }, 'this context makes embeddings'],
 ])('%j is refused', async (request, why) => {
