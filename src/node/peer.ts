@@ -26,6 +26,7 @@ import { SwarmLink } from './swarm-link.ts'
 import type { SwarmView } from './contexts/swarm-view.ts'
 import { VERSION } from './home/version.ts'
 import { whyIdle } from './status/why-idle.ts'
+import { checkChatTemplate } from '../inference/text/check-template.ts'
 
 export interface SubmitterOptions {
   identity: Identity
@@ -179,6 +180,7 @@ export class Peer {
 
   /** Imports a model folder as a context, advertised from now on. Throws `context-invalid` or `disk-full`. */
   async addContext(folder: string, options: ImportOptions): Promise<ImportResult> {
+    await checkChatTemplate(folder)
     return await this.#require().store.import(folder, options)
   }
 

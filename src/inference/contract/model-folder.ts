@@ -128,9 +128,17 @@ export async function readContextFiles(folder: string): Promise<ContextFiles> {
   const specialTokens = await readJson(folder, 'special_tokens_map.json', TOKENIZER_CONFIG, {})
   const ownConfig = await readJson(folder, 'tokenizer_config.json', TOKENIZER_CONFIG, {})
   const tokenizerConfig = { ...specialTokens, ...ownConfig }
-  const template = await readOptional(folder, 'chat_template.jinja')
-  const chatTemplate = template ?? inlineTemplate(tokenizerConfig)
+  const chatTemplate = await readTemplate(folder, tokenizerConfig)
   return { config, generationConfig, tokenizer, tokenizerConfig, chatTemplate }
+}
+
+/** The folder's chat template; undefined for none. Throws `context-invalid`. */
+export async function readChatTemplate(folder: string): Promise<string | undefined> {
+  return await readTemplate(folder, await readJson(folder, 'tokenizer_config.json', TOKENIZER_CONFIG, {}))
+}
+
+async function readTemplate(folder: string, config: TokenizerConfig): Promise<string | undefined> {
+  return (await readOptional(folder, 'chat_template.jinja')) ?? inlineTemplate(config)
 }
 
 function inlineTemplate({ chat_template: template }: TokenizerConfig): string | undefined {

@@ -1,8 +1,10 @@
 // Chat templates against Python's jinja2, set up as transformers does.
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { checkChatTemplate } from '../../../src/inference/text/check-template.ts'
 import { Template } from '../../../src/inference/text/jinja/template.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 interface Goldens {
   setup: { wallMs: number; variables: Record<string, unknown> }
@@ -80,4 +82,19 @@ test('statements, filters and methods that are not supported are refused by name
   expect(() => make('{{ x is nosuch }}')).toThrow('the test "nosuch" is not supported')
   expect(() => make('{{ x.encode() }}')).toThrow('the method "encode" is not supported')
   expect(() => make("{{ ('<' | safe) ~ x }}")).toThrow('the filter "safe" is supported only last')
+})
+
+test('a folder whose template cannot be rendered is no context', async () => {
+  const folder = temporaryFolder('template')
+  await checkChatTemplate(folder)
+  writeFileSync(
+    join(folder, 'tokenizer_config.json'),
+    JSON.stringify({ chat_template: '{{ messages | length }}' }),
+  )
+  await checkChatTemplate(folder)
+  writeFileSync(join(folder, 'chat_template.jinja'), '{{ messages | xmlattr }}')
+  await expect(checkChatTemplate(folder)).rejects.toMatchObject({
+    code: 'context-invalid',
+    message: expect.stringContaining('the filter "xmlattr" is not supported') as string,
+  })
 })
