@@ -40,6 +40,7 @@ const jobBody = z.strictObject({
   outputPath: z.string().min(1),
   context: z.string().min(1),
   reading: readingBody,
+  isForced: z.boolean(),
 })
 
 /**

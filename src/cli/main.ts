@@ -90,7 +90,8 @@ addReadingOptions(
   command(program, 'submit <file>', 'run a job file on the swarm: OpenAI batch JSONL, text, or records'),
 )
   .requiredOption('--context <name|cid>', 'the context to run it on')
-  .requiredOption('-o, --output <file>', 'where the results go')
+  .requiredOption('-o, --output <file>', 'where the results go; - is standard output')
+  .option('--force', 'replace an existing file that this job did not write')
   .option(
     '--bootstrap <multiaddr>',
     'a peer of the swarm; may be repeated (default: the peer of this machine)',

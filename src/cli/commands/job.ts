@@ -1,5 +1,4 @@
 import { open } from 'node:fs/promises'
-import { resolve } from 'node:path'
 import { askPeer } from '../../api/control-client.ts'
 import { sleep } from '../../base/clock.ts'
 import { HearthError, isHearthError } from '../../base/errors.ts'
@@ -8,7 +7,7 @@ import { findJob, listJobs, readJournal, JobFolder, whyStopped } from '../../nod
 import type { DataFolder } from '../../node/home/data-folder.ts'
 import { isJobRunning, type JobRecord, type JobState } from '../../tasks/journal/journal-database.ts'
 import { Journal, type JournalCounts } from '../../tasks/journal/journal.ts'
-import { outputLine, writeOutputFile } from '../../tasks/journal/output-file.ts'
+import { outputLine, outputPathOf, writeOutputFile } from '../../tasks/journal/output-file.ts'
 import type { CommandContext } from '../terminal/command-context.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { progressLine } from '../terminal/progress.ts'
@@ -112,8 +111,8 @@ export async function jobResultsCommand(
   const journal = readJournal(folder)
   try {
     if (options.output !== undefined) {
-      await writeOutputFile(resolve(options.output), folder.jobId, journal.lines())
-      terminal.note(`${journal.counts().committed} lines: ${resolve(options.output)}`)
+      await writeOutputFile(outputPathOf(options.output), folder.jobId, journal.lines())
+      terminal.note(`${journal.counts().committed} lines: ${outputPathOf(options.output)}`)
     } else {
       const out = await open('/dev/stdout', 'w')
       for (const line of journal.lines())

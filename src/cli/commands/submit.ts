@@ -13,6 +13,7 @@ import {
 import type { PeerStatus } from '../../node/status/peer-status.ts'
 import type { JobProgress } from '../../tasks/submitter/job-progress.ts'
 import type { JournalCounts } from '../../tasks/journal/journal.ts'
+import { outputPathOf } from '../../tasks/journal/output-file.ts'
 import { askPeer } from '../../api/control-client.ts'
 import type { CommandContext, CommonOptions } from '../terminal/command-context.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
@@ -35,6 +36,7 @@ export interface SubmitCommandOptions extends CommonOptions, ReadingOptions {
   wait: string
   leaseSize?: string
   detach?: boolean
+  force?: boolean
 }
 
 /** `hearth submit FILE`: runs a job file on the swarm and writes its output file. */
@@ -45,11 +47,14 @@ export async function submitCommand(
 ): Promise<number> {
   const request: JobRequest = {
     inputPath: resolve(file),
-    outputPath: resolve(options.output),
+    outputPath: outputPathOf(options.output),
     context: options.context,
     reading: readingOf(file, options),
     isDetached: options.detach === true,
+    isForced: options.force === true,
   }
+  if (request.isDetached && options.output === '-')
+    throw new HearthError('usage', '--detach leaves no terminal to print to: name a file with -o')
   const leaseSize = leaseSizeOf(options)
   if (request.isDetached) return await handOver(request, context)
   const run = { ...(await whereToRun(options, context)), leaseSize }

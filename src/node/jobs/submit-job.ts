@@ -1,7 +1,6 @@
-import { access, constants } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
-import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
+import { isHearthError, messageOf } from '../../base/errors.ts'
 import { EventLog } from '../../base/event-log.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { Random } from '../../base/random.ts'
@@ -10,7 +9,7 @@ import { Coordinator, COORDINATOR_SHELL_DEFAULTS } from '../../tasks/submitter/c
 import { readJobFile, type JobFileOptions } from '../../tasks/job/job-file.ts'
 import type { JobProgress } from '../../tasks/submitter/job-progress.ts'
 import { Journal, type JournalCounts } from '../../tasks/journal/journal.ts'
-import { writeOutputFile } from '../../tasks/journal/output-file.ts'
+import { claimOutput, outputPathOf, writeOutputFile } from '../../tasks/journal/output-file.ts'
 import type { DataFolder } from '../home/data-folder.ts'
 import { loadOrCreateIdentity } from '../home/identity.ts'
 import { hashFile, JobFolder, jobIdOf } from './job-folder.ts'
@@ -32,6 +31,8 @@ export interface JobRequest {
   reading: JobFileOptions
   /** Whether the running peer is to carry it, across its restarts. */
   isDetached: boolean
+  /** Whether an existing file that the job did not write is replaced. */
+  isForced: boolean
 }
 
 /** Where a job runs. */
@@ -74,19 +75,19 @@ const EVENTS_WAITING_MAX = 65_536
 
 /**
  * Finds or makes the journal of a job. The same request again, after whatever ended the first, is the
- * same job. Throws `input-invalid` with every bad line, `output-unwritable`, `data-in-use`, `disk-full`.
+ * same job. Throws `input-invalid` with every bad line, `usage` for an output that may not be written, `data-in-use`, `disk-full`.
  */
 export async function openJob(
   { clock }: SubmitComponents,
   data: DataFolder,
   request: JobRequest,
 ): Promise<OpenJob> {
-  const { context, reading, isDetached } = request
+  const { context, reading, isDetached, isForced } = request
   const inputPath = resolve(request.inputPath)
-  const outputPath = resolve(request.outputPath)
-  await requireWritable(outputPath)
+  const outputPath = outputPathOf(request.outputPath)
   const inputSha256 = await hashFile(inputPath)
   const folder = new JobFolder(data, jobIdOf(inputSha256, { inputPath, outputPath, context, reading }))
+  await claimOutput(outputPath, { jobId: folder.jobId, inputPath, isForced })
   const existing = Journal.open(folder.journalPath)
   if (existing !== undefined) return { folder, journal: existing, isResumed: true }
   const contextId = CONTEXT_ID.test(context) ? context : ''
@@ -173,17 +174,5 @@ async function coordinate(
   } finally {
     await peer.stop()
     await events.close()
-  }
-}
-
-async function requireWritable(outputPath: string): Promise<void> {
-  try {
-    await access(dirname(outputPath), constants.W_OK)
-  } catch (cause) {
-    throw new HearthError(
-      'output-unwritable',
-      `cannot write to ${dirname(outputPath)}: ${messageOf(cause)}`,
-      { cause },
-    )
   }
 }

@@ -1,22 +1,135 @@
-import { open, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { HearthError } from '../../base/errors.ts'
+import { constants } from 'node:fs'
+import { access, open, readlink, realpath, rename, rm, stat, truncate } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import { LineWriter } from '../../base/line-writer.ts'
 import type { JournalLine } from './journal.ts'
 
+/** The output path that means standard output. */
+const STDOUT = '-'
+/** Paths of files that the shell has open for this process. */
+const OPEN_FILES = /^\/(dev\/(stdout|stderr|fd\/)|proc\/)/
+/** An output holds prompts' answers: it is for its user alone, as the journal is. */
+const OUTPUT_MODE = 0o600
+
+/** An output path as given, made absolute; `-` is standard output. */
+export function outputPathOf(path: string): string {
+  return path === STDOUT ? STDOUT : resolve(path)
+}
+
 /**
- * Writes the settled lines of a job in OpenAI batch output form: to a file beside `path`, made
- * durable, then renamed over it, so that a reader sees an old file or a whole new one.
- * Throws `output-unwritable`.
+ * Refuses, before anything runs, an output path whose writing would destroy what the job did not
+ * write, or that cannot be written. With `isForced` another's file is emptied. Throws `usage`.
+ */
+export async function claimOutput(
+  path: string,
+  { jobId, inputPath, isForced }: { jobId: string; inputPath: string; isForced: boolean },
+): Promise<void> {
+  const place = await placeOf(path).catch((cause: unknown) => {
+    throw new HearthError('usage', `-o ${path}: ${messageOf(cause)}; name another file`, { cause })
+  })
+  await requireWritable(path, place)
+  if (place.kind === 'stream' || !place.exists) return
+  const { target } = place
+  if (await isSameFile(target, inputPath)) {
+    throw new HearthError('usage', `-o ${path} is the input file; name another file for the results`)
+  }
+  if (await isOwn(target, jobId)) return
+  if (isForced) return await truncate(target)
+  throw new HearthError(
+    'usage',
+    `-o ${path} exists, and this job did not write it; name another file, or replace it with --force`,
+  )
+}
+
+/**
+ * Writes the settled lines of a job in OpenAI batch output form. A file is written beside its place,
+ * made durable, then renamed, so that a reader sees an old file or a whole new one; a link's target
+ * is written, a device or pipe is written through. Throws `output-unwritable`.
  */
 export async function writeOutputFile(
   path: string,
   jobId: string,
   lines: Iterable<JournalLine>,
 ): Promise<void> {
-  const partial = `${path}.partial`
   try {
-    const file = await open(partial, 'w', 0o644)
+    const place = await placeOf(path)
+    if (place.kind === 'stream') return await writeThrough(place.target, jobId, lines)
+    if (place.exists && !(await isOwn(place.target, jobId)))
+      throw new HearthError('output-unwritable', 'the file exists, and this job did not write it')
+    await writeWhole(place.target, jobId, lines)
+  } catch (cause) {
+    const why = isHearthError(cause) ? cause.message : messageOf(cause)
+    throw new HearthError(
+      'output-unwritable',
+      `cannot write ${path}: ${why}. The results are safe in the job's journal: run the same command again when it can be written, or type "hearth job results ${jobId.slice(0, 8)} -o OTHER_FILE"`,
+      { cause },
+    )
+  }
+}
+
+type Place = { kind: 'stream'; target: string } | { kind: 'file'; target: string; exists: boolean }
+
+/** Where an output goes: the target of a link, which need not exist, and whether it is a regular file. */
+async function placeOf(path: string): Promise<Place> {
+  if (path === STDOUT) return { kind: 'stream', target: '/dev/stdout' }
+  try {
+    const found = await stat(path)
+    if (found.isDirectory()) throw new HearthError('usage', 'it is a folder')
+    // A file renamed into the place of /dev/stdout's would not be the one that the shell opened.
+    if (!found.isFile() || OPEN_FILES.test(path)) return { kind: 'stream', target: path }
+    return { kind: 'file', target: await realpath(path), exists: true }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+  const linked = await readlink(path).catch(() => undefined)
+  if (linked !== undefined) return await placeOf(resolve(dirname(path), linked))
+  return { kind: 'file', target: path, exists: false }
+}
+
+async function requireWritable(path: string, place: Place): Promise<void> {
+  try {
+    if (place.kind === 'file') await access(dirname(place.target), constants.W_OK)
+    if (place.kind === 'stream' || place.exists) await access(place.target, constants.W_OK)
+  } catch (cause) {
+    throw new HearthError('usage', `-o ${path} cannot be written: ${messageOf(cause)}; name another file`, {
+      cause,
+    })
+  }
+}
+
+async function isSameFile(one: string, other: string): Promise<boolean> {
+  const [first, second] = await Promise.all([stat(one), stat(other)])
+  return first.dev === second.dev && first.ino === second.ino
+}
+
+/** Whether a file is empty or begins with an output line of the job: nothing of another is lost with it. */
+async function isOwn(path: string, jobId: string): Promise<boolean> {
+  const start = `{"id":"${idPrefix(jobId)}`
+  const file = await open(path, 'r')
+  try {
+    const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(start.length), position: 0 })
+    return bytesRead === 0 || buffer.toString('utf8', 0, bytesRead) === start
+  } finally {
+    await file.close()
+  }
+}
+
+async function writeThrough(target: string, jobId: string, lines: Iterable<JournalLine>): Promise<void> {
+  const stream = await open(target, 'a')
+  try {
+    const writer = new LineWriter(stream)
+    for (const line of lines) await writer.add(JSON.stringify(outputLine(jobId, line)))
+    await writer.flush()
+  } finally {
+    await stream.close()
+  }
+}
+
+async function writeWhole(target: string, jobId: string, lines: Iterable<JournalLine>): Promise<void> {
+  const partial = `${target}.${jobId.slice(0, 12)}.partial`
+  try {
+    const file = await open(partial, 'w', OUTPUT_MODE)
     try {
       const writer = new LineWriter(file)
       for (const line of lines) await writer.add(JSON.stringify(outputLine(jobId, line)))
@@ -25,22 +138,17 @@ export async function writeOutputFile(
     } finally {
       await file.close()
     }
-    await rename(partial, path)
-    await syncFolder(dirname(path))
-  } catch (cause) {
+    await rename(partial, target)
+    await syncFolder(dirname(target))
+  } catch (error) {
     await rm(partial, { force: true })
-    const why = (cause as Error).message
-    throw new HearthError(
-      'output-unwritable',
-      `cannot write ${path}: ${why}. The results are safe in the job's journal; run the same command again when it can be written`,
-      { cause },
-    )
+    throw error
   }
 }
 
 /** One line of OpenAI batch output: a response when a peer answered, else the error. */
 export function outputLine(jobId: string, line: JournalLine): object {
-  const id = `batch_req_${jobId.slice(0, 12)}_${line.n}`
+  const id = `${idPrefix(jobId)}${line.n}`
   const body = JSON.parse(line.body) as Record<string, unknown>
   if (!line.ok) return { id, custom_id: line.customId, response: null, error: body }
   return {
@@ -49,6 +157,10 @@ export function outputLine(jobId: string, line: JournalLine): object {
     response: { status_code: line.statusCode, request_id: id, body },
     error: null,
   }
+}
+
+function idPrefix(jobId: string): string {
+  return `batch_req_${jobId.slice(0, 12)}_`
 }
 
 async function syncFolder(path: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { lstat, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -8,7 +8,7 @@ import { isHearthError } from '../../../src/base/errors.ts'
 import { readJobFile } from '../../../src/tasks/job/job-file.ts'
 import type { JobRecord } from '../../../src/tasks/journal/journal-database.ts'
 import { Journal, type CommitEntry } from '../../../src/tasks/journal/journal.ts'
-import { writeOutputFile } from '../../../src/tasks/journal/output-file.ts'
+import { claimOutput, writeOutputFile } from '../../../src/tasks/journal/output-file.ts'
 
 let folder: string
 beforeEach(async () => {
@@ -242,6 +242,12 @@ describe('a job file', () => {
 })
 
 describe('an output file', () => {
+  async function settled(): Promise<Journal> {
+    const journal = await create('a')
+    journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1)], 5)
+    return journal
+  }
+
   test('has one line per settled request in OpenAI batch form, in the order of the input', async () => {
     const journal = await create('a', 'b', 'c')
     const bad = entry(1, 1, '{"code":"request-invalid","message":"too long"}')
@@ -271,5 +277,48 @@ describe('an output file', () => {
       writeOutputFile(join(folder, 'absent', 'out.jsonl'), 'job', journal.lines()),
     ).rejects.toThrow(/results are safe/)
     journal.close()
+  })
+
+  test('is for its user alone, and a link stays a link to what is written', async () => {
+    const journal = await settled()
+    const link = join(folder, 'link.jsonl')
+    await symlink('real.jsonl', link)
+    await writeOutputFile(link, 'job', journal.lines())
+    expect((await lstat(link)).isSymbolicLink()).toBe(true)
+    expect((await stat(link)).mode & 0o777).toBe(0o600)
+    expect(await readFile(join(folder, 'real.jsonl'), 'utf8')).toContain('"custom_id":"a"')
+    journal.close()
+  })
+
+  test('never replaces the file of another job, nor a device', async () => {
+    const journal = await settled()
+    const output = join(folder, 'out.jsonl')
+    await writeOutputFile(output, 'one', journal.lines())
+    await writeOutputFile(output, 'one', journal.lines())
+    await expect(writeOutputFile(output, 'two', journal.lines())).rejects.toThrow(/did not write it/)
+    await symlink('/dev/null', join(folder, 'null'))
+    await writeOutputFile(join(folder, 'null'), 'two', journal.lines())
+    expect((await stat(join(folder, 'null'))).isCharacterDevice()).toBe(true)
+    journal.close()
+  })
+
+  test('is refused before a job when it would destroy something', async () => {
+    const inputPath = join(folder, 'in.jsonl')
+    const other = join(folder, 'other.jsonl')
+    await writeFile(inputPath, 'prompts')
+    await writeFile(other, 'thesis')
+    await symlink('in.jsonl', join(folder, 'same'))
+    const claim = (path: string, isForced = false): Promise<void> =>
+      claimOutput(path, { jobId: 'job', inputPath, isForced })
+    await expect(claim(inputPath, true)).rejects.toThrow(/is the input file/)
+    await expect(claim(join(folder, 'same'), true)).rejects.toThrow(/is the input file/)
+    await expect(claim(other)).rejects.toThrow(/--force/)
+    await expect(claim(folder, true)).rejects.toThrow(/folder/)
+    await expect(claim(join(folder, 'absent', 'out.jsonl'))).rejects.toThrow(/cannot be written/)
+    expect(await readFile(other, 'utf8')).toBe('thesis')
+    await claim(other, true)
+    await claim('-')
+    await claim('/dev/null')
+    await claim(join(folder, 'new.jsonl'))
   })
 })
