@@ -1,5 +1,7 @@
 // The churn simulator's command line, a process of its own: `hearth sim …` starts it.
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
+import { SESSION_PRESETS } from './churn/presets.ts'
+import { TRACE_FORMATS, TRACE_UNITS } from './traces/formats.ts'
 import type { CompareOptions } from './commands/compare.ts'
 import type { DhtCommandOptions } from './commands/dht.ts'
 import type { ReportPaperOptions } from './commands/report-paper.ts'
@@ -93,7 +95,11 @@ program
   .command('dht')
   .description('simulate the DHT message by message: how long finding takes under churn, and how true it is')
   .option('--peers <n>', 'peers of the swarm, up or not; at most 5000', '1000')
-  .option('--preset <name>', 'a measured fleet: how they come and go', 'home-pc')
+  .addOption(
+    new Option('--preset <name>', 'a measured fleet: how they come and go')
+      .choices(Object.keys(SESSION_PRESETS))
+      .default('home-pc'),
+  )
   .option('--minutes <n>', 'how long is measured, after ten minutes to settle', '30')
   .option('--dial-timeout <ms>', 'what a peer that is gone costs whoever dials it', '1500')
   .option('--seed <n>', 'the seed', '1')
@@ -107,8 +113,14 @@ function traceCommand(usage: string, description: string): Command {
   return program
     .command(usage)
     .description(description)
-    .option('--format <format>', 'how the file says who came and went (default: as it looks)')
-    .option('--unit <unit>', 'the unit of its times, where the file does not say: ms, s, min or h')
+    .addOption(
+      new Option('--format <format>', 'how the file says who came and went (default: as it looks)').choices(
+        TRACE_FORMATS,
+      ),
+    )
+    .addOption(
+      new Option('--unit <unit>', 'the unit of its times, where the file does not say').choices(TRACE_UNITS),
+    )
     .option('--seed <n>', 'for who leaves, where the file only counts', '1')
     .option('--json', 'print JSON for programs')
 }

@@ -1,3 +1,4 @@
+import { numberOption } from '../../src/base/number-option.ts'
 import { join } from 'node:path'
 import { seededRandom } from '../../src/base/random.ts'
 import { defaultJobs, runMany } from '../runs/run-many.ts'
@@ -8,7 +9,7 @@ import { comparePaired, type PairedComparison } from '../statistics/paired.ts'
 import { writeReport } from './report.ts'
 import type { Output } from './run-command.ts'
 import { runProgress } from './run-progress.ts'
-import { holds, wholeNumber } from './run.ts'
+import { holds } from './run.ts'
 
 export interface CompareOptions {
   seed: string
@@ -51,9 +52,12 @@ export async function compareCommand(
   options: CompareOptions,
   output: Output,
 ): Promise<number> {
-  const seed = wholeNumber('--seed', options.seed, 0)
-  const reps = wholeNumber('--reps', options.reps, 2)
-  const jobs = options.jobs === undefined ? defaultJobs() : wholeNumber('--jobs', options.jobs, 1)
+  const seed = numberOption('--seed', options.seed, { isWhole: true, least: 0 })
+  const reps = numberOption('--reps', options.reps, { isWhole: true, least: 2 })
+  const jobs =
+    options.jobs === undefined
+      ? defaultJobs()
+      : numberOption('--jobs', options.jobs, { isWhole: true, least: 1 })
   const sides = [
     { side: 'a', scenario: a, settings: [...options.set, ...options.setA] },
     { side: 'b', scenario: b, settings: [...options.set, ...options.setB] },

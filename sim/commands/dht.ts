@@ -1,10 +1,10 @@
 import { HearthError } from '../../src/base/errors.ts'
+import { numberOption } from '../../src/base/number-option.ts'
 import { PLAIN_DEPARTURE, type ChurnModel } from '../churn/churn-model.ts'
 import { SESSION_PRESETS } from '../churn/presets.ts'
 import { asScenario, summariseDht, type DhtSummary } from '../dht/dht-summary.ts'
 import { DHT_DEFAULTS, DhtWorld } from '../dht/dht-world.ts'
 import type { Output } from './run-command.ts'
-import { wholeNumber } from './run.ts'
 
 export interface DhtCommandOptions {
   peers: string
@@ -20,15 +20,14 @@ const PEERS_MIN = 10
 
 /** `hearth sim dht`: the DHT message by message, and what it says for a scenario's `dht` section. */
 export function dhtCommand(options: DhtCommandOptions, output: Output): Promise<number> {
-  const peers = wholeNumber('--peers', options.peers, PEERS_MIN)
-  if (peers > PEERS_MAX) throw new HearthError('usage', `--peers takes at most ${PEERS_MAX}, not ${peers}`)
-  const measuredMs = wholeNumber('--minutes', options.minutes, 1) * 60_000
+  const peers = numberOption('--peers', options.peers, { isWhole: true, least: PEERS_MIN, most: PEERS_MAX })
+  const measuredMs = numberOption('--minutes', options.minutes, { isWhole: true, least: 1 }) * 60_000
   const world = new DhtWorld({
     ...DHT_DEFAULTS,
     peers,
     churn: churnOf(options.preset),
-    dialTimeoutMs: wholeNumber('--dial-timeout', options.dialTimeout, 1),
-    seed: wholeNumber('--seed', options.seed, 0),
+    dialTimeoutMs: numberOption('--dial-timeout', options.dialTimeout, { isWhole: true, least: 1 }),
+    seed: numberOption('--seed', options.seed, { isWhole: true, least: 0 }),
     untilMs: DHT_DEFAULTS.settleMs + measuredMs,
   })
   const summary = summariseDht(world.run())
@@ -39,10 +38,7 @@ export function dhtCommand(options: DhtCommandOptions, output: Output): Promise<
 
 function churnOf(name: string): ChurnModel {
   const preset = SESSION_PRESETS[name]
-  if (preset === undefined) {
-    const names = Object.keys(SESSION_PRESETS).join(', ')
-    throw new HearthError('usage', `--preset takes ${names}, not "${name}"`)
-  }
+  if (preset === undefined) throw new HearthError('internal', `no preset is called "${name}"`)
   const { up, down } = preset
   return { sessions: { up, down, start: 'stationary', departure: PLAIN_DEPARTURE } }
 }

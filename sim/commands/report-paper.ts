@@ -1,3 +1,4 @@
+import { numberOption } from '../../src/base/number-option.ts'
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { courseFigure, type MeasuredPoint } from '../report/course-figure.ts'
@@ -10,7 +11,6 @@ import { SCENARIOS_FOLDER } from '../scenarios/load.ts'
 import { paperRequests, paperRows, type PaperRow } from '../validate/paper.ts'
 import { writePage } from './report.ts'
 import type { Output } from './run-command.ts'
-import { wholeNumber } from './run.ts'
 
 /** The run whose course over time is drawn: the one on whatever GPUs there were. */
 const DRAWN = 'pv6'
@@ -23,7 +23,7 @@ export interface ReportPaperOptions {
 
 /** `hearth sim report paper`: runs the paper's scenarios and draws each published figure beside ours. */
 export async function reportPaperCommand(options: ReportPaperOptions, output: Output): Promise<number> {
-  const reps = wholeNumber('--reps', options.reps, 1)
+  const reps = numberOption('--reps', options.reps, { isWhole: true, least: 1 })
   const requests = paperRequests(reps)
   const results = await runMany(requests, defaultJobs(), (done) =>
     output.progress(`${done} of ${requests.length} runs done`),

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { HearthError } from '../../src/base/errors.ts'
+import { numberOption } from '../../src/base/number-option.ts'
 import { defaultJobs, runMany } from '../runs/run-many.ts'
 import type { RunResult } from '../runs/result/run-result.ts'
 import { loadScenario } from '../scenarios/load.ts'
@@ -19,9 +19,12 @@ export interface RunOptions {
 
 /** Runs a scenario once or several times, with seeds one after the other. 1 when a check does not hold. */
 export async function runCommand(scenario: string, options: RunOptions, output: Output): Promise<number> {
-  const seed = wholeNumber('--seed', options.seed, 0)
-  const reps = wholeNumber('--reps', options.reps, 1)
-  const jobs = options.jobs === undefined ? defaultJobs() : wholeNumber('--jobs', options.jobs, 1)
+  const seed = numberOption('--seed', options.seed, { isWhole: true, least: 0 })
+  const reps = numberOption('--reps', options.reps, { isWhole: true, least: 1 })
+  const jobs =
+    options.jobs === undefined
+      ? defaultJobs()
+      : numberOption('--jobs', options.jobs, { isWhole: true, least: 1 })
   // Said before any thread starts: what is wrong with the scenario is wrong in every run.
   const { name } = loadScenario(scenario, options.set)
   const folder = options.out ?? join('out', 'sim', name)
@@ -44,11 +47,4 @@ export async function runCommand(scenario: string, options: RunOptions, output: 
 
 export function holds({ checks }: RunResult): boolean {
   return checks.every((check) => check.holds)
-}
-
-/** Throws `usage` when `text` is not a whole number of at least `least`. */
-export function wholeNumber(option: string, text: string, least: number): number {
-  const value = Number(text)
-  if (Number.isSafeInteger(value) && value >= least) return value
-  throw new HearthError('usage', `${option} takes a whole number of at least ${least}, and got "${text}"`)
 }

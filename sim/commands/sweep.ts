@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { HearthError } from '../../src/base/errors.ts'
+import { numberOption } from '../../src/base/number-option.ts'
 import { varyingParameters, wordOf } from '../report/variants.ts'
 import { defaultJobs, runMany } from '../runs/run-many.ts'
 import type { RunRequest } from '../runs/run.ts'
@@ -11,7 +12,7 @@ import { MEASURES } from './compare.ts'
 import { writeReport } from './report.ts'
 import type { Output } from './run-command.ts'
 import { runProgress } from './run-progress.ts'
-import { holds, wholeNumber } from './run.ts'
+import { holds } from './run.ts'
 
 export interface SweepOptions {
   seed?: string
@@ -40,9 +41,12 @@ export async function sweepCommand(
   output: Output,
 ): Promise<number> {
   const grid = gridOf(scenarioOrGrid, options.set)
-  const seed = wholeNumber('--seed', options.seed ?? String(grid.seed ?? 1), 0)
-  const reps = wholeNumber('--reps', options.reps ?? String(grid.reps ?? 1), 1)
-  const jobs = options.jobs === undefined ? defaultJobs() : wholeNumber('--jobs', options.jobs, 1)
+  const seed = numberOption('--seed', options.seed ?? String(grid.seed ?? 1), { isWhole: true, least: 0 })
+  const reps = numberOption('--reps', options.reps ?? String(grid.reps ?? 1), { isWhole: true, least: 1 })
+  const jobs =
+    options.jobs === undefined
+      ? defaultJobs()
+      : numberOption('--jobs', options.jobs, { isWhole: true, least: 1 })
   const combinations = combinationsOf(grid)
   // Said before any thread starts: a value that cannot be is not found out after an hour.
   const loaded = combinations.map((settings) => loadScenario(grid.scenario, settings))

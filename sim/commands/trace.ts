@@ -1,17 +1,18 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { HearthError, messageOf } from '../../src/base/errors.ts'
+import { numberOption } from '../../src/base/number-option.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import type { Law } from '../churn/distribution.ts'
 import { writeChurnLog } from '../traces/churn-log.ts'
 import { ENDS_MIN } from '../traces/fit.ts'
-import { readTrace, TRACE_FORMATS, type TraceFormat } from '../traces/formats.ts'
+import { readTrace, type TraceFormat, type TraceUnit } from '../traces/formats.ts'
 import { summarise, type SpellSummary, type TraceSummary } from '../traces/summary.ts'
 import type { Trace } from '../traces/trace.ts'
 import type { Output } from './run-command.ts'
 
 export interface TraceOptions {
-  format?: string
-  unit?: string
+  format?: TraceFormat
+  unit?: TraceUnit
   seed: string
 }
 
@@ -37,9 +38,7 @@ export async function fitCommand(
   options: TraceOptions & { together: string },
   output: Output,
 ): Promise<number> {
-  const togetherMs = Number(options.together) * 1_000
-  if (!(togetherMs >= 0))
-    throw new HearthError('usage', `--together takes seconds from 0, not "${options.together}"`)
+  const togetherMs = 1_000 * numberOption('--together', options.together, { least: 0, unit: 'seconds' })
   const summary = summarise(await readTraceFile(file, options), togetherMs)
   if (output.isJson) output.print(summary)
   else for (const line of describe(summary)) output.print(line)
@@ -47,10 +46,8 @@ export async function fitCommand(
 }
 
 async function readTraceFile(file: string, { format, unit, seed }: TraceOptions): Promise<Trace> {
-  if (format !== undefined && !(TRACE_FORMATS as readonly string[]).includes(format))
-    throw new HearthError('usage', `--format takes ${TRACE_FORMATS.join(', ')}, not "${format}"`)
-  const random = seededRandom(Number(seed))
-  return readTrace(await readText(file), { format: format as TraceFormat | undefined, unit, random })
+  const random = seededRandom(numberOption('--seed', seed, { isWhole: true, least: 0 }))
+  return readTrace(await readText(file), { format, unit, random })
 }
 
 async function readText(file: string): Promise<string> {

@@ -1,8 +1,8 @@
 import { HearthError } from '../../src/base/errors.ts'
+import { numberOption } from '../../src/base/number-option.ts'
 import { defaultJobs, runMany } from '../runs/run-many.ts'
 import { paperRequests, paperRows, type PaperRow } from '../validate/paper.ts'
 import type { Output } from './run-command.ts'
-import { wholeNumber } from './run.ts'
 
 export interface ValidateOptions {
   reps: string
@@ -20,8 +20,11 @@ export async function validateCommand(
       'usage',
       `\`hearth sim validate\` takes "paper", and got "${what}"; \`npm run bench -- live\` holds the simulator beside real processes`,
     )
-  const reps = wholeNumber('--reps', options.reps, 1)
-  const jobs = options.jobs === undefined ? defaultJobs() : wholeNumber('--jobs', options.jobs, 1)
+  const reps = numberOption('--reps', options.reps, { isWhole: true, least: 1 })
+  const jobs =
+    options.jobs === undefined
+      ? defaultJobs()
+      : numberOption('--jobs', options.jobs, { isWhole: true, least: 1 })
   const requests = paperRequests(reps)
   const results = await runMany(requests, jobs, (done) =>
     output.progress(`${done} of ${requests.length} runs done`),

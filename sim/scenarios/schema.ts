@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { EVALUATION_MODES, type EvaluationMode } from '../../src/tasks/worker/core/worker-state.ts'
 import { churnSchema, type Churn } from './churn-schema.ts'
 import {
   coordinatorConstants,
@@ -12,7 +13,7 @@ import {
  * 10^6 bits per second. docs/simulator.md explains each part.
  */
 
-export type Mode = 'none' | 'partial' | 'pervasive'
+export type Mode = EvaluationMode
 
 export interface Device {
   /** At full occupancy, all slots together. */
@@ -248,8 +249,6 @@ const job = z.strictObject({
   everyS: seconds.default(0),
 })
 
-const modes = ['none', 'partial', 'pervasive'] as const
-
 const work = z.strictObject({
   variation: z.number().min(0).default(0.3),
   empties: z.strictObject({ from: count, count, inferenceS: seconds }).optional(),
@@ -291,7 +290,7 @@ export const scenarioSchema: z.ZodType<Scenario> = z.strictObject({
   horizonS: z.number().positive(),
   stepS: z.number().positive().optional(),
   policy: z.enum(['hearth', 'paper']).default('hearth'),
-  mode: z.enum(modes).default('pervasive'),
+  mode: z.enum(EVALUATION_MODES).default('pervasive'),
   batch: z.int().min(1).default(100),
   inferencesPerRequest: z.int().min(1).default(1),
   fanOut: z.int().min(1).default(3),

@@ -17,8 +17,12 @@ export const TRACE_FORMATS = [
 export type TraceFormat = (typeof TRACE_FORMATS)[number]
 
 const SECOND_MS = 1_000
-const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: SECOND_MS, min: 60_000, h: 3_600_000 }
-const HEADER_UNITS: readonly [RegExp, string][] = [
+/** Units of time that a trace may be in. */
+export const TRACE_UNITS = ['ms', 's', 'min', 'h'] as const
+export type TraceUnit = (typeof TRACE_UNITS)[number]
+
+const UNITS_MS: Readonly<Record<TraceUnit, number>> = { ms: 1, s: SECOND_MS, min: 60_000, h: 3_600_000 }
+const HEADER_UNITS: readonly [RegExp, TraceUnit][] = [
   [/(^|_)ms$|millisecond/i, 'ms'],
   [/(^|_)s$|^sec/i, 's'],
   [/(^|_)min$|^minutes?/i, 'min'],
@@ -28,7 +32,7 @@ const HEADER_UNITS: readonly [RegExp, string][] = [
 export interface ReadTraceOptions {
   format?: TraceFormat | undefined
   /** The unit of the first column of counts whose header does not say it. */
-  unit?: string | undefined
+  unit?: TraceUnit | undefined
   /** Who leaves, where a format tells only how many. */
   random: Random
 }
@@ -109,20 +113,17 @@ function readCounts(text: string, { random, unit }: ReadTraceOptions): Trace {
       if (Number.isNaN(atMs)) throw invalid(line, `"${cells[0]}, ${cells[1]}" is no date and time`)
       return { atMs, peers: countOf(cells[2], line) }
     }
-    const size = UNITS_MS[unit ?? unitOf(columns[0])]
-    if (size === undefined) {
-      throw invalid(
-        line,
-        `the unit of its times is not known: say it with --unit ${Object.keys(UNITS_MS).join(', ')}`,
-      )
+    const known = unit ?? unitOf(columns[0])
+    if (known === undefined) {
+      throw invalid(line, `the unit of its times is not known: say it with --unit ${TRACE_UNITS.join(', ')}`)
     }
-    return { atMs: Math.round(numberOf(cells[0], line) * size), peers: countOf(cells[1], line) }
+    return { atMs: Math.round(numberOf(cells[0], line) * UNITS_MS[known]), peers: countOf(cells[1], line) }
   })
   return traceOfCounts(counts, random)
 }
 
-function unitOf(column = ''): string {
-  return HEADER_UNITS.find(([pattern]) => pattern.test(column))?.[1] ?? ''
+function unitOf(column = ''): TraceUnit | undefined {
+  return HEADER_UNITS.find(([pattern]) => pattern.test(column))?.[1]
 }
 
 /** `{ metadata: { gap_seconds }, data: [instances, …] }` */

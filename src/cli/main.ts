@@ -5,7 +5,9 @@ import type { ContextAddOptions } from './commands/context.ts'
 import type { DemoOptions } from './commands/demo.ts'
 import type { JobRetryOptions } from './commands/job.ts'
 import { EXIT } from './terminal/exit-codes.ts'
+import { ENGINE_NAMES } from '../inference/contract/engine.ts'
 import { DEVICE_WISHES } from '../inference/device/device-choice.ts'
+import { EVALUATION_MODES } from '../tasks/worker/core/worker-state.ts'
 import { addReadingOptions } from './terminal/reading-options.ts'
 import type { SubmitCommandOptions } from './commands/submit.ts'
 import type { UpCommandOptions } from './commands/up.ts'
@@ -53,7 +55,9 @@ command(program, 'up', 'run a peer on this machine')
   .option('--keep-free <bytes|%>', 'what stays free on the disk, as 10GB or 5%; remembered (default: 2 %)')
   .option('--upload-rate <bytes>', 'per second, or "unlimited" (default: 70 % of the measured uplink)')
   .option('--upload-month <bytes>', 'what may be sent in a calendar month, as 1TB (default: no cap)')
-  .addOption(new Option('--engine <name>', 'the engine to run contexts with').default('auto'))
+  .addOption(
+    new Option('--engine <name>', 'the engine to run contexts with').choices(ENGINE_NAMES).default('auto'),
+  )
   .option('--slots <n>', 'requests run at once per context')
   .option('--threads <n>', 'threads per loaded context')
   .option('--quick-start', 'answer before the weights of a context are prepared: see docs/inference.md')
@@ -66,7 +70,7 @@ command(program, 'up', 'run a peer on this machine')
     new Option(
       '--evaluate <mode>',
       'what is kept of a context after a lease: see docs/evaluation.md',
-    ).choices(['none', 'partial', 'pervasive']),
+    ).choices(EVALUATION_MODES),
   )
   .addOption(new Option('--fake-timing <load/prefill/token>', 'of the engine "fake", ms').hideHelp())
   .option('--no-replicate', 'make no spare copies of contexts that other peers want copies of')

@@ -7,6 +7,7 @@ import { finished } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { askPeer } from '../../api/control-client.ts'
 import { HearthError } from '../../base/errors.ts'
+import { numberOption } from '../../base/number-option.ts'
 import { DataFolder } from '../../node/home/data-folder.ts'
 import type { PeerStatus } from '../../node/status/peer-status.ts'
 import { HearthProcess, type HearthEvent } from '../terminal/child-process.ts'
@@ -64,8 +65,9 @@ interface DemoSummary extends Record<string, unknown> {
  * a job of claims to verify; one peer killed a third of the way, a fresh one joining half-way.
  */
 export async function demoCommand(options: DemoOptions, context: CommandContext): Promise<number> {
+  const requests = numberOption('--requests', options.requests, { isWhole: true, least: 1 })
   const folder = await mkdtemp(join(tmpdir(), 'hearth-demo-'))
-  const demo = new Demo(context, folder, Number(options.requests))
+  const demo = new Demo(context, folder, requests)
   try {
     const summary = await demo.run()
     return summary.lost === 0 && summary.duplicated === 0 && summary.failed === 0 ? EXIT.ok : EXIT.failedLines

@@ -1,6 +1,7 @@
 import { askPeer } from '../../api/control-client.ts'
 import { sleep } from '../../base/clock.ts'
-import { HearthError, isHearthError } from '../../base/errors.ts'
+import { isHearthError } from '../../base/errors.ts'
+import { numberOption } from '../../base/number-option.ts'
 import type { DrainStatus } from '../../node/contexts/departure.ts'
 import type { CommandContext, CommonOptions } from '../terminal/command-context.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
@@ -15,10 +16,7 @@ export async function drainCommand(
   context: CommandContext,
 ): Promise<number> {
   const { data, terminal, clock, signal } = context
-  const seconds = Number(options.deadline)
-  if (!(seconds > 0)) {
-    throw new HearthError('usage', `--deadline takes a number of seconds above 0, not "${options.deadline}"`)
-  }
+  const seconds = numberOption('--deadline', options.deadline, { above: 0, unit: 'seconds' })
   const access = requireControl(data.control())
   let status = await askPeer<DrainStatus>(access, '/v0/drain', { deadlineMs: 1000 * seconds }, signal)
   while (!status.isDone) {

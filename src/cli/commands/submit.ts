@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { every } from '../../base/clock.ts'
 import { HearthError } from '../../base/errors.ts'
 import { TASK_CREDIT_MAX } from '../../base/limits.ts'
+import { numberOption } from '../../base/number-option.ts'
 import {
   openJob,
   runJob,
@@ -115,7 +116,7 @@ export async function whereToRun(
   options: { bootstrap: string[]; swarm?: string; wait: string },
   context: CommandContext,
 ): Promise<RunOptions> {
-  const giveUpMs = secondsOption('--wait', options.wait) * 1000
+  const giveUpMs = 1000 * numberOption('--wait', options.wait, { above: 0, unit: 'seconds' })
   return { ...(await whereIsTheSwarm(options, context)), giveUpMs, signal: context.signal }
 }
 
@@ -148,18 +149,7 @@ function leaseSizeOf({ leaseSize: text, detach }: SubmitCommandOptions): number 
       'usage',
       '--lease-size is for evaluation, with a job that runs here: leave out --detach',
     )
-  const size = Number(text)
-  if (Number.isInteger(size) && size >= 1 && size <= TASK_CREDIT_MAX) return size
-  throw new HearthError(
-    'usage',
-    `--lease-size takes a whole number from 1 to ${TASK_CREDIT_MAX}, not "${text}"`,
-  )
-}
-
-function secondsOption(name: string, text: string): number {
-  const seconds = Number(text)
-  if (Number.isFinite(seconds) && seconds > 0) return seconds
-  throw new HearthError('usage', `${name} takes a number of seconds, not "${text}"`)
+  return numberOption('--lease-size', text, { isWhole: true, least: 1, most: TASK_CREDIT_MAX })
 }
 
 /** Says how far the job is: a block on a terminal, a line per 5 s in a pipe, events with --json. */

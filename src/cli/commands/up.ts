@@ -4,6 +4,7 @@ import { ControlServer } from '../../api/control-server.ts'
 import { sleep } from '../../base/clock.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import { EventLog } from '../../base/event-log.ts'
+import { numberOption } from '../../base/number-option.ts'
 import { withGrace } from '../../context-sharing/replication/core/replication.ts'
 import { CHURN_LOG_SCHEMA } from '../../node/home/churn-log.ts'
 import { DetachedJobs } from '../../node/jobs/detached-jobs.ts'
@@ -50,7 +51,7 @@ const CHURN_WAITING_MAX = 16_384
 /** `hearth up`: runs a peer until it is told to stop. */
 export async function upCommand(options: UpCommandOptions, context: CommandContext): Promise<number> {
   const { data } = context
-  const drainMs = 1000 * positive('--drain-deadline', options.drainDeadline)
+  const drainMs = msOf('--drain-deadline', options.drainDeadline)
   const endpoint = readEndpoint(options)
   const unlock = data.lock()
   tunePeerHeap()
@@ -66,15 +67,15 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     evaluate: options.evaluate,
     engine: {
       engine: options.engine,
-      slots: wholeNumber('--slots', options.slots),
-      threads: wholeNumber('--threads', options.threads),
+      slots: count('--slots', options.slots),
+      threads: count('--threads', options.threads),
       quickStart: options.quickStart,
       device: options.device,
       endpoint,
       fake: fakeTiming(options.fakeTiming),
     },
     replication: {
-      ...withGrace(1000 * positive('--repair-after', options.repairAfter)),
+      ...withGrace(msOf('--repair-after', options.repairAfter)),
       isTaking: options.replicate,
     },
   })
@@ -137,11 +138,9 @@ function listenOn(options: UpCommandOptions, lastPort: number | undefined): stri
   return [`/ip4/${options.lan === true ? '0.0.0.0' : '127.0.0.1'}/tcp/${lastPort ?? 0}`]
 }
 
-function wholeNumber(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const value = Number(text)
-  if (Number.isInteger(value) && value > 0) return value
-  throw new HearthError('usage', `${name} takes a whole number from 1, not "${text}"`)
+/** A count of something, at least 1; undefined when the option is not given. */
+function count(name: string, text: string | undefined): number | undefined {
+  return text === undefined ? undefined : numberOption(name, text, { isWhole: true, least: 1 })
 }
 
 /** "LOAD/PREFILL/TOKEN", each in ms. */
@@ -156,10 +155,8 @@ function fakeTiming(text: string | undefined): FakeTiming | undefined {
   throw new HearthError('usage', `--fake-timing takes LOAD/PREFILL/TOKEN in ms, not "${text}"`)
 }
 
-function positive(name: string, text: string): number {
-  const value = Number(text)
-  if (value > 0 && Number.isFinite(value)) return value
-  throw new HearthError('usage', `${name} takes a number above 0, not "${text}"`)
+function msOf(name: string, seconds: string): number {
+  return 1000 * numberOption(name, seconds, { above: 0, unit: 'seconds' })
 }
 
 function announce(peer: Peer, options: UpCommandOptions, { terminal, data }: CommandContext): void {

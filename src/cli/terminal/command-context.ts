@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import pino from 'pino'
 import { every, type Clock } from '../../base/clock.ts'
-import { isHearthError, messageOf } from '../../base/errors.ts'
+import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { Random } from '../../base/random.ts'
 import { systemClock } from '../../base/system-clock.ts'
@@ -104,8 +104,11 @@ function noteLines(terminal: Terminal, data: Readonly<Record<string, unknown>>):
   if (more > 0) terminal.note(`  and ${more} more`)
 }
 
-/** Logs go to stderr as NDJSON; only warnings unless --verbose. HEARTH_LOG names another level. */
+/** Logs go to stderr as NDJSON; only warnings unless --verbose. HEARTH_LOG names another level. Throws `usage`. */
 function openLog(isVerbose: boolean): Logger {
   const level = process.env['HEARTH_LOG'] ?? (isVerbose ? 'debug' : 'warn')
+  const levels = [...Object.keys(pino.levels.values), 'silent']
+  if (!levels.includes(level))
+    throw new HearthError('usage', `HEARTH_LOG takes ${levels.join(', ')}, not "${level}"`)
   return pino({ level, base: null }, pino.destination({ dest: 2, sync: true }))
 }

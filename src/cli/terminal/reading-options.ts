@@ -1,5 +1,6 @@
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { HearthError } from '../../base/errors.ts'
+import { numberOption } from '../../base/number-option.ts'
 import {
   formatOf,
   JOB_URLS,
@@ -74,9 +75,9 @@ const SAMPLING_OPTIONS: Readonly<Record<SamplingName, SamplingOption>> = {
 
 /** How `submit` reads its file, as given on the command line. */
 export interface ReadingOptions extends Partial<Record<SamplingName, string>> {
-  format?: string
+  format?: JobFormat
   template?: string
-  endpoint?: string
+  endpoint?: JobUrl
   stop: string[]
 }
 
@@ -86,9 +87,13 @@ const FORMATS: readonly JobFormat[] = ['batch', 'text', 'jsonl', 'csv']
 export function addReadingOptions(command: Command): Command {
   const gather = (value: string, values: string[]): string[] => [...values, value]
   command
-    .option('--format <format>', `${FORMATS.join(', ')} (default: by the file’s name, and --template)`)
+    .addOption(
+      new Option('--format <format>', 'what the file holds (default: by its name, and --template)').choices(
+        FORMATS,
+      ),
+    )
     .option('--template <text>', 'a prompt with {field} in it, filled from JSONL or CSV records')
-    .option('--endpoint <url>', `where prompts that are not batch lines go: ${JOB_URLS.join(', ')}`)
+    .addOption(new Option('--endpoint <url>', 'where prompts that are not batch lines go').choices(JOB_URLS))
   for (const { flag, help } of Object.values(SAMPLING_OPTIONS)) command.option(flag, help)
   return command.option('--stop <text>', 'end an answer at this text; may be repeated', gather, [])
 }
@@ -97,10 +102,6 @@ export function addReadingOptions(command: Command): Command {
 export function readingOf(file: string, options: ReadingOptions): JobFileOptions {
   const format = options.format ?? formatOf(file, options.template)
   const url = options.endpoint ?? '/v1/chat/completions'
-  if (!isOneOf(FORMATS, format))
-    throw new HearthError('usage', `--format takes ${FORMATS.join(', ')}, not "${format}"`)
-  if (!isOneOf<JobUrl>(JOB_URLS, url))
-    throw new HearthError('usage', `--endpoint takes ${JOB_URLS.join(', ')}, not "${url}"`)
   if (options.template !== undefined && format !== 'jsonl' && format !== 'csv') {
     throw new HearthError('usage', `--template is for records: JSONL or CSV, not ${format}`)
   }
@@ -116,23 +117,12 @@ function defaultsOf(options: ReadingOptions): Record<string, unknown> {
   const defaults: Record<string, unknown> = {}
   for (const [name, option] of Object.entries(SAMPLING_OPTIONS)) {
     const text = options[name as SamplingName]
-    if (text !== undefined) defaults[option.field] = numberOf(option, text)
+    if (text !== undefined) defaults[option.field] = numberOption(flagOf(option), text, option)
   }
   if (options.stop.length > 0) defaults['stop'] = options.stop
   return defaults
 }
 
-function numberOf({ flag, isWhole, least }: SamplingOption, text: string): number {
-  const value = Number(text)
-  if (text.trim() !== '' && Number.isFinite(value) && value >= least && (!isWhole || Number.isInteger(value)))
-    return value
-  const [name] = flag.split(' ')
-  throw new HearthError(
-    'usage',
-    `${name} takes a ${isWhole ? 'whole ' : ''}number from ${least}, not "${text}"`,
-  )
-}
-
-function isOneOf<T extends string>(values: readonly T[], value: string): value is T {
-  return (values as readonly string[]).includes(value)
+function flagOf({ flag }: SamplingOption): string {
+  return flag.split(' ', 1).join()
 }
