@@ -3,7 +3,8 @@ import { pipeline } from 'node:stream'
 import { z } from 'zod'
 import { HearthError } from '../../base/errors.ts'
 import { JSON_DEPTH_MAX, REQUEST_LINE_BYTES_MAX } from '../../base/limits.ts'
-import { readChunks, readLines } from './read-lines.ts'
+import { exactNumberText, parseExact } from './exact-json.ts'
+import { readLines } from './read-lines.ts'
 import { Template } from './template.ts'
 
 /** A request of a job file. */
@@ -43,7 +44,7 @@ export const BATCH_FILE: JobFileOptions = { format: 'batch', url: '/v1/chat/comp
 
 /** The format that a file's name and the presence of a template say. */
 export function formatOf(path: string, template: string | undefined): JobFormat {
-  const extension = /\.([^.]+)$/.exec(path)?.[1]?.toLowerCase()
+  const extension = /\.([^.]+?)(?:\.(?:gz|zst))?$/i.exec(path)?.[1]?.toLowerCase()
   if (template !== undefined) return extension === 'csv' ? 'csv' : 'jsonl'
   return extension === 'txt' ? 'text' : 'batch'
 }
@@ -99,8 +100,9 @@ function issuesOf(error: z.ZodError): string {
 async function* readText(path: string, options: JobFileOptions): AsyncGenerator<JobLine | LineError> {
   for await (const entry of readLines(path)) {
     const { line } = entry
-    if ('tooLong' in entry) yield tooLong(line)
-    else if (entry.text !== '') yield promptLine(line, `line-${line}`, entry.text, options)
+    if ('message' in entry) yield entry
+    else if (entry.text.trim() !== '')
+      yield promptLine(line, `line-${line}`, entry.text.replace(/\r$/, ''), options)
   }
 }
 
@@ -128,7 +130,7 @@ function recordLine(
   if ('missing' in filled)
     return { line, message: `it has no field "${filled.missing}", which the template names` }
   const id = record['custom_id'] ?? record['id']
-  const customId = typeof id === 'string' || typeof id === 'number' ? String(id) : `line-${line}`
+  const customId = typeof id === 'string' ? id : (exactNumberText(id) ?? `line-${line}`)
   return promptLine(line, customId, filled.text, options)
 }
 
@@ -156,15 +158,15 @@ interface JsonLine {
 async function* readJsonLines(path: string): AsyncGenerator<JsonLine> {
   for await (const entry of readLines(path)) {
     const { line } = entry
-    if ('tooLong' in entry) yield tooLong(line)
-    else if (entry.text !== '') yield { line, ...parseJson(entry.text) }
+    if ('message' in entry) yield entry
+    else if (entry.text.trim() !== '') yield { line, ...parseJson(entry.text) }
   }
 }
 
 function parseJson(text: string): { value: unknown } | { message: string } {
   if (nesting(text) > JSON_DEPTH_MAX) return { message: `nested deeper than ${JSON_DEPTH_MAX} levels` }
   try {
-    return { value: JSON.parse(text) as unknown }
+    return { value: parseExact(text) }
   } catch (error) {
     return { message: `not JSON: ${(error as Error).message}` }
   }
@@ -180,7 +182,7 @@ async function* readCsv(path: string): AsyncGenerator<JsonLine> {
     skip_empty_lines: true,
   })
   // pipeline hands an error of either side to the parser, from which the loop below throws it.
-  pipeline(readChunks(path), parser, () => {})
+  pipeline(readCsvText(path), parser, () => {})
   let nextLine = 2
   try {
     for await (const { record, info } of parser as AsyncIterable<{
@@ -196,8 +198,12 @@ async function* readCsv(path: string): AsyncGenerator<JsonLine> {
   }
 }
 
-function tooLong(line: number): LineError {
-  return { line, message: `the line is longer than ${REQUEST_LINE_BYTES_MAX} bytes` }
+async function* readCsvText(path: string): AsyncGenerator<string> {
+  for await (const entry of readLines(path)) {
+    if ('message' in entry)
+      throw new HearthError('input-invalid', `${path}, line ${entry.line}: ${entry.message}`)
+    yield `${entry.text}\n`
+  }
 }
 
 /** How deep brackets nest outside of strings; found before parsing, so that depth cannot exhaust the stack. */

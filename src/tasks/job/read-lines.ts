@@ -1,25 +1,34 @@
+import { isUtf8 } from 'node:buffer'
 import { createReadStream } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { pipeline, type Duplex } from 'node:stream'
+import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { HearthError } from '../../base/errors.ts'
 import { REQUEST_LINE_BYTES_MAX } from '../../base/limits.ts'
 
 const NEWLINE = 0x0a
+const BYTE_ORDER_MARK = '\ufeff'
+/** The first bytes of files: RFC 1952 and RFC 8878. */
+const GZIP_MAGIC = '1f8b'
+const ZSTD_MAGIC = '28b52ffd'
+
+/** A line of a file as it stands, without its line feed, or why it cannot be read. */
+export type FileLine = { line: number; text: string } | { line: number; message: string }
 
 /**
- * The lines of a file as text, trimmed, in bounded memory: of a line over REQUEST_LINE_BYTES_MAX only
- * the fact is given. Throws `input-invalid` when the file cannot be read.
+ * The lines of a file as text, in bounded memory, without a byte order mark. A line that is too long
+ * or not UTF-8 is given as a message. Throws `input-invalid` when the file cannot be read.
  */
-export async function* readLines(
-  path: string,
-): AsyncGenerator<{ line: number; text: string } | { line: number; tooLong: true }> {
+export async function* readLines(path: string): AsyncGenerator<FileLine> {
   let line = 0
   let parts: Buffer[] = []
   let bytes = 0
-  const finish = (): { line: number; text: string } | { line: number; tooLong: true } => {
+  const finish = (): FileLine => {
     line += 1
     const whole =
       bytes > REQUEST_LINE_BYTES_MAX
-        ? { line, tooLong: true as const }
-        : { line, text: Buffer.concat(parts).toString('utf8').trim() }
+        ? { line, message: `the line is longer than ${REQUEST_LINE_BYTES_MAX} bytes` }
+        : lineOf(line, Buffer.concat(parts))
     parts = []
     bytes = 0
     return whole
@@ -41,16 +50,39 @@ export async function* readLines(
   if (bytes > 0) yield finish()
 }
 
-/** The bytes of a file. Throws `input-invalid` when it cannot be read. */
-export async function* readChunks(path: string): AsyncGenerator<Buffer> {
+function lineOf(line: number, bytes: Buffer): FileLine {
+  if (!isUtf8(bytes)) return { line, message: 'not UTF-8 text; save the file as UTF-8' }
+  const text = bytes.toString('utf8')
+  return { line, text: line === 1 && text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text }
+}
+
+/** The bytes of a file, unpacked when it is gzip or Zstandard. */
+async function* readChunks(path: string): AsyncGenerator<Buffer> {
   try {
-    yield* createReadStream(path) as AsyncIterable<Buffer>
+    const unpack = await unpackerOf(path)
+    const file = createReadStream(path)
+    // pipeline hands an error of the file to the unpacker, from which the loop throws it.
+    if (unpack !== undefined) pipeline(file, unpack, () => {})
+    yield* (unpack ?? file) as AsyncIterable<Buffer>
   } catch (cause) {
-    if (!isFileError(cause)) throw cause
+    if (!isReadError(cause)) throw cause
     throw new HearthError('input-invalid', `cannot read ${path}: ${cause.message}`, { cause })
   }
 }
 
-function isFileError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'code' in error && 'syscall' in error
+async function unpackerOf(path: string): Promise<Duplex | undefined> {
+  const file = await open(path)
+  try {
+    const { buffer } = await file.read({ buffer: Buffer.alloc(4), position: 0 })
+    const magic = buffer.toString('hex')
+    if (magic.startsWith(GZIP_MAGIC)) return createGunzip()
+    return magic === ZSTD_MAGIC ? createZstdDecompress() : undefined
+  } finally {
+    await file.close()
+  }
+}
+
+/** An error of the file system or of an unpacker: both carry a code, and the second an errno. */
+function isReadError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'code' in error && ('syscall' in error || 'errno' in error)
 }

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   BATCH_FILE,
@@ -18,7 +19,10 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
-async function read(text: string, options: Partial<JobFileOptions>): Promise<(JobLine | LineError)[]> {
+async function read(
+  text: string | Buffer,
+  options: Partial<JobFileOptions>,
+): Promise<(JobLine | LineError)[]> {
   const path = join(folder, 'in')
   await writeFile(path, text)
   return Array.fromAsync(readJobFile(path, { ...BATCH_FILE, ...options }))
@@ -33,6 +37,8 @@ describe('the format of a job file', () => {
     ['a.txt', undefined, 'text'],
     ['a.jsonl', '{x}', 'jsonl'],
     ['a.CSV', '{x}', 'csv'],
+    ['a.txt.gz', undefined, 'text'],
+    ['a.csv.zst', '{x}', 'csv'],
     ['a', undefined, 'batch'],
   ])('%s with template %s is %s', (path, template, format) => {
     expect(formatOf(path, template)).toBe(format)
@@ -94,6 +100,57 @@ describe('records with a template', () => {
 
   test('without a template is a usage error', async () => {
     await expect(read('{}', { format: 'jsonl' })).rejects.toThrow(/--template/)
+  })
+})
+
+describe('what users gave', () => {
+  const ids = (lines: (JobLine | LineError)[]): unknown[] =>
+    lines.map((line) => ('customId' in line ? line.customId : line.message))
+
+  test('keeps numbers as they stand in the file, in prompts and ids', async () => {
+    const numbers = ['1718000000000000001', '653247040368672768', '1.0', '1e400', '-0', '7']
+    const file = numbers.map((text) => `{"id":${text},"claim":${text}}`).join('\n')
+    const lines = await read(file, { format: 'jsonl', template: '{claim}', url: '/v1/completions' })
+    expect(ids(lines)).toEqual(numbers)
+    expect(bodies(lines)).toEqual(numbers.map((prompt) => ({ prompt })))
+    const [line] = await read(
+      '{"custom_id":"a","url":"/v1/completions","body":{"prompt":"a","top_k":12345678901234567890}}',
+      {},
+    )
+    expect(line).toMatchObject({ body: '{"prompt":"a","top_k":12345678901234567890}' })
+  })
+
+  test('keeps the white space of prompts, without a byte order mark', async () => {
+    const lines = await read('\ufeff    return x\nParis is   \r\n  \n\tRome', {
+      format: 'text',
+      url: '/v1/completions',
+    })
+    expect(bodies(lines)).toEqual([
+      { prompt: '    return x' },
+      { prompt: 'Paris is   ' },
+      { prompt: '\tRome' },
+    ])
+  })
+
+  test('is refused with its line when it is not UTF-8', async () => {
+    const latin = Buffer.from('{"id":1,"claim":"a"}\n{"id":2,"claim":"S\xe3o"}\n', 'latin1')
+    const records = { format: 'jsonl' as const, template: '{claim}' }
+    expect((await read(latin, records))[1]).toMatchObject({
+      line: 2,
+      message: expect.stringContaining('not UTF-8') as unknown,
+    })
+    await expect(
+      read(Buffer.from('id,claim\n1,S\xe3o', 'latin1'), { format: 'csv', template: '{claim}' }),
+    ).rejects.toThrow(/line 2: not UTF-8/)
+  })
+
+  test.each([
+    ['gzip', gzipSync],
+    ['Zstandard', zstdCompressSync],
+  ])('is unpacked from %s, and refused when that is damaged', async (_name, pack) => {
+    const packed = pack(Buffer.from('one\ntwo\n'))
+    expect(ids(await read(packed, { format: 'text' }))).toEqual(['line-1', 'line-2'])
+    await expect(read(packed.subarray(0, -6), { format: 'text' })).rejects.toThrow(/cannot read/)
   })
 })
 
