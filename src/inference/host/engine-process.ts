@@ -232,7 +232,8 @@ export class EngineProcess {
 }
 
 function childEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(ENVIRONMENT_NAMES.map((name) => [name, process.env[name]]))
+  const inherited = Object.fromEntries(ENVIRONMENT_NAMES.map((name) => [name, process.env[name]]))
+  return { ...inherited, ORT_DISABLE_TELEMETRY: '1' }
 }
 
 function describeExit(code: number | null, signal: NodeJS.Signals | null): string {
