@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { HearthError } from '../../base/errors.ts'
 import type { EngineRequest, EngineResult } from '../contract/engine.ts'
-import { parse } from './openai-request.ts'
+import { parse, withoutNeutral } from './openai-request.ts'
 
 /** OpenAI's own bound. */
 const INPUTS_MAX = 2_048
@@ -34,7 +34,7 @@ export function readEmbeddingRequest({ url, body }: EngineRequest): EmbeddingReq
   if (url !== '/v1/embeddings') {
     throw new HearthError('request-invalid', `this context makes embeddings: it does not serve ${url}`)
   }
-  const { model, input, encoding_format: format } = parse(BODY, body)
+  const { model, input, encoding_format: format } = parse(BODY, withoutNeutral(body))
   return { model, inputs: toList(input), isBase64: format === 'base64' }
 }
 

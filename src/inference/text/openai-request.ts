@@ -122,9 +122,9 @@ export interface TextRequest {
 export function readTextRequest({ url, body }: EngineRequest): TextRequest {
   switch (url) {
     case '/v1/chat/completions':
-      return readChat(parse(CHAT_BODY, body))
+      return readChat(parse(CHAT_BODY, withoutNeutralMessages(withoutNeutral(body))))
     case '/v1/completions':
-      return readCompletion(parse(COMPLETION_BODY, body))
+      return readCompletion(parse(COMPLETION_BODY, withoutNeutral(body)))
     default:
       throw new HearthError('request-invalid', `this context does not serve ${url}`)
   }
@@ -175,6 +175,47 @@ function readSampling(body: SamplingBody): SamplingRequest {
     stopStrings: typeof stop === 'string' ? [stop] : stop,
     stopTokens: body.stop_token_ids ?? [],
     ignoresEndToken: body.ignore_eos ?? false,
+  }
+}
+
+/** Settings that ask for what happens without them, as SDKs write them. */
+const NEUTRAL_SETTINGS: Readonly<Record<string, readonly string[]>> = {
+  tools: ['[]'],
+  functions: ['[]'],
+  tool_choice: ['"none"', '"auto"'],
+  function_call: ['"none"', '"auto"'],
+  logit_bias: ['{}'],
+  modalities: ['["text"]'],
+  suffix: ['""'],
+}
+
+/** The same in a message: an SDK writes an assistant's answer with every field that it knows. */
+const NEUTRAL_IN_MESSAGE: Readonly<Record<string, readonly string[]>> = {
+  annotations: ['[]'],
+  tool_calls: ['[]'],
+}
+
+/** A body without the fields that are null or say what holds anyway: in OpenAI's API both mean absent. */
+export function withoutNeutral(
+  body: unknown,
+  neutral: Readonly<Record<string, readonly string[]>> = NEUTRAL_SETTINGS,
+): unknown {
+  if (body === null || typeof body !== 'object' || Array.isArray(body)) return body
+  return Object.fromEntries(
+    Object.entries(body).filter(
+      ([field, value]) =>
+        value !== null &&
+        !(Object.hasOwn(neutral, field) && neutral[field]?.includes(JSON.stringify(value)) === true),
+    ),
+  )
+}
+
+function withoutNeutralMessages(body: unknown): unknown {
+  const messages = (body as { messages?: unknown } | null)?.messages
+  if (!Array.isArray(messages)) return body
+  return {
+    ...(body as object),
+    messages: messages.map((message) => withoutNeutral(message, NEUTRAL_IN_MESSAGE)),
   }
 }
 
