@@ -48,7 +48,7 @@ export class EncoderModel {
     this.#options = options
   }
 
-  /** The text's vector. Throws the signal's reason, or `engine-failed`. */
+  /** The text's vector. Throws the signal's reason, `request-invalid` where it has no numbers, or `engine-failed`. */
   encode(tokens: readonly number[], signal: AbortSignal | undefined): Promise<Float32Array> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
@@ -97,7 +97,8 @@ export class EncoderModel {
     const size = states.length / (batch.length * width)
     for (const [row, { tokens, finish }] of batch.entries()) {
       const rowStates = states.subarray(row * width * size, (row * width + tokens.length) * size)
-      finish({ vector: pool(rowStates, size, this.#pooling) })
+      const vector = pool(rowStates, size, this.#pooling)
+      finish(vector.every(Number.isFinite) ? { vector } : { error: noNumbers() })
     }
   }
 
@@ -119,6 +120,11 @@ export class EncoderModel {
     const wanted = Object.entries(feeds).filter(([name]) => this.#session.inputNames.includes(name))
     return Object.fromEntries(wanted)
   }
+}
+
+/** Of the text alone: fp16 weights can overflow for one text and not for its neighbours. */
+function noNumbers(): HearthError {
+  return new HearthError('request-invalid', 'the model computes values that are no numbers for this input')
 }
 
 /** `states` is [tokens, size]. */
