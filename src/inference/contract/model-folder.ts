@@ -24,6 +24,12 @@ export interface ModelConfig {
   head_dim?: number | null | undefined
   vocab_size?: number | undefined
   max_position_embeddings?: number | null | undefined
+  /** Other names of the same, by GPT-2, GPT, ChatGLM and MPT. */
+  n_positions?: number | null | undefined
+  n_ctx?: number | null | undefined
+  seq_length?: number | null | undefined
+  max_seq_len?: number | null | undefined
+  pad_token_id?: number | null | undefined
   eos_token_id?: TokenIds | null | undefined
 }
 
@@ -74,6 +80,11 @@ const CONFIG: z.ZodType<ModelConfig> = z.looseObject({
   head_dim: COUNT.nullish(),
   vocab_size: COUNT.optional(),
   max_position_embeddings: COUNT.nullish(),
+  n_positions: COUNT.nullish(),
+  n_ctx: COUNT.nullish(),
+  seq_length: COUNT.nullish(),
+  max_seq_len: COUNT.nullish(),
+  pad_token_id: z.int().nullish(),
   eos_token_id: TOKEN_IDS.nullish(),
 })
 

@@ -86,10 +86,27 @@ async function factsOf(parts: FactsParts): Promise<EngineFacts> {
   return { slots: options.slots ?? SLOTS_DEFAULT, engine, provider, contextLengthMax, numericClass }
 }
 
-function contextLengthOf({ config, tokenizerConfig }: ContextFiles, bound: number | undefined): number {
-  const told = [config.max_position_embeddings, tokenizerConfig.model_max_length].filter(
-    (length) => typeof length === 'number' && length >= 1,
-  )
+/** RoBERTa's models number positions from behind the padding token's id: so many places fewer. */
+const OFFSET_MODEL_TYPES = /roberta|camembert|longformer|mpnet/
+const PADDING_ID_DEFAULT = 1
+
+/** The least of all lengths that the files tell: one token beyond a position table ends the engine's step. */
+export function contextLengthOf(
+  { config, tokenizerConfig }: Pick<ContextFiles, 'config' | 'tokenizerConfig'>,
+  bound: number | undefined,
+): number {
+  const { model_type: type = '', pad_token_id: padding } = config
+  const hasOffset = OFFSET_MODEL_TYPES.test(type)
+  const offset = hasOffset ? (padding ?? PADDING_ID_DEFAULT) + 1 : 0
+  const table = config.max_position_embeddings
+  const told = [
+    typeof table === 'number' ? Math.max(1, table - offset) : undefined,
+    config.n_positions,
+    config.n_ctx,
+    config.seq_length,
+    config.max_seq_len,
+    tokenizerConfig.model_max_length,
+  ].filter((length) => typeof length === 'number' && length >= 1)
   const lengths = told.length === 0 ? [CONTEXT_LENGTH_DEFAULT] : told
   return Math.floor(Math.min(...(lengths as number[]), bound ?? Infinity))
 }
