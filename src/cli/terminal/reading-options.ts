@@ -15,6 +15,8 @@ interface SamplingOption {
   field: string
   isWhole: boolean
   least: number
+  /** The body's schema takes neither 0 nor more than this. */
+  aboveZeroTo?: number
   help: string
 }
 
@@ -41,6 +43,7 @@ const SAMPLING_OPTIONS: Readonly<Record<SamplingName, SamplingOption>> = {
     field: 'top_p',
     isWhole: false,
     least: 0,
+    aboveZeroTo: 1,
     help: 'sample from the likeliest tokens that make up this share',
   },
   topK: {
@@ -62,6 +65,7 @@ const SAMPLING_OPTIONS: Readonly<Record<SamplingName, SamplingOption>> = {
     field: 'repetition_penalty',
     isWhole: false,
     least: 0,
+    aboveZeroTo: 100,
     help: 'over 1 makes tokens that were there already less likely',
   },
   seed: {
@@ -117,10 +121,20 @@ function defaultsOf(options: ReadingOptions): Record<string, unknown> {
   const defaults: Record<string, unknown> = {}
   for (const [name, option] of Object.entries(SAMPLING_OPTIONS)) {
     const text = options[name as SamplingName]
-    if (text !== undefined) defaults[option.field] = numberOption(flagOf(option), text, option)
+    if (text !== undefined) defaults[option.field] = settingOf(option, text)
   }
   if (options.stop.length > 0) defaults['stop'] = options.stop
   return defaults
+}
+
+function settingOf(option: SamplingOption, text: string): number {
+  const value = numberOption(flagOf(option), text, option)
+  const { aboveZeroTo } = option
+  if (aboveZeroTo === undefined || (value > 0 && value <= aboveZeroTo)) return value
+  throw new HearthError(
+    'usage',
+    `${flagOf(option)} takes a number above 0, up to ${aboveZeroTo}, not "${text}"`,
+  )
 }
 
 function flagOf({ flag }: SamplingOption): string {
