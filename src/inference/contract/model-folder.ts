@@ -188,27 +188,55 @@ async function readOptional(folder: string, name: string): Promise<string | unde
   return await readFile(path, 'utf8')
 }
 
-const POOLING: z.ZodType<PoolingConfig> = z.looseObject({
-  pooling_mode_cls_token: z.boolean().nullish(),
-  pooling_mode_lasttoken: z.boolean().nullish(),
-})
+/** In the older form a flag for each mode, in the newer one its name. */
+const POOLING: z.ZodType<Record<string, unknown>> = z.record(z.string(), z.unknown())
 
-interface PoolingConfig {
-  pooling_mode_cls_token?: boolean | null | undefined
-  pooling_mode_lasttoken?: boolean | null | undefined
+const MODULES: z.ZodType<{ type: string; path?: string | undefined }[]> = z.array(
+  z.looseObject({ type: z.string(), path: z.string().optional() }),
+)
+
+const POOLING_KINDS: Readonly<Record<string, Pooling['kind']>> = {
+  mean: 'mean',
+  mean_tokens: 'mean',
+  cls: 'first',
+  cls_token: 'first',
+  lasttoken: 'last',
 }
 
-const MODULES: z.ZodType<{ type: string }[]> = z.array(z.looseObject({ type: z.string() }))
+const KNOWN_MODULES = new Set(['Transformer', 'Pooling', 'Normalize'])
 
-/** How sentence-transformers' files say that vectors are made; without them the mean, of length 1. */
+/**
+ * How sentence-transformers' files say that vectors are made; without them the mean, of length 1. Throws
+ * `model-unsupported`, naming a step that is not computed here: another vector would be a wrong answer.
+ */
 export async function readPooling(folder: string): Promise<Pooling> {
-  const pooling = await readJson(folder, '1_Pooling/config.json', POOLING, {})
   const modules = await readJson(folder, 'modules.json', MODULES, [{ type: 'Normalize' }])
-  const other = pooling.pooling_mode_lasttoken === true ? 'last' : 'mean'
+  const typeOf = ({ type }: { type: string }): string => type.slice(type.lastIndexOf('.') + 1)
+  const foreign = modules.find((module) => !KNOWN_MODULES.has(typeOf(module)))
+  if (foreign !== undefined) throw unsupportedPooling(`the module ${foreign.type}`)
+  const path = modules.find((module) => typeOf(module) === 'Pooling')?.path ?? '1_Pooling'
+  if (!/^[\w.-]+$/.test(path) || path.startsWith('.')) throw unsupportedPooling(`the folder "${path}"`)
   return {
-    kind: pooling.pooling_mode_cls_token === true ? 'first' : other,
-    normalizes: modules.some(({ type }) => type.endsWith('Normalize')),
+    kind: poolingKind(await readJson(folder, `${path}/config.json`, POOLING, {})),
+    normalizes: modules.some((module) => typeOf(module) === 'Normalize'),
   }
+}
+
+function poolingKind(config: Record<string, unknown>): Pooling['kind'] {
+  const { pooling_mode: named } = config
+  const flagged = Object.keys(config).filter((key) => key.startsWith('pooling_mode_') && config[key] === true)
+  const modes = typeof named === 'string' ? [named] : flagged.map((key) => key.slice('pooling_mode_'.length))
+  const [mode = 'mean'] = modes
+  const kind = POOLING_KINDS[mode]
+  if (modes.length > 1 || kind === undefined) throw unsupportedPooling(`pooling by ${modes.join(' and ')}`)
+  return kind
+}
+
+function unsupportedPooling(what: string): HearthError {
+  return new HearthError(
+    'model-unsupported',
+    `this embedding model needs ${what}, which Hearth does not compute`,
+  )
 }
 
 /** What follows `model` in a file's name, best first: what is exact, then what is small. */
