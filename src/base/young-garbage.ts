@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { requirePatchable } from './patched.ts'
 
 /** Bytes after which what was made for them is collected; V8 marks everything when 64 MiB of it wait, or as much as the heap may grow by. */
 const COLLECT_EVERY_BYTES: number = 4 * 1024 * 1024
@@ -8,7 +9,11 @@ type Collect = (options: { type: 'minor' }) => void
 
 // The one way to it in a process that was not started with --expose-gc.
 setFlagsFromString('--expose-gc')
-const collect = runInNewContext('gc') as Collect
+const { gc: collect } = requirePatchable(
+  'node',
+  { gc: runInNewContext('globalThis.gc') as Collect },
+  { gc: 0 },
+)
 setFlagsFromString('--no-expose-gc')
 
 let bytesSince = 0

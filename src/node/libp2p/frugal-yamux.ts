@@ -1,6 +1,7 @@
 import { yamux, type YamuxMuxerInit } from '@libp2p/yamux'
 import { StreamState, YamuxStream } from '@libp2p/yamux/stream'
 import type { StreamMuxerFactory } from '@libp2p/interface'
+import { requirePatchable } from '../../base/patched.ts'
 
 /** Of @libp2p/yamux's streams, what its types leave out. */
 interface Windowed {
@@ -10,7 +11,9 @@ interface Windowed {
   sendWindowUpdate: (this: Windowed) => void
 }
 
-const streams = YamuxStream.prototype as unknown as Windowed
+const streams = requirePatchable('@libp2p/yamux', YamuxStream.prototype as unknown as Windowed, {
+  sendWindowUpdate: 0,
+})
 const { sendWindowUpdate } = streams
 
 /**
