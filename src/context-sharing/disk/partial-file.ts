@@ -1,5 +1,6 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { HearthError } from '../../base/errors.ts'
+import { Turns } from '../../base/turns.ts'
 import { Bitfield } from '../content/bitfield.ts'
 import { ChunkJournal, type JournalContent, type JournalIdentity, readJournal } from './chunk-journal.ts'
 import { type ChunkMap, fileChunks } from '../content/chunk-map.ts'
@@ -35,7 +36,7 @@ export class PartialFile {
   /** What the journal said when it was read; undefined when it is to be made anew with `held`. */
   #resumable: JournalContent | undefined
   #open: Promise<OpenFiles> | undefined
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
   #unsyncedBytes = 0
   #sealing: Promise<void> | undefined
   #isSealed = false
@@ -110,16 +111,18 @@ export class PartialFile {
    * when the disk does not have chunks any more that an earlier process verified.
    */
   async seal(): Promise<void> {
-    this.#sealing ??= this.#inTurn(() => this.#seal()).catch((error: unknown) => {
-      this.#sealing = undefined
-      throw error
-    })
+    this.#sealing ??= this.#turns
+      .run(() => this.#seal())
+      .catch((error: unknown) => {
+        this.#sealing = undefined
+        throw error
+      })
     await this.#sealing
   }
 
   /** Hashes again what is held, and drops the claim to what the disk has not right; says how many those were. */
   async recheck(): Promise<number> {
-    return await this.#inTurn(async () => {
+    return await this.#turns.run(async () => {
       const opened = await this.#open
       const lost = await this.#dropDamagedChunks()
       if (opened === undefined || lost === 0) return lost
@@ -137,7 +140,7 @@ export class PartialFile {
   /** Waits for writes under way and lets go of the files. Writing again opens them again. */
   async close(): Promise<void> {
     await this.#sealing?.catch(() => {})
-    await this.#inTurn(async () => {
+    await this.#turns.run(async () => {
       const opened = this.#open
       this.#open = undefined
       this.#resumable = undefined
@@ -209,7 +212,7 @@ export class PartialFile {
     } catch (error) {
       throw asDiskError(error, this.#components.paths.part(this.file))
     }
-    await this.#inTurn(() => this.#claim(indexInFile, bytes.byteLength))
+    await this.#turns.run(() => this.#claim(indexInFile, bytes.byteLength))
     return true
   }
 
@@ -283,12 +286,5 @@ export class PartialFile {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
       return await open(paths.blob(this.file), 'r')
     }
-  }
-
-  /** Runs `work` after all earlier ones have settled, whether they failed or not. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const run = this.#turn.then(work, work)
-    this.#turn = run.catch(() => {})
-    return run
   }
 }

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { HearthError } from '../../base/errors.ts'
 import { CONTEXT_NAMES_MAX } from '../../base/limits.ts'
+import { Turns } from '../../base/turns.ts'
 import { replaceFile } from '../disk/disk.ts'
 import { contextIdSchema, isContextId } from '../content/manifest.ts'
 
@@ -18,7 +19,7 @@ const namesSchema: z.ZodType<{ version: 1; names: Record<string, string> }> = z.
 export class ContextNames {
   readonly #path: string
   #names = new Map<string, string>()
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
 
   constructor(path: string) {
     this.#path = path
@@ -101,9 +102,7 @@ export class ContextNames {
 
   /** One write at a time, so that the last state is the one on disk. */
   async #save(): Promise<void> {
-    const save = this.#turn.then(() => this.#replace())
-    this.#turn = save.catch(() => {})
-    await save
+    await this.#turns.run(() => this.#replace())
   }
 
   async #replace(): Promise<void> {

@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises'
 import type { Clock } from '../../base/clock.ts'
 import { HearthError, isHearthError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
+import { Turns } from '../../base/turns.ts'
 import { BlobStore } from '../disk/blob-store.ts'
 import { readBootId } from './boot-id.ts'
 import type { ContextEntry, Damage } from './context-entry.ts'
@@ -60,7 +61,7 @@ export class ContextStore {
   onDamage: (damage: Damage) => void = () => {}
   #whenOpen: { blobs: BlobStore; contexts: HeldContexts } | undefined
   /** Imports, completions and removals happen one after another. */
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
 
   constructor(components: ContextStoreComponents, options: ContextStoreOptions) {
     this.#components = components
@@ -99,7 +100,7 @@ export class ContextStore {
       blobs,
       tiers: this.#tiers,
       log: this.#components.log,
-      onDamage: (file) => void this.#inTurn(() => this.#onDamage(file)).catch(() => {}),
+      onDamage: (file) => void this.#turns.run(() => this.#onDamage(file)).catch(() => {}),
     })
     this.#whenOpen = { blobs, contexts }
     await contexts.open()
@@ -107,7 +108,7 @@ export class ContextStore {
 
   /** Waits for writes under way and lets go of the files. */
   async close(): Promise<void> {
-    await this.#turn
+    await this.#turns.settled()
     this.#whenOpen?.contexts.close()
     await this.#whenOpen?.blobs.close()
     this.#whenOpen = undefined
@@ -130,10 +131,10 @@ export class ContextStore {
         signal: options.signal,
         requireRoom: async (bytes) => {
           await this.room.make(bytes, options.signal)
-          giveBack = await this.#inTurn(() => this.room.keepForImport(bytes))
+          giveBack = await this.#turns.run(() => this.room.keepForImport(bytes))
         },
       })
-      return await this.#inTurn(() => this.#takeIn(copy, options.name))
+      return await this.#turns.run(() => this.#takeIn(copy, options.name))
     } finally {
       giveBack()
       await rm(target, { recursive: true, force: true })
@@ -204,7 +205,7 @@ export class ContextStore {
 
   /** Removes a context, and the files that no other context here uses. Nothing may be using it. */
   async remove(contextId: string): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#turns.run(async () => {
       const context = this.held(contextId)
       if (context === undefined) return
       const files = this.#opened.contexts.filesOnlyOf(context)
@@ -229,13 +230,13 @@ export class ContextStore {
    * `context-invalid` or `disk-full`.
    */
   async begin(contextId: string, manifestBytes: Uint8Array, signal?: AbortSignal): Promise<HeldContext> {
-    const context = await this.#inTurn(async () => {
+    const context = await this.#turns.run(async () => {
       const begun = await this.#opened.contexts.getOrAdd(contextId, manifestBytes)
       begun.reuse()
       return begun
     })
     await this.room.make(context.bytesTotal - context.heldBytes, signal)
-    await this.#inTurn(() => this.room.keepFor(context))
+    await this.#turns.run(() => this.room.keepFor(context))
     this.memory.use(contextId)
     const others = this.#opened.contexts.all().filter((other) => other !== context)
     await copyLocalChunks(context, others, signal)
@@ -247,7 +248,7 @@ export class ContextStore {
    * `data-corrupt` when the disk lost some of them meanwhile (the next fetch gets those), or `disk-full`.
    */
   async complete(contextId: string): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#turns.run(async () => {
       const context = this.held(contextId)
       if (context === undefined) throw new RangeError(`context ${contextId} was never begun`)
       try {
@@ -305,11 +306,5 @@ export class ContextStore {
   get #opened(): { blobs: BlobStore; contexts: HeldContexts } {
     if (this.#whenOpen === undefined) throw new RangeError('the context store is not open')
     return this.#whenOpen
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const run = this.#turn.then(work)
-    this.#turn = run.catch(() => {})
-    return run
   }
 }

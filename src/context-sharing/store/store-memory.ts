@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import type { Cancel, Clock } from '../../base/clock.ts'
 import { HearthError } from '../../base/errors.ts'
+import { Turns } from '../../base/turns.ts'
 import { replaceFile } from '../disk/disk.ts'
 import { contextIdSchema } from '../content/manifest.ts'
 
@@ -60,7 +61,7 @@ export class StoreMemory {
   readonly #path: string
   #memory: Memory = { version: 1, contexts: {} }
   #cancelSave: Cancel | undefined
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
 
   constructor(clock: Clock, path: string) {
     this.#clock = clock
@@ -158,9 +159,7 @@ export class StoreMemory {
   async #save(): Promise<void> {
     this.#cancelSave?.()
     this.#cancelSave = undefined
-    const save = this.#turn.then(() => this.#replace())
-    this.#turn = save.catch(() => {})
-    await save
+    await this.#turns.run(() => this.#replace())
   }
 
   async #replace(): Promise<void> {

@@ -1,6 +1,7 @@
 import { type Cancel, type Clock, every } from '../../base/clock.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
+import { Turns } from '../../base/turns.ts'
 import { type Candidate, type Holding, planCollection } from './core/collection.ts'
 import type { ContextStore } from '../store/context-store.ts'
 import { type Copies, whyNotDropped } from '../store/copies.ts'
@@ -22,7 +23,7 @@ export interface CollectorComponents {
 /** Keeps the store within its bounds: the shell of core/collection. One collection at a time. */
 export class Collector {
   readonly #components: CollectorComponents
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
   #cancel: Cancel = () => {}
 
   constructor(components: CollectorComponents) {
@@ -42,14 +43,12 @@ export class Collector {
   async stop(): Promise<void> {
     this.#cancel()
     this.#components.store.room.onShortage = async () => {}
-    await this.#turn
+    await this.#turns.settled()
   }
 
   /** Drops what is worth least until `bytes` are given back, or nothing else may go. */
   async free(bytes: number, signal?: AbortSignal): Promise<void> {
-    const work = this.#turn.then(() => this.#free(bytes, signal))
-    this.#turn = work.catch(() => {})
-    await work
+    await this.#turns.run(() => this.#free(bytes, signal))
   }
 
   /**

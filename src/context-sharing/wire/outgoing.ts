@@ -1,6 +1,7 @@
 import type { Cancel, Clock } from '../../base/clock.ts'
 import type { MessageStream } from '../../base/stream/message-stream.ts'
 import { CHUNK_RANGES_MAX } from '../../base/limits.ts'
+import { Turns } from '../../base/turns.ts'
 import { type ChunkRange, toRanges } from '../content/bitfield.ts'
 import { SEND_DEADLINE_MS } from './messages.ts'
 
@@ -23,7 +24,7 @@ export class Outgoing {
   readonly #stream: MessageStream
   readonly #tellEveryMs: OutgoingOptions['tellEveryMs']
   readonly #signal: AbortSignal
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
   /** Chunks to tell of, by the type of message that tells of them. */
   readonly #gathered = new Map<Tidings, Set<number>>()
   /** When what is gathered may be told. */
@@ -44,7 +45,7 @@ export class Outgoing {
   /** Sends a message, and `bytes` after it, in its turn. Throws what MessageStream does. */
   async send(message: object, bytes?: Uint8Array): Promise<void> {
     const options = { deadlineMs: SEND_DEADLINE_MS, signal: this.#signal }
-    await this.#inTurn(async () => {
+    await this.#turns.run(async () => {
       await this.#stream.send(message, options)
       if (bytes !== undefined) await this.#stream.sendBytes(bytes, options)
     })
@@ -78,7 +79,7 @@ export class Outgoing {
 
   /** Does `work` in its turn, without anybody waiting for it: a failure ends the stream. */
   post(work: () => Promise<void>): void {
-    this.#inTurn(work).catch((error: unknown) => this.#stream.abort(error as Error))
+    this.#turns.run(work).catch((error: unknown) => this.#stream.abort(error as Error))
   }
 
   async #sendGathered(type: Tidings): Promise<void> {
@@ -89,12 +90,6 @@ export class Outgoing {
     for (const ranges of inPages(toRanges(chunks))) {
       await this.#stream.send({ type, ranges }, { deadlineMs: SEND_DEADLINE_MS, signal: this.#signal })
     }
-  }
-
-  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const run = this.#turn.then(work)
-    this.#turn = run.catch(() => {})
-    return await run
   }
 }
 
