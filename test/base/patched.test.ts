@@ -6,7 +6,7 @@ const yamux = new URL('../../node_modules/@libp2p/yamux/package.json', import.me
 const { version } = JSON.parse(readFileSync(yamux, 'utf8')) as { version: string }
 
 test('what a patch expects is returned as it is', () => {
-  const target = { send: (_: string) => {} }
+  const target = { send: (text: string): string => text }
   expect(requirePatchable('@libp2p/yamux', target, { send: 1 })).toBe(target)
 })
 
