@@ -1,6 +1,6 @@
 // The plainest way to run a stock export: one sequence, the whole cache out and in at every token. What
 // other engines are held against.
-import '../src/inference/running/no-telemetry.ts'
+import '../src/inference/device/no-telemetry.ts'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import type { LlamaShape } from '../src/inference/graph/llama-weights.ts'
 

@@ -1,6 +1,6 @@
 // One opening of a model in a process of its own, as every context has one: node cold-start-main.ts KIND PATH THREADS TOKENS.
 // Prints ms: from when its code is loaded until onnxruntime has the stock session, or we the first token.
-import '../../src/inference/running/no-telemetry.ts'
+import '../../src/inference/device/no-telemetry.ts'
 import { InferenceSession } from 'onnxruntime-node'
 import { openDelta } from './models.ts'
 import { draw, secondsOf } from './sequences.ts'

@@ -1,5 +1,5 @@
 // What this machine could do at best: the matrix products of a model alone, and reading memory alone.
-import '../../src/inference/running/no-telemetry.ts'
+import '../../src/inference/device/no-telemetry.ts'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { randomWeights, type LlamaShape } from '../../src/inference/graph/llama-weights.ts'
 import { encodeModel, GraphBuilder } from '../../src/inference/onnx/onnx-writer.ts'

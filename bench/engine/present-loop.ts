@@ -1,6 +1,6 @@
 // The usual loop on a stock export: the whole cache out of onnxruntime, and in again, one token longer, at every
 // token; of the logits, which leave for every row, the greatest is the next token.
-import '../../src/inference/running/no-telemetry.ts'
+import '../../src/inference/device/no-telemetry.ts'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { greatest } from '../../src/inference/sampling/sampling.ts'
 import { THREADS, type BenchModel } from './models.ts'

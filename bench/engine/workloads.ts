@@ -1,5 +1,5 @@
 // What keeps the engine from running at the rate of its steps: uneven work, repeated work, our own code.
-import '../../src/inference/running/no-telemetry.ts'
+import '../../src/inference/device/no-telemetry.ts'
 import { randomBetween, seededRandom } from '../../src/base/random.ts'
 import { InferenceSession } from 'onnxruntime-node'
 import { openDelta } from './models.ts'

@@ -1,5 +1,5 @@
 // Runs an encoder: texts in, one vector for each. Texts that wait share steps.
-import '../running/no-telemetry.ts'
+import '../device/no-telemetry.ts'
 import { Tensor, type InferenceSession } from 'onnxruntime-node'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import type { Pooling } from '../contract/model-folder.ts'

@@ -1,6 +1,6 @@
 // The throw-away process of a probe: runs a small model on the execution provider named by its argument,
 // and says how long that took, or why it could not.
-import '../running/no-telemetry.ts'
+import './no-telemetry.ts'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { messageOf } from '../../base/errors.ts'
 import { seededRandom } from '../../base/random.ts'

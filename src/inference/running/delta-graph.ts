@@ -1,5 +1,5 @@
 // Runs the delta form of a model (onnx/delta-rewrite.ts).
-import './no-telemetry.ts'
+import '../device/no-telemetry.ts'
 import { basename, dirname } from 'node:path'
 import { Tensor, type InferenceSession } from 'onnxruntime-node'
 import { DevicePast } from './device-past.ts'

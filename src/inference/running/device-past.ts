@@ -1,7 +1,7 @@
 // Keeps the past of decode steps on the device. The KvStore stays the truth, in the machine's memory; what is
 // on the device is a copy of it that grows there with every step, and is sent anew after anything else
 // has changed the store: a prompt came in, a slot moved, the capacity changed. Nothing is ever read back.
-import './no-telemetry.ts'
+import '../device/no-telemetry.ts'
 import { Tensor, type InferenceSession } from 'onnxruntime-node'
 import type { KvShape } from '../graph/decoder.ts'
 import { KV_PARTS, type KvStore } from './kv-store.ts'

@@ -1,4 +1,4 @@
-import './no-telemetry.ts'
+import '../device/no-telemetry.ts'
 import { createRequire } from 'node:module'
 import { InferenceSession, type Tensor } from 'onnxruntime-node'
 import { HearthError, messageOf } from '../../base/errors.ts'

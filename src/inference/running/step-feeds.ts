@@ -1,5 +1,5 @@
 // What a step feeds to a model, in the form that decoders take it.
-import './no-telemetry.ts'
+import '../device/no-telemetry.ts'
 import { Tensor } from 'onnxruntime-node'
 import type { KvShape } from '../graph/decoder.ts'
 import { KV_PARTS, type KvPart } from './kv-store.ts'

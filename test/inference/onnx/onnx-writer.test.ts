@@ -1,4 +1,4 @@
-import '../../../src/inference/running/no-telemetry.ts'
+import '../../../src/inference/device/no-telemetry.ts'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

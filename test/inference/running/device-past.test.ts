@@ -1,4 +1,4 @@
-import '../../../src/inference/running/no-telemetry.ts'
+import '../../../src/inference/device/no-telemetry.ts'
 import { Tensor } from 'onnxruntime-node'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { DeltaGraph } from '../../../src/inference/running/delta-graph.ts'
