@@ -1,4 +1,10 @@
 import { pick, randomInteger, type Random } from '../../src/base/random.ts'
+import {
+  DHT_BUCKET_SIZE,
+  DHT_PARALLEL_QUESTIONS,
+  DHT_SELF_QUERY_EVERY_MS,
+  HOST_TIMINGS,
+} from '../../src/node/libp2p/timings.ts'
 import type { ChurnEvent } from '../churn/churn-events.ts'
 import type { ChurnModel } from '../churn/churn-model.ts'
 import { exponential, normal } from '../churn/distribution.ts'
@@ -42,15 +48,15 @@ export const DHT_DEFAULTS: Omit<DhtOptions, 'churn'> = {
   peers: 1_000,
   keys: 20,
   holders: 5,
-  bucketSize: 20,
-  parallel: 3,
-  dialTimeoutMs: 1_500,
+  bucketSize: DHT_BUCKET_SIZE,
+  parallel: DHT_PARALLEL_QUESTIONS,
+  dialTimeoutMs: HOST_TIMINGS.addressDialMs,
   roundTripMs: 40,
   roundTripSigma: 0.6,
   roundTrips: 4,
-  recordMs: 120_000,
-  renewMs: 60_000,
-  refreshMs: 300_000,
+  recordMs: HOST_TIMINGS.recordValidityMs,
+  renewMs: HOST_TIMINGS.recordRenewBeforeMs,
+  refreshMs: DHT_SELF_QUERY_EVERY_MS,
   lookupsPerS: 1,
   settleMs: 600_000,
   untilMs: 3_600_000,

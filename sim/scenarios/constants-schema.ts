@@ -2,12 +2,13 @@ import { z } from 'zod'
 import { REPLICATION_DEFAULTS } from '../../src/context-sharing/replication/core/replication.ts'
 import { RESIDENCY_DEFAULTS } from '../../src/inference/residency/core/residency-state.ts'
 import { COORDINATOR_DEFAULTS } from '../../src/tasks/submitter/core/coordinator-state.ts'
-import { OPEN_MS } from '../../src/tasks/wire/core/link-times.ts'
+import { COORDINATOR_TICK_MS } from '../../src/tasks/submitter/timings.ts'
+import { OPEN_MS } from '../../src/tasks/wire/timings.ts'
 import { WORKER_CORE_DEFAULTS } from '../../src/tasks/worker/core/worker-state.ts'
 
 /** The constants of the shell, tasks/coordinator.ts, that a run depends on. */
 export const SHELL_DEFAULTS: Readonly<Record<'tickMs' | 'commitEveryMs' | 'openMs', number>> = {
-  tickMs: 100,
+  tickMs: COORDINATOR_TICK_MS,
   commitEveryMs: 10,
   openMs: OPEN_MS,
 }

@@ -1,9 +1,8 @@
 import type { EventSink } from '../../src/base/event-log.ts'
+import { SUBMITTER_LATENCY_US } from '../scenarios/outside.ts'
 import { JobRun } from './job-run.ts'
 import { Workload } from './swarm/workload.ts'
 import type { Swarm } from './swarm/swarm.ts'
-
-const SUBMITTER_LATENCY_US = 500
 
 /** The jobs of a scenario, in the order they are submitted. */
 export function planJobs(

@@ -1,6 +1,7 @@
+import { CONNECTIONS_MAX } from '../../src/base/limits.ts'
 import { randomInteger } from '../../src/base/random.ts'
 import type { EventSink } from '../../src/base/event-log.ts'
-import { ALIVE_EVERY_MS, PEER_SILENCE_MS } from '../../src/tasks/wire/core/link-times.ts'
+import { ALIVE_EVERY_MS, PEER_SILENCE_MS } from '../../src/tasks/wire/timings.ts'
 import type { Candidate } from '../../src/tasks/submitter/core/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/wire/task-messages.ts'
 import { WORKER_CORE_DEFAULTS, type WorkerOptions } from '../../src/tasks/worker/core/worker-state.ts'
@@ -33,8 +34,6 @@ import type { TaskLink, WorkerEnd } from './swarm/task-link.ts'
 import type { TaskRecorder } from './task-recorder.ts'
 import type { Workload } from './swarm/workload.ts'
 
-/** Connections that a peer keeps: whose adverts it hears at once. As base/limits.ts's CONNECTIONS_MAX. */
-const CONNECTIONS_MAX = 64
 const ORIGIN = 'origin'
 /** The last of the work, which waits for the slowest. */
 const TAIL_SHARE = 0.003

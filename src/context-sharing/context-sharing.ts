@@ -9,6 +9,7 @@ import { type Copies, NO_COPIES } from './store/copies.ts'
 import type { DecisionSink } from './history/decisions.ts'
 import { Downloader } from './download/downloader.ts'
 import type { FetchOptions, FetchResult, FindHolders } from './download/fetch.ts'
+import { UNAVAILABLE_AFTER_MS } from './download/timings.ts'
 import type { Manifest } from './content/manifest.ts'
 import { type ScrubProgress, Scrubber } from './upkeep/scrubber.ts'
 import { UploadGate, type UploadRate } from './upload/upload-gate.ts'
@@ -48,7 +49,7 @@ export interface ContextSharingOptions {
 }
 
 export const CONTEXT_SHARING_OPTIONS: Readonly<Required<ContextSharingOptions>> = Object.freeze({
-  unavailableAfterMs: 60_000,
+  unavailableAfterMs: UNAVAILABLE_AFTER_MS,
   uploadRate: 'unlimited',
   uploadMonthBytes: undefined,
 })

@@ -5,6 +5,7 @@ import type { Logger } from '../base/logger.ts'
 import { randomBetween } from '../base/random.ts'
 import type { Random } from '../base/random.ts'
 import type { Members } from './members.ts'
+import { DEPARTURES_TIMINGS } from './timings.ts'
 
 export interface DeparturesComponents {
   members: Members
@@ -24,12 +25,7 @@ export interface DeparturesOptions {
   checksAtOnce: number
 }
 
-export const DEPARTURES_OPTIONS: Readonly<DeparturesOptions> = Object.freeze({
-  redialMinMs: 100,
-  redialMaxMs: 600,
-  dialDeadlineMs: 3_000,
-  checksAtOnce: 64,
-})
+export const DEPARTURES_OPTIONS: Readonly<DeparturesOptions> = DEPARTURES_TIMINGS
 
 /**
  * Tells a peer that is gone from a connection that was merely dropped, with one dial. Without it, what

@@ -1,10 +1,14 @@
-import { CONNECTIONS_MAX } from '../../../src/base/limits.ts'
+import { ADVERT_TTL_MS_MAX, CONNECTIONS_MAX } from '../../../src/base/limits.ts'
 import type { Random } from '../../../src/base/random.ts'
 import type { SaidPeer } from '../../../src/context-sharing/replication/replica-view.ts'
+import { ADVERT_TIMINGS } from '../../../src/dht/timings.ts'
+import { ADVERT_AGE_MS_MAX, ADVERT_DEADLINE_MS } from '../../../src/node/contexts/timings.ts'
+import { DHT_BUCKET_SIZE } from '../../../src/node/libp2p/timings.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
 import { Listed } from './directory.ts'
 import { NearestPeers } from './nearest-peers.ts'
 import { TAG } from '../events/tags.ts'
+import { ASK_US } from '../../scenarios/outside.ts'
 
 /** A peer as one that says what it has and hears what others have. */
 export interface Advertiser {
@@ -31,16 +35,10 @@ interface Entry {
   isExpiring: boolean
 }
 
-/** As ADVERT_EXCHANGE_OPTIONS and DEPARTURES_OPTIONS of src/dht. */
-const CHANGE_DELAY_US = 50_000
-const REFRESH_MS = 20_000
-const EXPIRY_US = 60_000_000
-const GREET_US = 300_000
+const CHANGE_DELAY_US = 1000 * ADVERT_TIMINGS.changeDelayMs
+const EXPIRY_US = 1000 * ADVERT_TTL_MS_MAX
+const GREET_US = 1000 * ADVERT_TIMINGS.greetAfterMs[0]
 const GONE_US = 350_000
-/** One that does not answer is taken as gone after this, as in node/replica-swarm.ts. */
-const ANSWER_US = 3_000_000
-const ASK_US = 200_000
-const NEAR_MAX = 20
 
 /** What adverts tell peers of one another: connected ones hear every change, others are asked by who looks. */
 export class Adverts {
@@ -107,7 +105,7 @@ export class Adverts {
   /** Asks `holders` and the peers near a key what they have, unless they said so lately; then calls `onDone`. */
   look(peer: Advertiser, key: number, holders: readonly number[], onDone: () => void): void {
     const entry = this.#entries.get(peer.number)
-    const numbers = new Set([...holders, ...this.#near.nearest(key, NEAR_MAX)])
+    const numbers = new Set([...holders, ...this.#near.nearest(key, DHT_BUCKET_SIZE)])
     this.#after(ASK_US, () => {
       for (const number of numbers) {
         const other = this.#entries.get(number)
@@ -159,8 +157,10 @@ export class Adverts {
   }
 
   #missLater(gone: Entry, other: Entry, isSilent: boolean): void {
-    const heardMs = this.#kernel.nowMs - this.#random.next() * REFRESH_MS
-    const atUs = isSilent ? heardMs * 1000 + EXPIRY_US + ANSWER_US : this.#kernel.nowUs + GONE_US
+    const heardMs = this.#kernel.nowMs - this.#random.next() * ADVERT_TIMINGS.refreshEveryMs
+    const atUs = isSilent
+      ? heardMs * 1000 + EXPIRY_US + 1000 * ADVERT_DEADLINE_MS
+      : this.#kernel.nowUs + GONE_US
     this.#kernel.at(atUs, TAG.advert, () => {
       // It may be back, or be reached again, by now.
       if (this.#entries.get(gone.peer.number)?.connected.has(other) === true) return
@@ -170,7 +170,7 @@ export class Adverts {
 
   #ask(entry: Entry, other: Entry): void {
     const heardUs = entry.asked.get(other)
-    if (heardUs !== undefined && this.#kernel.nowUs - heardUs < REFRESH_MS * 1000) return
+    if (heardUs !== undefined && this.#kernel.nowUs - heardUs < 1000 * ADVERT_AGE_MS_MAX) return
     if (!other.peer.isThere || !this.#reaches(entry.peer.number, other.peer.number)) return
     entry.asked.set(other, this.#kernel.nowUs)
     entry.peer.hear(other.peer.said())

@@ -1,22 +1,8 @@
-import {
-  addressToDial,
-  waitBeforeNextRound,
-  type JoinTiming,
-  type JoinView,
-} from '../../../src/dht/join/core/join.ts'
+import { addressToDial, waitBeforeNextRound, type JoinView } from '../../../src/dht/join/core/join.ts'
+import { JOIN_TIMINGS } from '../../../src/dht/timings.ts'
 import type { Random } from '../../../src/base/random.ts'
 import type { Timers } from '../events/timers.ts'
 
-/** As JOIN_OPTIONS of src/dht/join.ts. */
-const TIMING: JoinTiming = {
-  tableWanted: 8,
-  retryMinMs: 200,
-  retryMaxMs: 5_000,
-  restMinMs: 500,
-  restMaxMs: 60_000,
-  smallRestMaxMs: 10_000,
-}
-const DIAL_DEADLINE_US = 5_000_000
 const ADDRESS = 'bootstrap'
 
 /** The peer through which those join that know nobody: while it is down, they try again and again, as core/join has it. */
@@ -46,7 +32,7 @@ export class Bootstrap {
     }
     if (addressToDial(view, random) === ADDRESS && this.#isUp()) return onJoined()
     // The dial that fails says so late: its host is gone.
-    const waitUs = DIAL_DEADLINE_US + waitBeforeNextRound(view, TIMING, random) * 1000
+    const waitUs = 1000 * (JOIN_TIMINGS.dialDeadlineMs + waitBeforeNextRound(view, JOIN_TIMINGS, random))
     timers.after(waitUs, () => this.#dial(failures + 1, timers, random, onJoined))
   }
 

@@ -5,6 +5,7 @@ import {
   type DownloadEffect,
   type DownloadEvent,
 } from '../../../src/context-sharing/download/core/download.ts'
+import { DOWNLOAD_TICK_MS, UNAVAILABLE_AFTER_MS } from '../../../src/context-sharing/download/timings.ts'
 import type { UploadClass } from '../../../src/context-sharing/upload/core/upload-budget.ts'
 import type { Random } from '../../../src/base/random.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
@@ -12,9 +13,6 @@ import type { FairFlows } from '../../network/fair-flows.ts'
 import type { Fetcher, HostView, Upload } from '../swarm/host-view.ts'
 import { Shelf } from '../swarm/shelf.ts'
 import { TAG } from '../events/tags.ts'
-
-const TICK_US = 250_000
-const UNAVAILABLE_AFTER_MS = 60_000
 
 /** What a fetch takes from the world. */
 export interface FetchWorld {
@@ -221,7 +219,7 @@ export class Fetch implements Fetcher {
   }
 
   #tickLater(): void {
-    this.#later(TICK_US, () => {
+    this.#later(1000 * DOWNLOAD_TICK_MS, () => {
       for (const [peer, upload] of this.#sources) this.#tellProgress(peer, upload)
       this.#dispatch({ kind: 'tick' })
       this.#tickLater()

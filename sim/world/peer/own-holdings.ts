@@ -1,9 +1,8 @@
 import type { SaidContext } from '../../../src/context-sharing/replication/core/replication-events.ts'
 import type { OwnHolding } from '../../../src/context-sharing/replication/core/replication-state.ts'
+import { SHARE_STEP } from '../../../src/context-sharing/store/timings.ts'
 import type { Host } from '../swarm/host.ts'
 
-/** Growth that an advert tells, as context-sharing/tiers.ts. */
-const SHARE_STEP = 0.05
 const ABSENT: OwnHolding = { tier: 'absent', share: 0, isFetching: false, isBusy: false }
 
 interface Names {

@@ -1,3 +1,4 @@
+import { SUBMITTER_SILENCE_MS } from '../../../src/tasks/wire/timings.ts'
 import type { WorkerEvent } from '../../../src/tasks/worker/core/worker-state.ts'
 import type { Random } from '../../../src/base/random.ts'
 import type { PeerDevice } from '../swarm/device.ts'
@@ -12,9 +13,6 @@ import type { TaskLink } from '../swarm/task-link.ts'
 import { Timers } from '../events/timers.ts'
 import type { PeerState, Swarm } from '../swarm/swarm.ts'
 import { WorkerRun, type WorkerOwner } from './worker-run.ts'
-
-/** As tasks/worker.ts: a submitter of which nothing was heard for so long is taken as gone. */
-const SUBMITTER_SILENCE_US = 15_000_000
 
 /** What a peer that leaves has to end first. */
 type Duty = 'work' | 'copies'
@@ -205,7 +203,7 @@ export class Peer implements WorkerOwner, LarderOwner {
   #cutLink(link: TaskLink): void {
     link.isCut = true
     this.#world.breakLink(link, true)
-    this.#timers.after(SUBMITTER_SILENCE_US, () => {
+    this.#timers.after(1000 * SUBMITTER_SILENCE_MS, () => {
       if (link.isCut) this.#work?.loseLink(link)
     })
   }

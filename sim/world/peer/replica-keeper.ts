@@ -1,3 +1,4 @@
+import { CHUNK_BYTES } from '../../../src/base/limits.ts'
 import type { Random } from '../../../src/base/random.ts'
 import {
   mayDrop,
@@ -14,23 +15,21 @@ import {
 } from '../../../src/context-sharing/replication/core/replication.ts'
 import { concernsUs } from '../../../src/context-sharing/replication/core/replication-count.ts'
 import type { PullReason } from '../../../src/context-sharing/replication/core/replication-state.ts'
+import {
+  LOOK_HERE_EVERY_MS,
+  OFFER_ANSWER_MS_MAX,
+  REPLICATION_TICK_MS,
+  SPARE_QUOTA_SHARE_MAX,
+} from '../../../src/context-sharing/replication/timings.ts'
 import type { SaidPeer } from '../../../src/context-sharing/replication/replica-view.ts'
 import { wordOf } from '../../kernel/mix.ts'
 import type { Adverts, Advertiser } from '../overlay/adverts.ts'
 import type { Host } from '../swarm/host.ts'
 import type { Larder } from './larder.ts'
+import { AUDIT_US } from '../../scenarios/outside.ts'
 import { OwnHoldings } from './own-holdings.ts'
 import type { Timer, Timers } from '../events/timers.ts'
 import type { KeeperView, Swarm } from '../swarm/swarm.ts'
-
-/** As context-sharing/replicator.ts: how often fetches are looked at, and spare copies fill at most this of a disk. */
-const LOOK_HERE_US = 2_000_000
-const DRAIN_LOOK_US = 250_000
-const QUOTA_SHARE_MAX = 0.5
-const OFFER_DEADLINE_US = 5_000_000
-/** What an audit asks for: a chunk of a live swarm, bytes. */
-const AUDIT_BYTES = 1_048_576
-const AUDIT_US = 200_000
 
 /** The peer whose copies are kept. */
 export interface KeptPeer {
@@ -158,7 +157,7 @@ export class ReplicaKeeper implements KeeperView {
   /** How much of the disk spare copies may still take. */
   measureRoom(): void {
     const { quotaBytes, usedBytes } = this.#peer.larder.disk
-    this.#dispatch({ kind: 'room', bytes: QUOTA_SHARE_MAX * quotaBytes - usedBytes })
+    this.#dispatch({ kind: 'room', bytes: SPARE_QUOTA_SHARE_MAX * quotaBytes - usedBytes })
   }
 
   mayDrop(context: number): DropAnswer {
@@ -241,7 +240,7 @@ export class ReplicaKeeper implements KeeperView {
       void this.#dispatch({ kind: 'offer-answered', peer, contextId, isAccepted, isHeld })
     this.#timers.after(latencyUs, () => {
       if (other?.isThere !== true || !this.#world.reaches(this.number, other.number)) {
-        this.#timers.after(OFFER_DEADLINE_US, () => answer(false, false))
+        this.#timers.after(1000 * OFFER_ANSWER_MS_MAX, () => answer(false, false))
         return
       }
       const offer = { kind: 'offered' as const, peer: this.id, contextId, bytes, why, copies }
@@ -258,7 +257,7 @@ export class ReplicaKeeper implements KeeperView {
     this.#timers.after(AUDIT_US, () => {
       const isAsked = other.state === 'up' && this.#world.reaches(this.number, other.number)
       const isHeld = isAsked && other.host.shelf(context)?.isWhole === true
-      if (isHeld) this.#peer.larder.countAudit(other.host, AUDIT_BYTES)
+      if (isHeld) this.#peer.larder.countAudit(other.host, CHUNK_BYTES)
       const outcome = isHeld ? 'held' : isAsked ? 'lied' : 'unknown'
       this.#dispatch({ kind: 'audited', peer, contextId, outcome })
     })
@@ -270,14 +269,14 @@ export class ReplicaKeeper implements KeeperView {
       if (this.#peer.host.isElsewhere(this.#world.contextNumbered(contextId)))
         this.#dispatch({ kind: 'covered', contextId })
     }
-    this.#timers.after(DRAIN_LOOK_US, () => this.#noteCovered())
+    this.#timers.after(1000 * REPLICATION_TICK_MS, () => this.#noteCovered())
   }
 
   /** What is being fetched grows. */
   #lookLater(): void {
     if (this.#isLooking) return
     this.#isLooking = true
-    this.#timers.after(LOOK_HERE_US, () => {
+    this.#timers.after(1000 * LOOK_HERE_EVERY_MS, () => {
       this.#isLooking = false
       for (const context of this.#own.fetching()) this.changed(context)
       if (this.#own.fetching().length > 0) this.#lookLater()

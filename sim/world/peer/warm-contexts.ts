@@ -11,11 +11,10 @@ import {
   type Residency,
   type ResidencyOptions,
 } from '../../../src/inference/residency/core/residency-state.ts'
+import { UNLOAD_US } from '../../scenarios/outside.ts'
 import type { GpuMeter } from '../swarm/gpu-meter.ts'
 import type { Swarm } from '../swarm/swarm.ts'
 import type { Timer, Timers } from '../events/timers.ts'
-
-const UNLOAD_US = 200_000
 
 /** The peer on whose GPU they are. */
 export interface WarmOwner {

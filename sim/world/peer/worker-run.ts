@@ -1,3 +1,4 @@
+import { UNDELIVERED_RESULT_AGE_MS_MAX } from '../../../src/base/limits.ts'
 import type { CoordinatorEvent } from '../../../src/tasks/submitter/core/coordinator-state.ts'
 import type { TaskResult } from '../../../src/tasks/wire/task-messages.ts'
 import { finishMs, isDrained } from '../../../src/tasks/worker/core/drain.ts'
@@ -17,9 +18,8 @@ import type { PeerView, Swarm } from '../swarm/swarm.ts'
 import type { TaskLink } from '../swarm/task-link.ts'
 import type { Timers } from '../events/timers.ts'
 
-const LEDGER_TICK_US = 60_000_000
-/** A peer that leaves gives back what still runs so long before it is gone. */
-const LAST_WORDS_US = 500_000
+/** The ledger is looked at ten times in the life of a result, where a live peer looks every second: fewer events. */
+const LEDGER_TICK_US = 100 * UNDELIVERED_RESULT_AGE_MS_MAX
 
 type RunResult = Extract<WorkerEvent, { kind: 'done' }>['result']
 
@@ -92,7 +92,7 @@ export class WorkerRun implements GpuOwner {
   /** The peer leaves, and has to be gone in so long: as node/departure.ts. */
   drain(leftUs: number): void {
     this.#dispatch({ kind: 'drain' })
-    const finishUs = Math.min(1000 * finishMs(leftUs / 1000), Math.max(0, leftUs - LAST_WORDS_US))
+    const finishUs = 1000 * finishMs(leftUs / 1000)
     this.#timers.after(finishUs, () => this.#dispatch({ kind: 'drain-over' }))
   }
 

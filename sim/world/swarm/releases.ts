@@ -1,11 +1,10 @@
 import type { Random } from '../../../src/base/random.ts'
 import { Bitfield } from '../../../src/context-sharing/content/bitfield.ts'
 import { ReleasePlan } from '../../../src/context-sharing/upload/core/release.ts'
+import { RELEASE_LOOK_EVERY_MS } from '../../../src/context-sharing/upload/timings.ts'
 import type { EventHandle, Kernel } from '../../kernel/kernel.ts'
 import type { Upload } from './host-view.ts'
 import { TAG } from '../events/tags.ts'
-
-const LOOK_EVERY_US = 1_000_000
 
 interface Shown {
   id: string
@@ -118,7 +117,7 @@ export class Releases {
   /** Looks for chunks that nobody asks for, while there is anything to be released. */
   #lookLater(): void {
     if (this.#look !== undefined) return
-    this.#look = this.#kernel.after(LOOK_EVERY_US, TAG.message + this.#tag, () => {
+    this.#look = this.#kernel.after(1000 * RELEASE_LOOK_EVERY_MS, TAG.message + this.#tag, () => {
       this.#look = undefined
       let isOver = true
       for (const released of this.#contexts.values()) {

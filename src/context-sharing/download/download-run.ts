@@ -8,9 +8,8 @@ import type { FindHolders } from './fetch.ts'
 import { type Download, type DownloadEffect, type DownloadEvent, newDownload, step } from './core/download.ts'
 import type { HeldContext } from '../store/held-context.ts'
 import type { FetchPriority } from '../wire/messages.ts'
+import { DOWNLOAD_TICK_MS } from './timings.ts'
 import { SourceSession, bitfieldOf, openSource } from './source-session.ts'
-
-const TICK_MS = 250
 
 export interface DownloadRunComponents {
   network: Network
@@ -81,7 +80,7 @@ export class DownloadRun {
     const { clock, context } = this.#components
     const onAbort = (): void => this.#outcome.reject(signal.reason as Error)
     signal.addEventListener('abort', onAbort, { once: true })
-    const stopTicking = every(clock, TICK_MS, () => this.#dispatch({ kind: 'tick' }))
+    const stopTicking = every(clock, DOWNLOAD_TICK_MS, () => this.#dispatch({ kind: 'tick' }))
     const stopTelling = context.onHeld((chunk) => this.#onHeld(chunk))
     try {
       this.#dispatch({ kind: 'start' })

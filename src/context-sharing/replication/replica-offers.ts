@@ -11,6 +11,7 @@ import {
   replicaAnswerSchema,
   replicaOfferSchema,
 } from './replica-messages.ts'
+import { OFFER_ANSWER_MS_MAX } from './timings.ts'
 
 export interface ReplicaOffersComponents {
   network: Network
@@ -18,8 +19,6 @@ export interface ReplicaOffersComponents {
   log: Logger
 }
 
-/** One offer and its answer, dialling included, ms. */
-const ANSWER_DEADLINE_MS = 5_000
 const MINUTE_MS = 60_000
 
 /** Offers of spare copies, both ways: docs/protocol/replica.md. */
@@ -54,7 +53,7 @@ export class ReplicaOffers {
 
   /** Asks a peer to take a copy; undefined when it does not answer. Never throws. */
   async make(peer: string, offer: ReplicaOffer): Promise<ReplicaAnswer | undefined> {
-    const wait = { deadlineMs: ANSWER_DEADLINE_MS, signal: this.#stopped.signal }
+    const wait = { deadlineMs: OFFER_ANSWER_MS_MAX, signal: this.#stopped.signal }
     try {
       const stream = await this.#components.network.open(peer, REPLICA_PROTOCOL, { lane: 'control', ...wait })
       await stream.send(offer, wait)
@@ -68,7 +67,7 @@ export class ReplicaOffers {
   }
 
   async #serve(stream: MessageStream): Promise<void> {
-    const wait = { deadlineMs: ANSWER_DEADLINE_MS, signal: this.#stopped.signal }
+    const wait = { deadlineMs: OFFER_ANSWER_MS_MAX, signal: this.#stopped.signal }
     const offer = await stream.receive(replicaOfferSchema, wait)
     if (offer === undefined) return
     const count = (this.#counts.get(stream.peer) ?? 0) + 1

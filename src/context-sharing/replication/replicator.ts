@@ -27,6 +27,7 @@ import { concernsUs } from './core/replication-count.ts'
 import { type ReplicationStatus, replicationStatus } from './replication-status.ts'
 import type { TakesReplicas } from './core/replication-state.ts'
 import { SparePulls } from './spare-pulls.ts'
+import { LOOK_HERE_EVERY_MS, REPLICATION_TICK_MS, ROOM_EVERY_MS, SPARE_QUOTA_SHARE_MAX } from './timings.ts'
 import { decisionOf } from './replication-words.ts'
 
 export interface ReplicatorComponents {
@@ -45,13 +46,6 @@ export interface ReplicatorComponents {
   /** A spare copy is complete. */
   onCopied: (contextId: string) => void
 }
-
-const TICK_MS = 250
-/** How far fetches are, and what jobs run on, is looked up this often, ms. */
-const LOOK_HERE_EVERY_MS = 2_000
-const ROOM_EVERY_MS = 10_000
-/** Spare copies are made while the store is filled no more than this: the rest is for what the owner runs. */
-const QUOTA_SHARE_MAX = 0.5
 
 /** What a drain did. */
 export interface HandOver {
@@ -90,7 +84,7 @@ export class Replicator {
     closers.defer(() => this.#offers.stop())
     closers.defer(swarm.onPeer((said) => this.#dispatch({ kind: 'peer', ...said })))
     closers.defer(swarm.onLost((peer, heardMs) => void this.#onLost(peer, heardMs)))
-    closers.defer(every(clock, TICK_MS, () => this.#tick()))
+    closers.defer(every(clock, REPLICATION_TICK_MS, () => this.#tick()))
     closers.defer(every(clock, LOOK_HERE_EVERY_MS, () => this.changed()))
     closers.defer(every(clock, ROOM_EVERY_MS, () => void this.#measureRoom()))
     await this.#measureRoom()
@@ -178,7 +172,7 @@ export class Replicator {
   async #measureRoom(): Promise<void> {
     try {
       const { usedBytes, quotaBytes, freeBytes, keepFreeBytes } = await this.#components.store.room.usage()
-      const bytes = Math.min(QUOTA_SHARE_MAX * quotaBytes - usedBytes, freeBytes - keepFreeBytes)
+      const bytes = Math.min(SPARE_QUOTA_SHARE_MAX * quotaBytes - usedBytes, freeBytes - keepFreeBytes)
       if (!this.#stopped.signal.aborted) this.#dispatch({ kind: 'room', bytes })
     } catch (error) {
       this.#components.log.warn(

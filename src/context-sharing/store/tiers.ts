@@ -1,4 +1,5 @@
 import type { HeldContext } from './held-context.ts'
+import { SHARE_STEP } from './timings.ts'
 
 /** Where a context is on this peer, as far as its bytes go ("warm" is the engine's to say). */
 export type ContextTier =
@@ -10,9 +11,6 @@ export type ContextTier =
 
 /** Told after it became true, never before. */
 export type TierListener = (contextId: string, tier: ContextTier) => void
-
-/** A partial context is told of again each time it has grown by this share. */
-const SHARE_STEP = 0.05
 
 /** Tells of contexts that have another tier, or another name, those who want to know. */
 export class TierTeller {

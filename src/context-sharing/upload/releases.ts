@@ -3,8 +3,7 @@ import type { Random } from '../../base/random.ts'
 import { Bitfield } from '../content/bitfield.ts'
 import type { HeldContext } from '../store/held-context.ts'
 import { ReleasePlan } from './core/release.ts'
-
-const LOOK_EVERY_MS = 1000
+import { RELEASE_LOOK_EVERY_MS } from './timings.ts'
 
 export interface ReleasesComponents {
   clock: Clock
@@ -40,7 +39,7 @@ export class Releases {
   }
 
   start(): void {
-    this.#cancelLook = every(this.#components.clock, LOOK_EVERY_MS, () => this.#look())
+    this.#cancelLook = every(this.#components.clock, RELEASE_LOOK_EVERY_MS, () => this.#look())
   }
 
   stop(): void {

@@ -17,12 +17,10 @@ import {
   fetcherMessageSchema,
 } from '../wire/messages.ts'
 import { Releases } from './releases.ts'
+import { SESSIONS_RETRY_MS } from './timings.ts'
 import type { UploadClass } from './core/upload-budget.ts'
 import type { UploadGate } from './upload-gate.ts'
 import { UploadSession } from './upload-session.ts'
-
-/** When all sessions are taken, a fetcher may come again after this, ms. */
-const SESSIONS_RETRY_MS = 5000
 
 export interface UploadServerComponents {
   network: Network

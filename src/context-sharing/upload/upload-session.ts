@@ -15,11 +15,9 @@ import {
 } from '../wire/messages.ts'
 import { Outgoing } from '../wire/outgoing.ts'
 import type { Release } from './releases.ts'
+import { HAVE_EVERY_MS } from './timings.ts'
 import type { UploadClass } from './core/upload-budget.ts'
 import type { UploadGate } from './upload-gate.ts'
-
-/** How often the fetcher is told of chunks that it may ask for, ms. */
-const HAVE_EVERY_MS = 100
 
 /** A chunk on its way from disk; its buffer is given back once it is sent, or not wanted. */
 interface Reading {

@@ -4,6 +4,7 @@ import { withDeadline } from '../../base/deadline.ts'
 import { AdvertTable } from './advert-table.ts'
 import type { AdvertChange, Holder, Taken } from './advert-table.ts'
 import type { Advert } from './advert.ts'
+import { EXPIRE_EVERY_MS } from '../timings.ts'
 
 export interface AdvertBoardComponents {
   clock: Clock
@@ -18,8 +19,6 @@ export interface GetAdvertOptions {
   deadlineMs: number
   signal?: AbortSignal | undefined
 }
-
-const EXPIRE_EVERY_MS = 1_000
 
 /** What we know of other peers from their adverts, kept fresh by those who need it. */
 export class AdvertBoard {

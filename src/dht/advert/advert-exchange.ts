@@ -18,6 +18,7 @@ import { AdvertSigner } from './advert-signer.ts'
 import { verifyAdvert } from './advert.ts'
 import type { Advert, AdvertBody, SignedAdvert } from './advert.ts'
 import type { Members, PeerAddresses } from '../members.ts'
+import { ADVERT_TIMINGS } from '../timings.ts'
 
 export interface AdvertExchangeComponents {
   network: Network
@@ -47,11 +48,7 @@ export interface AdvertExchangeOptions {
 
 export const ADVERT_EXCHANGE_OPTIONS: Readonly<AdvertExchangeOptions> = Object.freeze({
   ttlMs: ADVERT_TTL_MS_MAX,
-  refreshEveryMs: 20_000,
-  changeDelayMs: 50,
-  answerDeadlineMs: 5_000,
-  greetAfterMs: Object.freeze([300, 1_000, 3_000]),
-  pushesAtOnce: 8,
+  ...ADVERT_TIMINGS,
 })
 
 /**

@@ -10,6 +10,7 @@ import { addressToDial, isSettled, waitBeforeNextRound } from './core/join.ts'
 import type { JoinTiming, JoinView } from './core/join.ts'
 import type { Kademlia } from '../kademlia.ts'
 import type { Members } from '../members.ts'
+import { JOIN_TIMINGS } from '../timings.ts'
 import { RememberedPeers } from './remembered-peers.ts'
 import type { RememberedPeer } from './remembered-peers.ts'
 
@@ -38,19 +39,7 @@ export interface JoinOptions extends JoinTiming {
   saveEveryMs: number
 }
 
-export const JOIN_OPTIONS: Readonly<Omit<JoinOptions, 'bootstrap' | 'remembered'>> = Object.freeze({
-  tableWanted: 8,
-  startJitterMs: 250,
-  retryMinMs: 200,
-  retryMaxMs: 5_000,
-  restMinMs: 500,
-  restMaxMs: 60_000,
-  smallRestMaxMs: 10_000,
-  dialDeadlineMs: 5_000,
-  tableDeadlineMs: 3_000,
-  walkDeadlineMs: 15_000,
-  saveEveryMs: 60_000,
-})
+export const JOIN_OPTIONS: Readonly<Omit<JoinOptions, 'bootstrap' | 'remembered'>> = JOIN_TIMINGS
 
 export interface JoinState {
   /** Whether the DHT can be used: others are in the routing table, or there are none to look for. */

@@ -5,6 +5,7 @@ import type { Logger } from '../../base/logger.ts'
 import { pick } from '../../base/random.ts'
 import type { Random } from '../../base/random.ts'
 import type { Members, PeerAddresses } from '../members.ts'
+import { NEWCOMERS_TIMINGS } from '../timings.ts'
 
 export interface NewcomersComponents {
   members: Members
@@ -25,18 +26,11 @@ export interface NewcomersOptions {
   dialDeadlineMs: number
   /** A peer that could not be dialled is left alone for so long, ms. */
   avoidMs: number
+  /** Failed peers remembered at once; more only means that one may be dialled again sooner. */
+  avoidedMax: number
 }
 
-export const NEWCOMERS_OPTIONS: Readonly<NewcomersOptions> = Object.freeze({
-  askEveryMs: 500,
-  membersWanted: 48,
-  dialsAtOnce: 8,
-  dialDeadlineMs: 3_000,
-  avoidMs: 15_000,
-})
-
-/** Failed peers remembered at once; more only means that one may be dialled again sooner. */
-const AVOIDED_MAX = 1_024
+export const NEWCOMERS_OPTIONS: Readonly<NewcomersOptions> = NEWCOMERS_TIMINGS
 
 /**
  * Makes a peer that submits meet peers that join later. Those find the members that keep the DHT by
@@ -105,7 +99,7 @@ export class Newcomers {
       })
       this.#avoidUntilMs.delete(stranger.peer)
     } catch (error) {
-      if (this.#avoidUntilMs.size >= AVOIDED_MAX) this.#avoidUntilMs.clear()
+      if (this.#avoidUntilMs.size >= this.#options.avoidedMax) this.#avoidUntilMs.clear()
       this.#avoidUntilMs.set(stranger.peer, clock.nowMs() + this.#options.avoidMs)
       log.debug({ peer: stranger.peer, error: messageOf(error) }, 'an introduced peer could not be met')
     } finally {

@@ -7,21 +7,19 @@ import type { ReplicaSwarm, SaidPeer } from '../../context-sharing/replication/r
 import type { AdvertBoard } from '../../dht/advert/advert-board.ts'
 import type { Advert } from '../../dht/advert/advert.ts'
 import type { ContentRouting, FindOptions } from '../../dht/content-routing.ts'
+import { DHT_BUCKET_SIZE } from '../libp2p/timings.ts'
+import {
+  ADVERT_AGE_MS_MAX,
+  ADVERT_DEADLINE_MS,
+  ASKED_AT_ONCE,
+  LOOK_UP_DEADLINE_MS,
+  PROVIDERS_MAX,
+} from './timings.ts'
 
 export interface AdvertReplicaSwarmComponents {
   board: AdvertBoard
   routing: ContentRouting
 }
-
-/** Peers near a context's key that are asked what they have: as many as Kademlia keeps a record at. */
-const NEAR_MAX = 20
-const HOLDERS_MAX = 32
-const LOOK_DEADLINE_MS = 3_000
-const ADVERT_DEADLINE_MS = 3_000
-/** Adverts that came within this time are not asked for again, ms. */
-const ADVERT_AGE_MS_MAX = 20_000
-/** Peers asked at the same time. */
-const ASKED_AT_ONCE = 8
 
 /** Who has which copies, from adverts and the DHT. */
 export class AdvertReplicaSwarm implements ReplicaSwarm {
@@ -52,10 +50,10 @@ export class AdvertReplicaSwarm implements ReplicaSwarm {
   }
 
   async look(contextId: string, signal: AbortSignal): Promise<void> {
-    const options: FindOptions = { signal, max: HOLDERS_MAX, deadlineMs: LOOK_DEADLINE_MS }
+    const options: FindOptions = { signal, max: PROVIDERS_MAX, deadlineMs: LOOK_UP_DEADLINE_MS }
     const [holders, near] = await Promise.all([
       collect(this.#routing.find(contextId, 'stored', options)),
-      collect(this.#routing.closestPeers(contextId, { ...options, max: NEAR_MAX })),
+      collect(this.#routing.closestPeers(contextId, { ...options, max: DHT_BUCKET_SIZE })),
     ])
     const waiting = [...new Set([...holders, ...near])]
     const askNext = async (): Promise<void> => {

@@ -5,19 +5,13 @@ import type { ContentRouting } from '../../dht/content-routing.ts'
 import type { Members } from '../../dht/members.ts'
 import type { Candidate } from '../../tasks/submitter/core/candidate-book.ts'
 import type { CandidateSource } from '../../tasks/submitter/coordinator.ts'
+import { ADVERT_AGE_MS_MAX, ADVERT_DEADLINE_MS, LOOK_UP_DEADLINE_MS, PROVIDERS_MAX } from './timings.ts'
 
 export interface SwarmViewComponents {
   board: AdvertBoard
   routing: ContentRouting
   members: Members
 }
-
-/** An advert this old is asked for again before a job relies on it, ms. */
-const ADVERT_AGE_MS_MAX = 20_000
-const ADVERT_DEADLINE_MS = 3_000
-const LOOKUP_DEADLINE_MS = 3_000
-/** Providers taken of one look-up: the first ones, then stop. */
-const PROVIDERS_MAX = 32
 
 /** Who is in the swarm and holds what: the DHT gives hints, adverts say what is claimed. */
 export class SwarmView implements CandidateSource {
@@ -99,7 +93,7 @@ export class SwarmView implements CandidateSource {
 
   async #providers(contextId: string, tier: 'stored' | 'warm', signal: AbortSignal): Promise<string[]> {
     const found: string[] = []
-    const options = { signal, max: PROVIDERS_MAX, deadlineMs: LOOKUP_DEADLINE_MS }
+    const options = { signal, max: PROVIDERS_MAX, deadlineMs: LOOK_UP_DEADLINE_MS }
     try {
       for await (const peer of this.#components.routing.find(contextId, tier, options)) found.push(peer)
     } catch {

@@ -24,6 +24,7 @@ import {
 } from '../../base/limits.ts'
 import { frugalYamux } from './frugal-yamux.ts'
 import type { Identity } from '../home/identity.ts'
+import { DHT_BUCKET_SIZE, DHT_PARALLEL_QUESTIONS, DHT_SELF_QUERY_EVERY_MS, HOST_TIMINGS } from './timings.ts'
 import { dropLoopbackWhenOthersExist, listensBeyondLoopback, mapPeerInfo } from './addresses.ts'
 import { noiseCrypto } from './noise-crypto.ts'
 import { kademliaId, requireSwarmId } from './protocols.ts'
@@ -66,23 +67,8 @@ export interface HostTiming {
   recordCheckEveryMs: number
 }
 
-/** docs/decisions/0002-network-stack-and-dht-constants.md says where each figure comes from. */
-export const HOST_TIMING: Readonly<HostTiming> = Object.freeze({
-  addressDialMs: 1_500,
-  dialMs: 3_000,
-  dhtAnswerMinMs: 750,
-  dhtAnswerMaxMs: 1_500,
-  connectionCheckEveryMs: 15_000,
-  connectionCheckMinMs: 10_000,
-  connectionCheckMaxMs: 30_000,
-  recordValidityMs: 120_000,
-  recordRenewBeforeMs: 60_000,
-  recordCheckEveryMs: 15_000,
-})
+export const HOST_TIMING: Readonly<HostTiming> = HOST_TIMINGS
 
-/** Paths of a DHT query, and questions under way on each: kad-dht's 10 and 10 make a storm of a stampede. */
-const DHT_PARALLEL_QUESTIONS = 3
-const DHT_SELF_QUERY_EVERY_MS = 300_000
 /** Handshakes begun at once: more of them only make each other late. */
 const PARALLEL_DIALS_MAX = 10
 
@@ -185,6 +171,7 @@ function kademlia(options: HostOptions, timing: HostTiming): ReturnType<typeof k
     // dht/join.ts walks to our own id itself, when there is somebody to ask.
     initialQuerySelfInterval: DHT_SELF_QUERY_EVERY_MS,
     querySelfInterval: DHT_SELF_QUERY_EVERY_MS,
+    kBucketSize: DHT_BUCKET_SIZE,
     alpha: DHT_PARALLEL_QUESTIONS,
     disjointPaths: DHT_PARALLEL_QUESTIONS,
     networkDialTimeout: answerTimeout,

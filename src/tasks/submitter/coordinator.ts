@@ -17,9 +17,11 @@ import {
 import { CoordinatorEvents } from './core/coordinator-events.ts'
 import { GroupCommit, type GroupCommitOptions } from '../journal/group-commit.ts'
 import type { CommitEntry, Journal } from '../journal/journal.ts'
-import { ALIVE_EVERY_MS, OPEN_MS } from '../wire/core/link-times.ts'
+import { COMMIT_GROUP_MAX, COMMIT_SHARE, COMMIT_WAIT_MS_MAX } from '../journal/timings.ts'
+import { ALIVE_EVERY_MS, OPEN_MS } from '../wire/timings.ts'
 import { progressOf, type JobProgress } from './job-progress.ts'
 import { nextTickMs } from './core/pace.ts'
+import { COORDINATOR_TICK_MS, LINK_CLOSE_MS } from './timings.ts'
 import { TaskLink } from './task-link.ts'
 import type { LeaseKey, TaskResult, WorkerMessage } from '../wire/task-messages.ts'
 
@@ -51,13 +53,13 @@ export interface CoordinatorShellOptions extends CoordinatorOptions, GroupCommit
 
 export const COORDINATOR_SHELL_DEFAULTS: CoordinatorShellOptions = {
   ...COORDINATOR_DEFAULTS,
-  tickMs: 100,
-  commitShare: 0.1,
-  commitWaitMsMax: 50,
-  commitGroupMax: 512,
+  tickMs: COORDINATOR_TICK_MS,
+  commitShare: COMMIT_SHARE,
+  commitWaitMsMax: COMMIT_WAIT_MS_MAX,
+  commitGroupMax: COMMIT_GROUP_MAX,
   openMs: OPEN_MS,
   aliveEveryMs: ALIVE_EVERY_MS,
-  closeMs: 1_000,
+  closeMs: LINK_CLOSE_MS,
 }
 
 /**

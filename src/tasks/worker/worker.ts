@@ -11,8 +11,9 @@ import {
   type TaskResult,
 } from '../wire/task-messages.ts'
 import { isDrained } from './core/drain.ts'
-import { ALIVE_EVERY_MS, OPEN_MS } from '../wire/core/link-times.ts'
+import { ALIVE_EVERY_MS, OPEN_MS, SUBMITTER_SILENCE_MS } from '../wire/timings.ts'
 import { stepWorker } from './core/worker.ts'
+import { WORKER_FLUSH_MS_MAX, WORKER_TICK_MS } from './timings.ts'
 import { WorkerSession } from './worker-session.ts'
 import {
   createWorker,
@@ -60,12 +61,9 @@ export interface WorkerShellOptions extends WorkerOptions {
 export const WORKER_DEFAULTS: WorkerShellOptions = {
   ...WORKER_CORE_DEFAULTS,
   aliveEveryMs: ALIVE_EVERY_MS,
-  silenceMs: 15_000,
+  silenceMs: SUBMITTER_SILENCE_MS,
   openMs: OPEN_MS,
 }
-
-/** How long a peer that leaves waits for its last messages to go out, ms. */
-const FLUSH_MS_MAX = 1_000
 
 /** What a serving peer does now, for its owner. */
 export interface WorkerStatus {
@@ -106,7 +104,7 @@ export class Worker {
     this.#stop = new AbortController()
     this.#state = createWorker(this.#options)
     this.#unhandle = await this.#components.network.handle(TASK_PROTOCOL, (stream) => this.#serve(stream))
-    this.#cancelTick = every(this.#components.clock, 1_000, () => this.#dispatch({ kind: 'tick' }))
+    this.#cancelTick = every(this.#components.clock, WORKER_TICK_MS, () => this.#dispatch({ kind: 'tick' }))
   }
 
   async stop(): Promise<void> {
@@ -253,7 +251,7 @@ export class Worker {
   /** What is still to be sent goes out first, but nobody who does not take it holds us up. */
   async #flush(): Promise<void> {
     const over = Promise.withResolvers<void>()
-    const cancel = this.#components.clock.schedule(FLUSH_MS_MAX, over.resolve)
+    const cancel = this.#components.clock.schedule(WORKER_FLUSH_MS_MAX, over.resolve)
     const flushed = [...this.#sessions.values()].map((session) => session.flushed())
     await Promise.race([Promise.all(flushed), over.promise])
     cancel()

@@ -1,5 +1,5 @@
 import { CandidateBook, type Candidate, type Refusal } from './candidate-book.ts'
-import { PEER_SILENCE_MS } from '../../wire/core/link-times.ts'
+import { PEER_SILENCE_MS } from '../../wire/timings.ts'
 import type { RequestRange } from '../../job/request-range.ts'
 import { PendingRequests } from './pending-requests.ts'
 import type { LeaseKey, Outcome, Phase } from '../../wire/task-messages.ts'
