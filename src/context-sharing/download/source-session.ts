@@ -16,9 +16,10 @@ import {
   holderMessageSchema,
 } from '../wire/messages.ts'
 import { Outgoing } from '../wire/outgoing.ts'
+import { TELL_CLAIM_EVERY_MS, TELL_HAVE_EVERY_MS } from './timings.ts'
 
 /** How often the holder is told of chunks that it need not give away first, and of those in flight to us, ms. */
-const TELL_EVERY_MS = { have: 500, claim: 250 }
+const TELL_EVERY_MS = { have: TELL_HAVE_EVERY_MS, claim: TELL_CLAIM_EVERY_MS }
 
 export interface OpenedSource {
   stream: MessageStream
