@@ -12,7 +12,7 @@ export const FRAME_BYTES_MAX: number = MIB
 export const BULK_SLICE_BYTES: number = 256 * KIB
 /**
  * Bytes taken from the sockets of one kind in one turn of the event loop: a task's message waits for as long
- * as they take. docs/decisions/0014 has what they were chosen by.
+ * as they take. docs/decisions/0011 has what they were chosen by.
  */
 export const LIBP2P_TURN_BYTES: number = 128 * KIB
 export const DIRECT_TURN_BYTES: number = 256 * KIB

@@ -33,7 +33,7 @@ export interface MessageStreamComponents {
  * bulk bytes beside them, with back-pressure both ways and a deadline on every wait.
  *
  * It exists because the stream of libp2p 3 loses data silently when used as documented
- * (docs/decisions/0003-one-stream-adapter.md); test/base/message-stream.test.ts has a case for each trap:
+ * (docs/decisions/0003-one-stream-adapter.md); test/base/stream/message-stream.test.ts has a case for each trap:
  * `send` waits for room itself, since `onDrain()` resolves for ever after its first time;
  * reading takes `message` events and pauses the stream, since its iterator never holds a sender back;
  * it pauses in a microtask, since a pause from inside the event that `resume()` dispatches is undone;

@@ -4,7 +4,7 @@ import { DECIDED_CONTEXTS_MAX, DECISIONS_PER_CONTEXT_MAX } from '../../base/limi
 
 /**
  * Every decision that is told of, with what it means. docs/protocol/decision-log.md lists the same;
- * test/context-sharing/decisions.test.ts holds the two together.
+ * test/context-sharing/history/decisions.test.ts holds the two together.
  */
 export const DECISION_CODES = {
   'fetch-begun': 'a download of the context starts',

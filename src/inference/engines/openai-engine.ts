@@ -1,5 +1,5 @@
 // An engine that is somebody else's: an OpenAI-compatible server that this machine runs already.
-// docs/decisions/endpoint-contexts.md says how such a model is a context.
+// docs/decisions/0016-endpoint-contexts.md says how such a model is a context.
 import { HearthError, isHearthError } from '../../base/errors.ts'
 import { RESULT_BODY_BYTES_MAX } from '../../base/limits.ts'
 import { randomInteger } from '../../base/random.ts'

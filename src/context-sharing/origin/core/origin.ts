@@ -1,6 +1,6 @@
 import type { OriginAnswer, OriginPhase } from '../../wire/origin-messages.ts'
 
-/** The constants of who downloads; docs/decisions/0013 says what they were chosen by. */
+/** The constants of who downloads; docs/decisions/0010 says what they were chosen by. */
 export interface OriginTimes {
   /** Without one new byte for so long, a download is taken as stalled, ms. */
   stalledAfterMs: number

@@ -1,4 +1,4 @@
-// What core/replication.ts knows and decides by. docs/decisions/0008-replication.md says where the constants come from.
+// What core/replication.ts knows and decides by. docs/decisions/0005-replication.md says where the constants come from.
 
 import { REPLICATION_CONTEXTS_MAX, REPLICATION_HOLDERS_MAX } from '../../../base/limits.ts'
 

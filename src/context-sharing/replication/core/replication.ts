@@ -19,7 +19,7 @@ export type { Replication, ReplicationCode, ReplicationOptions } from './replica
  * adverts say; nobody leads. A copy that is lost is counted for a grace, since most come back. Then the
  * neighbours of the context's key take turns by how near they are: the first fetches, its advert says
  * so, and the others see it. A copy too many is no harm and is kept; one too few is. sim/ drives this
- * same code. docs/protocol/replica.md, docs/decisions/0008-replication.md.
+ * same code. docs/protocol/replica.md, docs/decisions/0005-replication.md.
  */
 
 /** One event in, what to do about it out. The only function that changes a `Replication`. */

@@ -1,4 +1,4 @@
-// What core/residency.ts decides on, and by which constants (docs/decisions/residency.md).
+// What core/residency.ts decides on, and by which constants (docs/decisions/0015-residency.md).
 import { SmallMap } from '../../../base/small-map.ts'
 
 export interface ResidencyOptions {

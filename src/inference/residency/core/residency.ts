@@ -1,5 +1,5 @@
 // Decides which contexts are loaded under a bound on memory: who waits, what makes room for whom. Pure:
-// time comes in with every event. docs/decisions/residency.md says where the constants come from.
+// time comes in with every event. docs/decisions/0015-residency.md says where the constants come from.
 import { roomFor, spentRoom, stayMs } from './residency-room.ts'
 import type { Residency, Resident } from './residency-state.ts'
 
