@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { nextTurn } from '../../src/base/event-loop.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import type { Network } from '../../src/base/stream/network.ts'
 import { seededRandom } from '../../src/base/random.ts'
@@ -228,6 +229,40 @@ describe('tasks over real streams', () => {
       { ...COORDINATOR_SHELL_DEFAULTS, giveUpMs: 3_000 },
     )
     await expect(coordinator.run()).rejects.toThrow(/no room on the disk/)
+    await worker.stop()
+    journal.close()
+  })
+
+  test('a worker that was sent nothing has none of its answers committed', async () => {
+    const [submitter, liar, honest] = await connected(3)
+    const worker = await startWorker(honest!.network, () => Promise.resolve(echo(5)))
+    // It gives no credit, so it is sent nothing; and it guesses the key of every request, again and again.
+    const guess = { epoch: 1, outcome: 'ok' as const, statusCode: 200, body: '{}' }
+    const results = [...Array(REQUESTS).keys()].map((n) => ({
+      ...guess,
+      n,
+      promptTokens: 1,
+      completionTokens: 1,
+    }))
+    let guesses = 0
+    await liar!.network.handle(TASK_PROTOCOL, async (stream) => {
+      await stream.send({ type: 'status', phase: 'ready' }, { deadlineMs: 5_000 })
+      while (!stream.isClosed) {
+        await stream.send({ type: 'results', results }, { deadlineMs: 5_000 })
+        guesses += 1
+        await nextTurn()
+      }
+    })
+    const journal = await makeJournal()
+    const coordinator = new Coordinator({
+      ...components,
+      network: submitter!.network,
+      journal,
+      candidates: sourceOf([liar!, honest!]),
+    })
+    await coordinator.run()
+    expect(guesses).toBeGreaterThan(0)
+    expect(journal.resultsByPeer()).toEqual([{ peer: honest!.network.self, results: REQUESTS }])
     await worker.stop()
     journal.close()
   })

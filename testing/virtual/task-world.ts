@@ -62,6 +62,8 @@ export class World {
   readonly options: WorldOptions
   readonly random: Random
   readonly epochs: Map<number, number> = new Map()
+  /** Who was sent each request under its epoch. */
+  readonly #holders = new Map<number, Set<string>>()
   readonly results: Map<number, { key: LeaseKey; outcome: string; peer: string }> = new Map()
   readonly commitsTried: LeaseKey[] = []
   doubleCommits = 0
@@ -141,9 +143,11 @@ export class World {
     const ranges = []
     for (let n = 0; n < this.options.requests; n += 1)
       if (!this.results.has(n)) ranges.push({ from: n, to: n + 1 })
-    const epochs = [...this.epochs].filter(([n]) => !this.results.has(n))
+    const leases = [...this.epochs]
+      .filter(([n]) => !this.results.has(n))
+      .map(([n, epoch]) => ({ n, epoch, holders: [...(this.#holders.get(n) ?? [])] }))
     const options = { ...COORDINATOR_DEFAULTS, ...this.options.coordinator }
-    this.#coordinator = createCoordinator({ ranges, epochs }, options)
+    this.#coordinator = createCoordinator({ ranges, leases }, options)
     this.#toCoordinator({ kind: 'start' })
   }
 
@@ -182,7 +186,7 @@ export class World {
         this.#overLink(effect.peer, (session) => ({ kind: 'lease', session, requests: effect.requests }))
         break
       case 'send':
-        for (const { n, epoch } of effect.leases) this.epochs.set(n, epoch)
+        for (const key of effect.leases) this.#lease(effect.peer, key)
         this.#overLink(effect.peer, (session) => ({
           kind: 'requests',
           session,
@@ -210,6 +214,12 @@ export class World {
         this.finished = true
         break
     }
+  }
+
+  #lease(peer: string, { n, epoch }: LeaseKey): void {
+    if (this.epochs.get(n) !== epoch) this.#holders.set(n, new Set())
+    this.epochs.set(n, epoch)
+    this.#holders.get(n)?.add(peer)
   }
 
   #outcomeOf(n: number): string {

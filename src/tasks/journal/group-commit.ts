@@ -1,7 +1,7 @@
 import type { Cancel, Clock } from '../../base/clock.ts'
 import { HearthError } from '../../base/errors.ts'
 import { onNextTurn } from '../../base/event-loop.ts'
-import type { CommitEntry, Journal } from './journal.ts'
+import type { CommitEntry, Journal, SentLeases } from './journal.ts'
 import type { LeaseKey } from '../wire/task-messages.ts'
 
 export interface GroupCommitOptions {
@@ -30,7 +30,7 @@ export class GroupCommit {
   readonly #journal: Journal
   readonly #options: GroupCommitOptions
   readonly #listener: GroupCommitListener
-  #leases: LeaseKey[] = []
+  #sent: SentLeases[] = []
   #results: CommitEntry[] = []
   #cancel: Cancel | undefined
   #nextAtMs = 0
@@ -45,8 +45,8 @@ export class GroupCommit {
   }
 
   /** Leases become durable with the next results: before then, nothing depends on them. */
-  addLeases(leases: readonly LeaseKey[]): void {
-    this.#leases.push(...leases)
+  addLeases(peer: string, leases: readonly LeaseKey[]): void {
+    this.#sent.push({ peer, leases })
   }
 
   addResult(entry: CommitEntry): void {
@@ -66,13 +66,13 @@ export class GroupCommit {
   #commit(): void {
     this.#cancel?.()
     this.#cancel = undefined
-    const leases = this.#leases
+    const sent = this.#sent
     const results = this.#results
-    this.#leases = []
+    this.#sent = []
     this.#results = []
     try {
       const beganMs = this.#clock.nowMs()
-      const verdicts = this.#journal.commit(leases, results, this.#clock.wallMs())
+      const verdicts = this.#journal.commit(sent, results, this.#clock.wallMs())
       const endedMs = this.#clock.nowMs()
       const { commitShare, commitWaitMsMax } = this.#options
       this.#usualMs += (endedMs - beganMs - this.#usualMs) / MEAN_OVER

@@ -5,8 +5,15 @@ import { DatabaseSync } from 'node:sqlite'
 import { HearthError } from '../../base/errors.ts'
 import { isLocked, lockForThisProcess } from '../../base/process-lock.ts'
 
-/** The layout of the journal's tables; a journal of another version is refused. docs/protocol/journal.md. */
-const JOURNAL_VERSION = 2
+/** The layout of the journal's tables: docs/protocol/journal.md. */
+const JOURNAL_VERSION = 3
+/** What brings the tables of an older version to the next one. A journal of any other version is refused. */
+const UPGRADES: Readonly<Record<number, string>> = {
+  2: `
+  ALTER TABLE request ADD COLUMN holder INTEGER;
+  CREATE TABLE copy (n INTEGER, epoch INTEGER, holder INTEGER, PRIMARY KEY (n, epoch, holder)) WITHOUT ROWID;
+`,
+}
 
 /** What a job is, fixed when it is made. */
 export interface JobRecord {
@@ -30,7 +37,8 @@ type JobRow = Omit<JobRecord, 'isDetached'> & { version: number; state: JobState
 
 const TABLES = `
   CREATE TABLE job (version INTEGER, jobId TEXT, context TEXT, contextId TEXT, inputPath TEXT, inputSha256 TEXT, outputPath TEXT, createdAtMs INTEGER, isDetached INTEGER, state TEXT);
-  CREATE TABLE request (n INTEGER PRIMARY KEY, line INTEGER, customId TEXT UNIQUE, url TEXT, body TEXT, epoch INTEGER NOT NULL DEFAULT 0);
+  CREATE TABLE request (n INTEGER PRIMARY KEY, line INTEGER, customId TEXT UNIQUE, url TEXT, body TEXT, epoch INTEGER NOT NULL DEFAULT 0, holder INTEGER);
+  CREATE TABLE copy (n INTEGER, epoch INTEGER, holder INTEGER, PRIMARY KEY (n, epoch, holder)) WITHOUT ROWID;
   CREATE TABLE peer (id INTEGER PRIMARY KEY, name TEXT UNIQUE);
   INSERT INTO peer VALUES (0, '');
   CREATE TABLE result (n INTEGER PRIMARY KEY, epoch INTEGER, peer INTEGER, ok INTEGER, statusCode INTEGER, body TEXT,
@@ -89,21 +97,35 @@ export function readJob(db: DatabaseSync, path: string): JobRecord | undefined {
   try {
     const exists = db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'job'").get()
     if (exists === undefined) return undefined
-    const {
-      version,
-      state: _state,
-      isDetached,
-      ...job
-    } = db.prepare('SELECT * FROM job').get() as unknown as JobRow
-    if (version === JOURNAL_VERSION) return { ...job, isDetached: isDetached === 1 }
-    throw new HearthError(
-      'data-corrupt',
-      `${path} is a journal of version ${version}; this Hearth reads version ${JOURNAL_VERSION}`,
-    )
+    if (readRow(db).version !== JOURNAL_VERSION) upgrade(db, path)
+    const { version: _version, state: _state, isDetached, ...job } = readRow(db)
+    return { ...job, isDetached: isDetached === 1 }
   } catch (error) {
+    if (db.isTransaction) db.exec('ROLLBACK')
     db.close()
     throw asHearthError(error, path)
   }
+}
+
+function readRow(db: DatabaseSync): JobRow {
+  return db.prepare('SELECT * FROM job').get() as unknown as JobRow
+}
+
+/** One transaction, which reads the version again: another process may upgrade the same journal. */
+function upgrade(db: DatabaseSync, path: string): void {
+  db.exec('BEGIN IMMEDIATE')
+  for (let { version } = readRow(db); version !== JOURNAL_VERSION; version += 1) {
+    const tables = UPGRADES[version]
+    if (tables === undefined) {
+      throw new HearthError(
+        'data-corrupt',
+        `${path} is a journal of version ${version}; this Hearth reads versions 2 to ${JOURNAL_VERSION}`,
+      )
+    }
+    db.exec(tables)
+  }
+  db.prepare('UPDATE job SET version = ?').run(JOURNAL_VERSION)
+  db.exec('COMMIT')
 }
 
 /** What SQLite threw, in our words. */

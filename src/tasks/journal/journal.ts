@@ -36,6 +36,17 @@ export interface CommitEntry {
   result: TaskResult
 }
 
+/** Requests that were sent to a peer, each under the epoch of its lease. */
+export interface SentLeases {
+  peer: string
+  leases: readonly LeaseKey[]
+}
+
+/** A request that is leased and has no result: its newest epoch, and every peer that was sent it under that epoch. */
+export interface OpenLease extends LeaseKey {
+  holders: string[]
+}
+
 /** What became of a result that was to be committed. */
 export type CommitVerdict = 'committed' | 'duplicate' | 'stale'
 
@@ -63,6 +74,7 @@ export class Journal {
   #peers: Map<string, number>
   #addPeer: StatementSync
   #lease: StatementSync
+  #copy: StatementSync
   #commit: StatementSync
   #read: StatementSync
   #has: StatementSync
@@ -128,7 +140,10 @@ export class Journal {
     this.#db = db
     this.#peers = readPeers(db)
     this.#addPeer = db.prepare('INSERT INTO peer (name) VALUES (?)')
-    this.#lease = db.prepare('UPDATE request SET epoch = ? WHERE n = ?')
+    this.#lease = db.prepare('UPDATE request SET epoch = ?, holder = ? WHERE n = ? AND epoch < ?')
+    this.#copy = db.prepare(`
+      INSERT INTO copy SELECT n, epoch, ? FROM request WHERE n = ? AND epoch = ? AND holder <> ?
+      ON CONFLICT DO NOTHING`)
     this.#commit = db.prepare(`
       INSERT INTO result SELECT request.n, ?, ?, ?, ?, ?, ?, ?, ? FROM request
       WHERE request.n = ? AND request.epoch = ? ON CONFLICT (n) DO NOTHING`)
@@ -151,10 +166,10 @@ export class Journal {
    * result whether it was committed, came second, or was under an epoch that is not the newest.
    * Throws `disk-full`, and then nothing of the group is committed.
    */
-  commit(leases: readonly LeaseKey[], results: readonly CommitEntry[], wallMs: number): CommitVerdict[] {
+  commit(sent: readonly SentLeases[], results: readonly CommitEntry[], wallMs: number): CommitVerdict[] {
     try {
       this.#db.exec('BEGIN IMMEDIATE')
-      for (const { n, epoch } of leases) this.#lease.run(epoch, n)
+      for (const { peer, leases } of sent) this.#addHolder(this.#peerId(peer), leases)
       const committed = results.map((entry) => this.#commitOne(entry, wallMs))
       this.#db.exec('COMMIT')
       for (const [index, { result }] of results.entries())
@@ -164,6 +179,14 @@ export class Journal {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
       this.#peers = readPeers(this.#db)
       throw asHearthError(error, 'the journal')
+    }
+  }
+
+  /** The first peer of a lease stands in its request's row; those with a copy, under the same epoch, stand beside. */
+  #addHolder(holder: number, leases: readonly LeaseKey[]): void {
+    for (const { n, epoch } of leases) {
+      const { changes } = this.#lease.run(epoch, holder, n, epoch)
+      if (changes === 0) this.#copy.run(holder, n, epoch, holder)
     }
   }
 
@@ -239,12 +262,21 @@ export class Journal {
       .map(({ n }) => Number(n))
   }
 
-  /** The epochs of requests that were leased and have no result. */
-  leasedEpochs(): [number, number][] {
-    return this.#db
-      .prepare('SELECT n, epoch FROM request WHERE epoch > 0 AND n NOT IN (SELECT n FROM result)')
-      .all()
-      .map((row) => [Number(row['n']), Number(row['epoch'])])
+  /** The requests that were leased and have no result, in the file's order. */
+  openLeases(): OpenLease[] {
+    const rows = this.#db
+      .prepare(
+        `SELECT n, epoch, name FROM
+           (SELECT n, epoch, holder FROM request UNION ALL SELECT n, epoch, copy.holder FROM copy JOIN request USING (n, epoch))
+         LEFT JOIN peer ON peer.id = holder WHERE epoch > 0 AND n NOT IN (SELECT n FROM result) ORDER BY n`,
+      )
+      .all() as unknown as { n: number; epoch: number; name: string | null }[]
+    const open: OpenLease[] = []
+    for (const { n, epoch, name } of rows) {
+      if (open.at(-1)?.n !== n) open.push({ n, epoch, holders: [] })
+      if (name !== null) open.at(-1)?.holders.push(name)
+    }
+    return open
   }
 
   /** What is settled so far; kept up to date by `commit`, so that asking costs nothing. */
@@ -298,7 +330,9 @@ export class Journal {
     this.#db.exec('BEGIN IMMEDIATE')
     this.#db.prepare("UPDATE job SET state = 'open'").run()
     this.#db
-      .prepare('UPDATE request SET epoch = epoch + 1 WHERE n IN (SELECT n FROM result WHERE ok = 0)')
+      .prepare(
+        'UPDATE request SET epoch = epoch + 1, holder = NULL WHERE n IN (SELECT n FROM result WHERE ok = 0)',
+      )
       .run()
     const { changes } = this.#db.prepare('DELETE FROM result WHERE ok = 0').run()
     this.#db.exec('COMMIT')

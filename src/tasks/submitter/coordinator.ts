@@ -90,7 +90,7 @@ export class Coordinator {
     this.#events = events === undefined ? undefined : new CoordinatorEvents(events)
     this.#prefix = journal.bodyPrefix()
     this.#state = createCoordinator(
-      { ranges: journal.unsettledRanges(), epochs: journal.leasedEpochs() },
+      { ranges: journal.unsettledRanges(), leases: journal.openLeases() },
       options,
     )
     this.#commits = new GroupCommit(components.clock, journal, options, {
@@ -256,7 +256,7 @@ export class Coordinator {
   }
 
   #send(peer: string, leases: LeaseKey[]): void {
-    this.#commits.addLeases(leases)
+    this.#commits.addLeases(peer, leases)
     const { journal } = this.#components
     this.#links.get(peer)?.send(leases, (key) => ({ ...key, ...journal.request(key.n) }))
   }

@@ -2,12 +2,13 @@ import { execFile } from 'node:child_process'
 import { lstat, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { isHearthError } from '../../../src/base/errors.ts'
 import { readJobFile } from '../../../src/tasks/job/job-file.ts'
 import type { JobRecord } from '../../../src/tasks/journal/journal-database.ts'
-import { Journal, type CommitEntry } from '../../../src/tasks/journal/journal.ts'
+import { Journal, type CommitEntry, type SentLeases } from '../../../src/tasks/journal/journal.ts'
 import { claimOutput, writeOutputFile } from '../../../src/tasks/journal/output-file.ts'
 
 let folder: string
@@ -40,13 +41,15 @@ const entry = (n: number, epoch: number, body = '{"a":1}'): CommitEntry => ({
   result: { n, epoch, outcome: 'ok', statusCode: 200, body, promptTokens: 2, completionTokens: 3 },
 })
 
+const sent = (epoch: number, ...numbers: number[]): SentLeases => ({
+  peer: 'peer',
+  leases: numbers.map((n) => ({ n, epoch })),
+})
+
 describe('a journal', () => {
   test('commits a result once, and says which of two came second', async () => {
     const journal = await create('a', 'b')
-    expect(journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1), entry(0, 1)], 5)).toEqual([
-      'committed',
-      'duplicate',
-    ])
+    expect(journal.commit([sent(1, 0)], [entry(0, 1), entry(0, 1)], 5)).toEqual(['committed', 'duplicate'])
     expect(journal.counts()).toEqual({
       requests: 2,
       committed: 1,
@@ -59,7 +62,7 @@ describe('a journal', () => {
 
   test('is for its user alone, and so are the files beside it', async () => {
     const journal = await create('a')
-    journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1)], 5)
+    journal.commit([sent(1, 0)], [entry(0, 1)], 5)
     const files = ['journal.sqlite', 'journal.sqlite-wal', 'journal.sqlite-shm']
     for (const name of files) expect((await stat(join(folder, name))).mode & 0o777).toBe(0o600)
     journal.close()
@@ -67,19 +70,15 @@ describe('a journal', () => {
 
   test('a result under an old epoch is not committed', async () => {
     const journal = await create('a')
-    journal.commit([{ n: 0, epoch: 1 }], [], 5)
-    expect(journal.commit([{ n: 0, epoch: 2 }], [entry(0, 1)], 5)).toEqual(['stale'])
+    journal.commit([sent(1, 0)], [], 5)
+    expect(journal.commit([sent(2, 0)], [entry(0, 1)], 5)).toEqual(['stale'])
     expect(journal.commit([], [entry(0, 2)], 5)).toEqual(['committed'])
     journal.close()
   })
 
   test('knows after a restart what is left and under which epochs it was out', async () => {
     const journal = await create('a', 'b', 'c', 'd', 'e')
-    journal.commit(
-      [0, 1, 2].map((n) => ({ n, epoch: n + 1 })),
-      [entry(1, 2)],
-      5,
-    )
+    journal.commit([sent(1, 0), sent(2, 1), sent(3, 2)], [entry(1, 2)], 5)
     journal.close()
     const again = Journal.open(join(folder, 'journal.sqlite'))!
     expect(again.job).toEqual(record)
@@ -87,11 +86,46 @@ describe('a journal', () => {
       { from: 0, to: 1 },
       { from: 2, to: 5 },
     ])
-    expect(again.leasedEpochs()).toEqual([
-      [0, 1],
-      [2, 3],
+    expect(again.openLeases()).toEqual([
+      { n: 0, epoch: 1, holders: ['peer'] },
+      { n: 2, epoch: 3, holders: ['peer'] },
     ])
     again.close()
+  })
+
+  test('knows every peer that was sent a request under its newest epoch, and nobody else', async () => {
+    const journal = await create('a', 'b')
+    const leases = [{ n: 0, epoch: 1 }]
+    for (const peer of ['first', 'copy', 'copy']) journal.commit([{ peer, leases }], [], 5)
+    expect(journal.openLeases()).toEqual([{ n: 0, epoch: 1, holders: ['first', 'copy'] }])
+    journal.commit([{ peer: 'next', leases: [{ n: 0, epoch: 2 }] }], [], 5)
+    journal.commit([{ peer: 'late', leases }], [], 5)
+    expect(journal.openLeases()).toEqual([{ n: 0, epoch: 2, holders: ['next'] }])
+    journal.cancel(6)
+    journal.reopenFailed()
+    expect(journal.openLeases()).toEqual([
+      { n: 0, epoch: 3, holders: [] },
+      { n: 1, epoch: 1, holders: [] },
+    ])
+    journal.close()
+  })
+
+  test('of version 2 is opened: the holders of its leases are unknown', async () => {
+    const journal = await create('a', 'b')
+    journal.commit([sent(1, 0, 1)], [entry(1, 1)], 5)
+    journal.close()
+    const path = join(folder, 'journal.sqlite')
+    const db = new DatabaseSync(path)
+    db.exec('DROP TABLE copy; ALTER TABLE request DROP COLUMN holder; UPDATE job SET version = 2')
+    db.close()
+    const again = Journal.open(path)!
+    expect(again.counts().committed).toBe(1)
+    expect(again.openLeases()).toEqual([{ n: 0, epoch: 1, holders: [] }])
+    again.close()
+    const newer = new DatabaseSync(path)
+    newer.exec('UPDATE job SET version = 99')
+    newer.close()
+    expect(() => Journal.open(path)).toThrow(/of version 99; this Hearth reads versions 2 to/)
   })
 
   test('remembers the context that its name was bound to', async () => {
@@ -105,7 +139,7 @@ describe('a journal', () => {
 
   test('can be read while it runs', async () => {
     const journal = await create('a', 'b')
-    journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1)], 5)
+    journal.commit([sent(1, 0)], [entry(0, 1)], 5)
     const reader = Journal.read(join(folder, 'journal.sqlite'))!
     expect([...reader.lines()].map(({ customId }) => customId)).toEqual(['a'])
     reader.close()
@@ -114,7 +148,7 @@ describe('a journal', () => {
 
   test('a cancelled job has an error line for all that was not settled; a retry runs those again', async () => {
     const journal = await create('a', 'b', 'c')
-    journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1)], 5)
+    journal.commit([sent(1, 0)], [entry(0, 1)], 5)
     journal.cancel(6)
     expect(journal.state).toBe('cancelled')
     expect(journal.counts()).toMatchObject({ committed: 3, failed: 2 })
@@ -157,9 +191,7 @@ describe('a journal', () => {
     expect(acknowledged).toBeLessThan(2000)
     const journal = Journal.open(join(folder, 'written.sqlite'))!
     expect(journal.counts().committed).toBe(acknowledged)
-    expect(journal.commit([{ n: acknowledged, epoch: 2 }], [entry(acknowledged, 2)], 5)).toEqual([
-      'committed',
-    ])
+    expect(journal.commit([sent(2, acknowledged)], [entry(acknowledged, 2)], 5)).toEqual(['committed'])
     journal.close()
   })
 })
@@ -177,7 +209,7 @@ async function writerScript(afterEach: string): Promise<string> {
      try {
        for (let n = 0; n < 2000; n += 10) {
          const group = Array.from({ length: 10 }, (_, i) => ({ n: n + i, epoch: 1 }))
-         journal.commit(group, group.map((key) => ({ peer: 'p', result: { ...key, outcome: 'ok', statusCode: 200, body, promptTokens: 1, completionTokens: 1 } })), 1)
+         journal.commit([{ peer: 'p', leases: group }], group.map((key) => ({ peer: 'p', result: { ...key, outcome: 'ok', statusCode: 200, body, promptTokens: 1, completionTokens: 1 } })), 1)
          process.stdout.write(n + 10 + '\\n')
          ${afterEach}
        }
@@ -244,7 +276,7 @@ describe('a job file', () => {
 describe('an output file', () => {
   async function settled(): Promise<Journal> {
     const journal = await create('a')
-    journal.commit([{ n: 0, epoch: 1 }], [entry(0, 1)], 5)
+    journal.commit([sent(1, 0)], [entry(0, 1)], 5)
     return journal
   }
 
@@ -252,11 +284,7 @@ describe('an output file', () => {
     const journal = await create('a', 'b', 'c')
     const bad = entry(1, 1, '{"code":"request-invalid","message":"too long"}')
     bad.result.outcome = 'bad-request'
-    journal.commit(
-      [0, 1, 2].map((n) => ({ n, epoch: 1 })),
-      [entry(2, 1), bad, entry(0, 1)],
-      5,
-    )
+    journal.commit([sent(1, 0, 1, 2)], [entry(2, 1), bad, entry(0, 1)], 5)
     const output = join(folder, 'out.jsonl')
     await writeOutputFile(output, 'job', journal.lines())
     const lines = (await readFile(output, 'utf8'))

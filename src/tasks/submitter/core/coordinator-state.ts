@@ -96,8 +96,17 @@ export interface Lease {
   epoch: number
   /** One; at the tail a few. */
   peers: string[]
+  /** Peers that were sent it under this epoch and do not work on it any more; what they still answer counts. */
+  left: string[] | undefined
   /** A result is on its way into the journal: nothing else may happen to this request. */
   isCommitting: boolean
+}
+
+/** A lease that nobody works on, of a request that is not settled: only its holders may still answer for it. */
+export interface EndedLease {
+  epoch: number
+  /** Every peer that was sent the request under this epoch. */
+  holders: readonly string[]
 }
 
 /** The whole state of one job's coordination. Made by `createCoordinator`, changed only by `step`. */
@@ -105,8 +114,8 @@ export interface Coordinator {
   readonly options: CoordinatorOptions
   readonly pending: PendingRequests
   readonly leases: Map<number, Lease>
-  /** The newest epoch of requests that were leased, are not now, and are not settled; of one that is, its lease says it. */
-  readonly epochs: Map<number, number>
+  /** The newest lease of requests that were leased, are not now, and are not settled. */
+  readonly ended: Map<number, EndedLease>
   /** The peers that failed on a request, once per time. */
   readonly failures: Map<number, string[]>
   readonly losses: Map<number, number>
@@ -143,19 +152,21 @@ export interface Pace {
   measureAtMs: number
 }
 
-/** Requests not settled yet, as ranges, and the epochs of those that an earlier run had leased. */
+/** Requests not settled yet, as ranges, and of those that an earlier run had leased, the newest leases. */
 export interface CoordinatorStart {
   ranges: readonly RequestRange[]
-  epochs?: Iterable<readonly [number, number]>
+  leases?: Iterable<EndedLease & { n: number }>
 }
 
 export function createCoordinator(start: CoordinatorStart, options: CoordinatorOptions): Coordinator {
   const pending = new PendingRequests(start.ranges)
+  const ended = new Map<number, EndedLease>()
+  for (const { n, epoch, holders } of start.leases ?? []) ended.set(n, { epoch, holders })
   return {
     options,
     pending,
     leases: new Map(),
-    epochs: new Map(start.epochs ?? []),
+    ended,
     failures: new Map(),
     losses: new Map(),
     book: new CandidateBook(options),

@@ -125,7 +125,7 @@ function onResult(
     takeBack(view, key.n, outcome !== 'retry', nowMs)
   if (held === undefined) {
     redelivered(state, peer, key, outcome, effects)
-  } else if (held.epoch !== key.epoch || held.isCommitting) {
+  } else if (held.isCommitting || !mayAnswer(held, peer, key.epoch, outcome)) {
     state.staleCount += 1
     effects.push({ kind: 'acknowledge', peer, keys: [key] })
   } else if (outcome === 'retry') {
@@ -141,7 +141,16 @@ function onResult(
   }
 }
 
-/** A result of a lease that an earlier run of this job gave out: as good as any while it is still wanted. */
+/**
+ * Only a peer that was sent the request under its newest epoch answers for it: any peer can guess a key. One
+ * that was lost since then may still bring an answer; a failure of it is counted already.
+ */
+function mayAnswer({ peers, left, epoch }: Lease, peer: string, ofEpoch: number, outcome: Outcome): boolean {
+  if (epoch !== ofEpoch) return false
+  return peers.includes(peer) || (outcome !== 'retry' && left?.includes(peer) === true)
+}
+
+/** A result of a lease that nobody has any more, or that an earlier run of this job gave out: as good as any while it is still wanted. */
 function redelivered(
   state: Coordinator,
   peer: string,
@@ -149,8 +158,9 @@ function redelivered(
   outcome: Outcome,
   effects: CoordinatorEffect[],
 ): void {
-  const isWanted = outcome !== 'retry' && state.epochs.get(key.n) === key.epoch && state.pending.settle(key.n)
-  if (!isWanted) {
+  const ended = state.ended.get(key.n)
+  const isOwn = ended?.epoch === key.epoch && ended.holders.includes(peer)
+  if (outcome === 'retry' || !isOwn || !state.pending.settle(key.n)) {
     state.staleCount += 1
     effects.push({ kind: 'acknowledge', peer, keys: [key] })
     return
@@ -220,7 +230,7 @@ function onCommitted(
     effects.push({ kind: 'cancel', peer: other, keys: [key] })
   }
   state.leases.delete(key.n)
-  state.epochs.delete(key.n)
+  state.ended.delete(key.n)
   state.failures.delete(key.n)
   state.losses.delete(key.n)
   state.unsettled -= 1

@@ -44,11 +44,12 @@ export function feed(
 }
 
 function lease(state: Coordinator, request: number, view: PeerView, nowMs: number): LeaseKey {
-  const epoch = (state.epochs.get(request) ?? 0) + 1
+  const epoch = (state.ended.get(request)?.epoch ?? 0) + 1
   state.leases.set(request, {
     request,
     epoch,
     peers: [view.peer],
+    left: undefined,
     isCommitting: false,
   })
   view.credit -= 1
@@ -73,10 +74,12 @@ function copySlow(
 }
 
 /** A peer does not work on a request any more; false when it did not. */
-export function leaveLease({ peers }: Lease, peer: string): boolean {
-  const place = peers.indexOf(peer)
+export function leaveLease(held: Lease, peer: string): boolean {
+  const place = held.peers.indexOf(peer)
   if (place < 0) return false
-  peers.splice(place, 1)
+  held.peers.splice(place, 1)
+  held.left ??= []
+  held.left.push(peer)
   return true
 }
 
@@ -87,9 +90,9 @@ export function failLease(held: Lease, code: string, message: string, effects: C
 }
 
 /** Nobody works on the request any more, which is not settled. */
-export function endLease(state: Coordinator, { request, epoch }: Lease): void {
+export function endLease(state: Coordinator, { request, epoch, left = [] }: Lease): void {
   state.leases.delete(request)
-  state.epochs.set(request, epoch)
+  state.ended.set(request, { epoch, holders: left })
 }
 
 /** The request goes to whoever has credit, from `notBeforeMs` on. */

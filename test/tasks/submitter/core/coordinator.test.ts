@@ -110,6 +110,64 @@ describe('a coordinator', () => {
     ])
   })
 
+  describe('only the holder of a lease answers for it', () => {
+    const stranger = (n: number, epoch: number): CoordinatorEvent[] =>
+      (['ok', 'bad-request', 'retry'] as const).map((outcome) => ({
+        kind: 'result',
+        peer: 'liar',
+        key: { n, epoch },
+        outcome,
+      }))
+    const strangers = (n: number): [number, CoordinatorEvent][] =>
+      [0, 1, 2, 3].flatMap((epoch) =>
+        stranger(n, epoch).map((event): [number, CoordinatorEvent] => [2, event]),
+      )
+
+    test('a worker that was sent nothing has none of its answers committed, and none of its failures counted', () => {
+      const state = job(3)
+      play(state, [0, found('a', 'liar')], ...ready('a'), ...ready('liar'), [1, credit('a', 2)])
+      const effects = play(state, ...strangers(0), ...strangers(1), ...strangers(2))
+      expect(new Set(effects.map(({ kind }) => kind))).toEqual(new Set(['acknowledge']))
+      expect(state.failures.size).toBe(0)
+      play(state, [3, { kind: 'lost', peer: 'a', reason: 'cut' }])
+      expect(play(state, ...strangers(0)).map(({ kind }) => kind)).not.toContain('commit')
+      expect(play(state, [4, result('a', 0, 1)])).toEqual([
+        { kind: 'commit', peer: 'a', key: { n: 0, epoch: 1 } },
+      ])
+    })
+
+    test('after a restart, the record of holders says whose redelivery is committed', () => {
+      const state = createCoordinator(
+        { ranges: [{ from: 0, to: 2 }], leases: [{ n: 0, epoch: 3, holders: ['a', 'b'] }] },
+        COORDINATOR_DEFAULTS,
+      )
+      play(state, [0, found('b', 'liar')], ...ready('b'), ...ready('liar'))
+      const refused = play(state, ...strangers(0), ...strangers(1), [2, result('b', 0, 2)])
+      expect(new Set(refused.map(({ kind }) => kind))).toEqual(new Set(['acknowledge']))
+      expect(play(state, [3, result('b', 0, 3)])).toEqual([
+        { kind: 'commit', peer: 'b', key: { n: 0, epoch: 3 } },
+      ])
+    })
+
+    test('a holder that was lost while a copy runs may bring its answer', () => {
+      const state = job(1)
+      play(
+        state,
+        [0, found('a', 'b')],
+        ...ready('a'),
+        ...ready('b'),
+        [1, credit('a', 1)],
+        [1, credit('b', 1)],
+      )
+      play(state, [1_100, { kind: 'tick' }], [1_101, { kind: 'lost', peer: 'a', reason: 'cut' }])
+      expect(play(state, [1_200, result('a', 0, 1)])).toContainEqual({
+        kind: 'commit',
+        peer: 'a',
+        key: { n: 0, epoch: 1 },
+      })
+    })
+  })
+
   const failed = (peer: string, n: number, epoch: number): CoordinatorEvent => ({
     kind: 'result',
     peer,
