@@ -1,5 +1,5 @@
-import type { UploadClass } from '../../../src/context-sharing/upload/core/upload-budget.ts'
-import { FETCHES_MAX } from '../../../src/base/limits.ts'
+import { FetchQueue, type WantedFetch } from '../../../src/context-sharing/download/core/fetch-queue.ts'
+import type { FetchPriority } from '../../../src/context-sharing/wire/messages.ts'
 import { SmallMap } from '../../../src/base/small-map.ts'
 import { Disk, type DiskOwner } from './disk.ts'
 import { Fetch } from './fetch.ts'
@@ -17,8 +17,7 @@ interface Wish {
   onStocked: OnStocked[]
   /** A spare copy is wanted, too, or alone: then nothing here waits for it. */
   onPulled: OnPulled | undefined
-  uploadClass: UploadClass
-  isFetching: boolean
+  wanted: WantedFetch<number>
   fetch: Fetch | undefined
   /** Chunks that were here when it began. */
   chunksBefore: number
@@ -41,6 +40,7 @@ export class Larder implements DiskOwner {
   readonly #peer: LarderOwner
   readonly #timers: Timers
   #wishes = new SmallMap<Wish>()
+  #queue = new FetchQueue<number>()
   readonly disk: Disk
   #fetchesBegun = 0
   #received = 0
@@ -84,19 +84,17 @@ export class Larder implements DiskOwner {
     const shelf = this.#peer.host.shelf(context)
     this.disk.use(context, this.#world.kernel.nowMs)
     if (shelf?.isWhole === true && shelf.isUnpacked) return onStocked(undefined)
-    const wish = this.#wishes.get(context) ?? this.#wish(context)
+    const wish = this.#wish(context, 'urgent')
     wish.onStocked.push(onStocked)
     // A spare copy that was on its way is waited for from now on.
-    if (wish.isFetching && wish.onStocked.length === 1)
+    if (wish.wanted.phase === 'running' && wish.onStocked.length === 1)
       this.#peer.meter.begin('transfer', this.#world.kernel.nowUs)
-    if (wish.fetch !== undefined) wish.fetch.uploadClass = 'urgent'
     this.#fetchNext()
   }
 
   /** Fetches a spare copy. */
-  pull(context: number, uploadClass: UploadClass, onPulled: OnPulled): void {
-    const wish = this.#wishes.get(context) ?? this.#wish(context)
-    wish.uploadClass = uploadClass
+  pull(context: number, priority: FetchPriority, onPulled: OnPulled): void {
+    const wish = this.#wish(context, priority)
     wish.onPulled = onPulled
     this.#fetchNext()
   }
@@ -105,8 +103,8 @@ export class Larder implements DiskOwner {
   cancelPull(context: number): void {
     const wish = this.#wishes.get(context)
     if (wish?.onPulled === undefined) return
-    if (wish.onStocked.length === 0) {
-      this.#wishes.delete(context)
+    if (this.#queue.leave(wish.wanted)) {
+      this.#forget(wish)
       wish.fetch?.abort()
       if (wish.fetch !== undefined) this.#end(wish.fetch, true)
     }
@@ -176,6 +174,7 @@ export class Larder implements DiskOwner {
     const { host } = this.#peer
     this.pause()
     this.#wishes = new SmallMap()
+    this.#queue = new FetchQueue()
     tree.lose(host, (from, bytes) => this.#countWasted(from, bytes))
     this.unpublish()
     if (!keepsDisk) host.shelves.clear()
@@ -191,7 +190,7 @@ export class Larder implements DiskOwner {
       this.#end(fetch, isSpare)
       if (!isSpare) meter.end('transfer', this.#world.kernel.nowUs)
       if (wish === undefined) continue
-      wish.isFetching = false
+      this.#queue.putBack(wish.wanted)
       wish.fetch = undefined
     }
     for (const { fetch } of host.usedUploads?.closeAll() ?? []) fetch.lose(host)
@@ -201,14 +200,18 @@ export class Larder implements DiskOwner {
     this.#fetchNext()
   }
 
-  #wish(context: number): Wish {
+  /** One more waits for the context. */
+  #wish(context: number, priority: FetchPriority): Wish {
+    const wanted = this.#queue.want(context, priority)
+    const known = this.#wishes.get(context)
+    if (known?.fetch !== undefined) known.fetch.uploadClass = wanted.priority
+    if (known !== undefined) return known
     const chunksBefore = this.#peer.host.shelf(context)?.chunks.count ?? 0
     const wish: Wish = {
       context,
       onStocked: [],
       onPulled: undefined,
-      uploadClass: 'urgent',
-      isFetching: false,
+      wanted,
       fetch: undefined,
       chunksBefore,
     }
@@ -217,14 +220,13 @@ export class Larder implements DiskOwner {
   }
 
   #fetchNext(): void {
-    let fetching = this.#wishes.values().filter(({ isFetching }) => isFetching).length
-    for (const wish of this.#wishes.values()) {
-      if (fetching >= FETCHES_MAX) return
-      if (wish.isFetching || this.#wishes.get(wish.context) !== wish) continue
-      wish.isFetching = true
-      fetching += 1
-      this.#fetch(wish)
-    }
+    for (let next = this.#queue.next(); next !== undefined; next = this.#queue.next())
+      this.#fetch(this.#wishes.get(next.key) as Wish)
+  }
+
+  #forget(wish: Wish): void {
+    this.#wishes.delete(wish.context)
+    this.#queue.end(wish.wanted)
   }
 
   #fetch(wish: Wish): void {
@@ -262,7 +264,7 @@ export class Larder implements DiskOwner {
       if (wish.onStocked.length > 0) this.#peer.meter.end('transfer', this.#world.kernel.nowUs)
       this.#settle(wish, problem)
     })
-    if (wish.onStocked.length === 0) fetch.uploadClass = wish.uploadClass
+    fetch.uploadClass = wish.wanted.priority
     wish.fetch = fetch
     fetch.start()
     this.#world.checks.onStore(this.#peer.id, this.disk)
@@ -331,7 +333,7 @@ export class Larder implements DiskOwner {
   }
 
   #settle(wish: Wish, problem: string | undefined): void {
-    this.#wishes.delete(wish.context)
+    this.#forget(wish)
     this.#tellPulled(wish, problem === undefined ? 'stored' : 'failed')
     for (const onStocked of wish.onStocked) onStocked(problem)
     this.#peer.onHolding(wish.context)

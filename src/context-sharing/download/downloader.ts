@@ -1,10 +1,10 @@
 import { type Clock, every } from '../../base/clock.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
-import { FETCHES_MAX } from '../../base/limits.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { Network } from '../../base/stream/network.ts'
 import type { Random } from '../../base/random.ts'
 import { ChunkBans } from './core/chunk-bans.ts'
+import { FetchQueue, type WantedFetch } from './core/fetch-queue.ts'
 import type { ContextStore } from '../store/context-store.ts'
 import type { DecisionSink } from '../history/decisions.ts'
 import { DownloadRun } from './download-run.ts'
@@ -15,8 +15,6 @@ import { type FoundManifest, findManifest } from './manifest-search.ts'
 import type { FetchPriority } from '../wire/messages.ts'
 
 const PROGRESS_EVERY_MS = 250
-/** From the one that matters least. */
-const PRIORITIES: readonly FetchPriority[] = ['background', 'normal', 'urgent']
 
 export interface DownloaderComponents {
   network: Network
@@ -34,11 +32,11 @@ export interface DownloaderOptions {
 
 /** One fetch, and those that wait for it. */
 interface Fetch {
-  /** That of the waiter to whom it matters most; sources that are opened from then on hear of it. */
-  priority: FetchPriority
+  /** Its priority: sources that are opened from then on hear of it. */
+  wanted: WantedFetch<string>
+  turn: PromiseWithResolvers<void>
   result: Promise<FetchResult>
   controller: AbortController
-  waiters: number
   listeners: Set<(progress: FetchProgress) => void>
   run: DownloadRun | undefined
 }
@@ -50,8 +48,7 @@ export class Downloader {
   readonly #fetches = new Map<string, Fetch>()
   readonly #bans = new ChunkBans()
   readonly #listeners = new Set<(contextId: string) => void>()
-  #running = 0
-  #queue: (() => void)[] = []
+  readonly #queue = new FetchQueue<string>()
 
   constructor(components: DownloaderComponents, options: DownloaderOptions) {
     this.#components = components
@@ -62,19 +59,18 @@ export class Downloader {
   async fetch(contextId: string, options: FetchOptions = {}): Promise<FetchResult> {
     options.signal?.throwIfAborted()
     const priority = options.priority ?? 'normal'
-    const fetch = this.#fetches.get(contextId) ?? this.#begin(contextId, priority)
-    if (PRIORITIES.indexOf(priority) > PRIORITIES.indexOf(fetch.priority)) {
-      fetch.priority = priority
-      fetch.run?.reopen()
-    }
+    const known = this.#fetches.get(contextId)
+    const priorityBefore = known?.wanted.priority
+    const wanted = this.#queue.want(contextId, priority)
+    const fetch = known ?? this.#begin(contextId, wanted)
+    if (priorityBefore !== undefined && wanted.priority !== priorityBefore) fetch.run?.reopen()
     if (options.onProgress !== undefined) fetch.listeners.add(options.onProgress)
-    fetch.waiters += 1
     try {
       return await unlessAborted(fetch.result, options.signal)
     } finally {
       if (options.onProgress !== undefined) fetch.listeners.delete(options.onProgress)
-      fetch.waiters -= 1
-      if (fetch.waiters === 0) fetch.controller.abort(new HearthError('stream-closed', 'nobody waits for it'))
+      if (this.#queue.leave(wanted))
+        fetch.controller.abort(new HearthError('stream-closed', 'nobody waits for it'))
     }
   }
 
@@ -111,11 +107,13 @@ export class Downloader {
     await Promise.allSettled(fetches.map(({ result }) => result))
   }
 
-  #begin(contextId: string, priority: FetchPriority): Fetch {
+  #begin(contextId: string, wanted: WantedFetch<string>): Fetch {
     const controller = new AbortController()
     const { promise: result, resolve, reject } = Promise.withResolvers<FetchResult>()
-    const fetch: Fetch = { priority, result, controller, waiters: 0, listeners: new Set(), run: undefined }
+    const turn = Promise.withResolvers<void>()
+    const fetch: Fetch = { wanted, turn, result, controller, listeners: new Set(), run: undefined }
     this.#fetches.set(contextId, fetch)
+    this.#giveTurns()
     this.#fetch(contextId, fetch)
       .catch((error: unknown) => {
         this.#components.decisions.note({
@@ -128,7 +126,9 @@ export class Downloader {
       })
       .finally(() => {
         this.#fetches.delete(contextId)
+        this.#queue.end(wanted)
         this.#tellFetching(contextId)
+        this.#giveTurns()
       })
       .then(resolve, reject)
     result.catch(() => {})
@@ -139,14 +139,14 @@ export class Downloader {
     const { store } = this.#components
     const { signal } = fetch.controller
     if (store.tier(contextId).kind === 'stored') return this.#result(contextId, undefined, undefined)
-    await this.#waitForTurn(signal)
+    await unlessAborted(fetch.turn.promise, signal)
     try {
       const { context, peers } = await this.#begun(contextId, signal)
       const bytesReused = context.heldBytes
       const run = this.#newRun(context, peers, fetch)
       fetch.run = run
       this.#tellFetching(contextId)
-      this.#noteBegun(context, fetch.priority)
+      this.#noteBegun(context, fetch.wanted.priority)
       await this.#download(run, context, fetch)
       await this.#components.store.complete(contextId)
       const result = this.#result(contextId, run, bytesReused)
@@ -160,7 +160,6 @@ export class Downloader {
     } finally {
       fetch.run = undefined
       this.#components.store.room.rest(contextId)
-      this.#giveTurn()
     }
   }
 
@@ -189,7 +188,7 @@ export class Downloader {
   #newRun(context: HeldContext, peers: string[], fetch: Fetch): DownloadRun {
     return new DownloadRun(
       { ...this.#components, context, isBanned: this.#isBanned, ban: this.#ban },
-      { unavailableAfterMs: this.#options.unavailableAfterMs, priority: () => fetch.priority, peers },
+      { unavailableAfterMs: this.#options.unavailableAfterMs, priority: () => fetch.wanted.priority, peers },
     )
   }
 
@@ -248,21 +247,9 @@ export class Downloader {
     for (const listener of fetch.listeners) listener(progress)
   }
 
-  async #waitForTurn(signal: AbortSignal): Promise<void> {
-    if (this.#running >= FETCHES_MAX) {
-      const turn = Promise.withResolvers<void>()
-      this.#queue.push(turn.resolve)
-      await unlessAborted(turn.promise, signal).catch((error: unknown) => {
-        this.#queue = this.#queue.filter((other) => other !== turn.resolve)
-        throw error
-      })
-    }
-    this.#running += 1
-  }
-
-  #giveTurn(): void {
-    this.#running -= 1
-    this.#queue.shift()?.()
+  #giveTurns(): void {
+    for (let next = this.#queue.next(); next !== undefined; next = this.#queue.next())
+      this.#fetches.get(next.key)?.turn.resolve()
   }
 
   readonly #isBanned = (peer: string): boolean => this.#bans.has(peer, this.#components.clock.nowMs())
