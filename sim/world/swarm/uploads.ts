@@ -1,6 +1,7 @@
-import { PEERS_TOLD_MAX, UPLOADS_ACTIVE_MAX, UPLOAD_SESSIONS_MAX } from '../../../src/base/limits.ts'
-import { pickSome, type Random } from '../../../src/base/random.ts'
+import { UPLOADS_ACTIVE_MAX, UPLOAD_SESSIONS_MAX } from '../../../src/base/limits.ts'
+import type { Random } from '../../../src/base/random.ts'
 import { Bitfield } from '../../../src/context-sharing/content/bitfield.ts'
+import { introduce, someOthers } from '../../../src/context-sharing/upload/core/introductions.ts'
 import {
   newUploadBudget,
   stepUpload,
@@ -136,18 +137,12 @@ export class Uploads implements Uploader {
 
   /** Fetchers of a context, but for one. */
   others(context: number, but: HostView): HostView[] {
-    const hosts = this.fetchers(context)
-    return pickSome(
-      this.#random,
-      hosts.filter((host) => host !== but),
-      PEERS_TOLD_MAX,
-    )
+    return someOthers(this.#random, but, this.fetchers(context))
   }
 
   #introduce(upload: Upload, others: Iterable<Upload>): void {
-    const told = pickSome(this.#random, [...others], PEERS_TOLD_MAX)
-    this.#later(upload, () => upload.fetch.hearOf(told.map(({ fetch }) => fetch.host)))
-    for (const other of others) this.#later(other, () => other.fetch.hearOf([upload.fetch.host]))
+    for (const { to, others: named } of introduce(this.#random, upload, [...others]))
+      this.#later(to, () => to.fetch.hearOf(named.map(({ fetch }) => fetch.host)))
   }
 
   #tell(upload: Upload, chunks: number[]): void {

@@ -1,9 +1,9 @@
 import type { Clock } from '../../base/clock.ts'
-import { PEERS_TOLD_MAX, UPLOAD_SESSIONS_MAX } from '../../base/limits.ts'
+import { UPLOAD_SESSIONS_MAX } from '../../base/limits.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { MessageStream } from '../../base/stream/message-stream.ts'
 import type { Network } from '../../base/stream/network.ts'
-import { pickSome, type Random } from '../../base/random.ts'
+import type { Random } from '../../base/random.ts'
 import { ChunkBuffers } from './chunk-buffers.ts'
 import type { ContextStore } from '../store/context-store.ts'
 import type { DecisionSink } from '../history/decisions.ts'
@@ -16,6 +16,7 @@ import {
   SEND_DEADLINE_MS,
   fetcherMessageSchema,
 } from '../wire/messages.ts'
+import { introduce, someOthers } from './core/introductions.ts'
 import { Releases } from './releases.ts'
 import { SESSIONS_RETRY_MS } from './timings.ts'
 import type { UploadClass } from './core/upload-budget.ts'
@@ -164,20 +165,22 @@ export class UploadServer {
     await stream.close(wait)
   }
 
-  /** Any of those that fetch it: were the first ones named to all, all would draw on them. */
-  #others(context: HeldContext, peer: string): string[] {
-    const sessions = [...(this.#sessions.get(context.contextId) ?? [])]
-    const peers = new Set(sessions.map((session) => session.peer))
-    peers.delete(peer)
-    return pickSome(this.#components.random, [...peers], PEERS_TOLD_MAX)
+  #others({ contextId }: HeldContext, peer: string): string[] {
+    return someOthers(this.#components.random, peer, this.#fetchers(contextId))
   }
 
-  /** Fetchers learn of one another here, so that they need not all draw on this peer. */
-  #introduce(context: HeldContext, session: UploadSession): void {
-    session.tellPeers(this.#others(context, session.peer))
-    for (const other of this.#sessions.get(context.contextId) ?? []) {
-      if (other.peer !== session.peer) other.tellPeers([session.peer])
+  #introduce({ contextId }: HeldContext, newcomer: UploadSession): void {
+    const sessions = [...(this.#sessions.get(contextId) ?? [])]
+    const { random } = this.#components
+    for (const { to, others } of introduce(random, newcomer.peer, this.#fetchers(contextId))) {
+      const told = to === newcomer.peer ? [newcomer] : sessions.filter(({ peer }) => peer === to)
+      for (const session of told) session.tellPeers(others)
     }
+  }
+
+  /** Each once, though it may have opened the context more than once. */
+  #fetchers(contextId: string): string[] {
+    return [...new Set([...(this.#sessions.get(contextId) ?? [])].map(({ peer }) => peer))]
   }
 
   #add(contextId: string, session: UploadSession): void {
