@@ -139,11 +139,16 @@ export class Coordinator {
     return explain(this.#state)
   }
 
+  /** A state that cannot be ends the job: going on could lose a request without a word. */
   #dispatch(event: CoordinatorEvent, arrived?: CommitEntry): void {
     const { clock, random } = this.#components
-    const effects = step(this.#state, event, clock.nowMs(), random)
-    this.#events?.add(event, effects)
-    for (const effect of effects) this.#perform(effect, arrived)
+    try {
+      const effects = step(this.#state, event, clock.nowMs(), random)
+      this.#events?.add(event, effects)
+      for (const effect of effects) this.#perform(effect, arrived)
+    } catch (error) {
+      this.#outcome.reject(error)
+    }
   }
 
   #perform(effect: CoordinatorEffect, arrived: CommitEntry | undefined): void {
@@ -164,7 +169,7 @@ export class Coordinator {
         this.#send(effect.peer, effect.leases)
         break
       case 'commit':
-        if (arrived !== undefined) this.#commits.addResult(arrived)
+        this.#commits.addResult(requireArrived(effect, arrived))
         break
       case 'fail':
         this.#commits.addResult({ peer: '', result: ownError(effect) })
@@ -268,6 +273,16 @@ export class Coordinator {
     await Promise.all(links.map((link) => link.finish(this.#options.closeMs)))
     this.#stop.abort(new HearthError('stream-closed', 'the job has ended'))
   }
+}
+
+/** The result that a commit is about. Throws `internal` unless it came with the event that led to the commit. */
+export function requireArrived(
+  { peer, key }: Extract<CoordinatorEffect, { kind: 'commit' }>,
+  arrived: CommitEntry | undefined,
+): CommitEntry {
+  if (arrived?.peer === peer && arrived.result.n === key.n && arrived.result.epoch === key.epoch)
+    return arrived
+  throw new HearthError('internal', `request ${key.n} is to be committed without the result of peer ${peer}`)
 }
 
 function ownError(effect: Extract<CoordinatorEffect, { kind: 'fail' }>): TaskResult {
