@@ -3,7 +3,7 @@ import { CoordinatorEvents } from '../../src/tasks/submitter/core/coordinator-ev
 import {
   COORDINATOR_DEFAULTS,
   createCoordinator,
-  type Coordinator,
+  type CoordinatorState,
   type CoordinatorEffect,
   type CoordinatorEvent,
   type CoordinatorOptions,
@@ -53,7 +53,7 @@ export class JobRun implements SubmitterEnd, JobView {
   readonly #latencyUs: number
   readonly #world: Swarm
   readonly #random: Random
-  readonly #state: Coordinator
+  readonly #state: CoordinatorState
   readonly #events: CoordinatorEvents | undefined
   readonly #shell: Record<'tickMs' | 'commitEveryMs' | 'openMs', number>
   readonly #links = new Map<string, TaskLink>()

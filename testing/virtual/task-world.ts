@@ -3,7 +3,7 @@ import { step } from '../../src/tasks/submitter/core/coordinator.ts'
 import {
   COORDINATOR_DEFAULTS,
   createCoordinator,
-  type Coordinator,
+  type CoordinatorState,
   type CoordinatorEffect,
   type CoordinatorEvent,
   type CoordinatorOptions,
@@ -14,7 +14,7 @@ import { stepWorker } from '../../src/tasks/worker/core/worker.ts'
 import {
   createWorker,
   type EvaluationMode,
-  type Worker,
+  type WorkerState,
   type WorkerEffect,
   type WorkerEvent,
 } from '../../src/tasks/worker/core/worker-state.ts'
@@ -48,7 +48,7 @@ export interface WorldOptions {
 
 interface Peer {
   name: string
-  worker: Worker
+  worker: WorkerState
   alive: boolean
   incarnation: number
   rateMs: number
@@ -83,7 +83,7 @@ export class World {
   #queue: { atMs: number; order: number; run: () => void }[] = []
   #order = 0
   #peers: Peer[] = []
-  #coordinator!: Coordinator
+  #coordinator!: CoordinatorState
   #incarnation = 0
   #links = new Map<string, string>()
   #nextSession = 1
@@ -111,7 +111,7 @@ export class World {
     }
   }
 
-  get coordinator(): Coordinator {
+  get coordinator(): CoordinatorState {
     return this.#coordinator
   }
 
@@ -125,7 +125,7 @@ export class World {
     }
   }
 
-  #newWorker(): Worker {
+  #newWorker(): WorkerState {
     return createWorker({
       sessionsMax: 8,
       requestsPerSlot: 2,

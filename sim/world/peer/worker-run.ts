@@ -5,7 +5,7 @@ import { finishMs, isDrained } from '../../../src/tasks/worker/core/drain.ts'
 import { stepWorker } from '../../../src/tasks/worker/core/worker.ts'
 import {
   createWorker,
-  type Worker,
+  type WorkerState,
   type WorkerEffect,
   type WorkerEvent,
 } from '../../../src/tasks/worker/core/worker-state.ts'
@@ -46,7 +46,7 @@ export class WorkerRun implements GpuOwner {
   readonly #world: Swarm
   readonly #owner: WorkerOwner
   readonly #timers: Timers
-  readonly #state: Worker
+  readonly #state: WorkerState
   /** When the lease of a session began, where there are leases. */
   #leases: Map<string, number> | undefined
   #isTicking = false

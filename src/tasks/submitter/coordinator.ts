@@ -9,7 +9,7 @@ import { explain, step } from './core/coordinator.ts'
 import {
   COORDINATOR_DEFAULTS,
   createCoordinator,
-  type Coordinator as CoordinatorState,
+  type CoordinatorState,
   type CoordinatorEffect,
   type CoordinatorEvent,
   type CoordinatorOptions,

@@ -1,4 +1,4 @@
-import type { Coordinator } from './core/coordinator-state.ts'
+import type { CoordinatorState } from './core/coordinator-state.ts'
 import { explain } from './core/coordinator.ts'
 import type { Refusal } from './core/candidate-book.ts'
 
@@ -29,7 +29,7 @@ export interface JobProgress {
 }
 
 /** A snapshot of a coordinator, for people and for `--json`. */
-export function progressOf(state: Coordinator, elapsedMs: number): JobProgress {
+export function progressOf(state: CoordinatorState, elapsedMs: number): JobProgress {
   const { settledCount, unsettled } = state
   return {
     settled: settledCount,

@@ -18,7 +18,7 @@ import { WorkerSession } from './worker-session.ts'
 import {
   createWorker,
   WORKER_CORE_DEFAULTS,
-  type Worker as WorkerState,
+  type WorkerState,
   type WorkerEffect,
   type WorkerEvent,
   type WorkerOptions,

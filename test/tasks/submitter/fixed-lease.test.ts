@@ -12,7 +12,7 @@ import {
   createWorker,
   EVALUATION_MODES,
   type EvaluationMode,
-  type Worker,
+  type WorkerState,
   type WorkerEffect,
   type WorkerEvent,
 } from '../../../src/tasks/worker/core/worker-state.ts'
@@ -21,11 +21,11 @@ import { World } from '../../../testing/virtual/task-world.ts'
 
 const HOUR_MS = 3_600_000
 
-function worker(evaluate: EvaluationMode): Worker {
+function worker(evaluate: EvaluationMode): WorkerState {
   return createWorker({ ...WORKER_DEFAULTS, evaluate })
 }
 
-function play(state: Worker, ...events: WorkerEvent[]): WorkerEffect[] {
+function play(state: WorkerState, ...events: WorkerEvent[]): WorkerEffect[] {
   return events.flatMap((event) => stepWorker(state, event, 0))
 }
 
@@ -49,7 +49,7 @@ const prepared: WorkerEvent = { kind: 'prepared', contextId: 'context', slots: 1
 const discarded: WorkerEvent = { kind: 'discarded', contextId: 'context' }
 
 /** Ends all runs, then does what the worker asks for, until it asks for nothing more. */
-function settle(state: Worker, effects: WorkerEffect[]): WorkerEffect[] {
+function settle(state: WorkerState, effects: WorkerEffect[]): WorkerEffect[] {
   const all = [...effects]
   for (const effect of all) {
     if (effect.kind === 'run') {

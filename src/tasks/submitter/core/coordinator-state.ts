@@ -110,7 +110,7 @@ export interface EndedLease {
 }
 
 /** The whole state of one job's coordination. Made by `createCoordinator`, changed only by `step`. */
-export interface Coordinator {
+export interface CoordinatorState {
   readonly options: CoordinatorOptions
   readonly pending: PendingRequests
   readonly leases: Map<number, Lease>
@@ -158,7 +158,7 @@ export interface CoordinatorStart {
   leases?: Iterable<EndedLease & { n: number }>
 }
 
-export function createCoordinator(start: CoordinatorStart, options: CoordinatorOptions): Coordinator {
+export function createCoordinator(start: CoordinatorStart, options: CoordinatorOptions): CoordinatorState {
   const pending = new PendingRequests(start.ranges)
   const ended = new Map<number, EndedLease>()
   for (const { n, epoch, holders } of start.leases ?? []) ended.set(n, { epoch, holders })

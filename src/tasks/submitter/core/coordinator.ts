@@ -1,7 +1,7 @@
 import type { Random } from '../../../base/random.ts'
 import type { Refusal } from './candidate-book.ts'
 import type {
-  Coordinator,
+  CoordinatorState,
   CoordinatorEffect,
   CoordinatorEvent,
   CoordinatorOptions,
@@ -14,7 +14,7 @@ import type { LeaseKey, Outcome } from '../../wire/task-messages.ts'
 
 /** One event in, what to do about it out. The only function that changes a coordinator. */
 export function step(
-  state: Coordinator,
+  state: CoordinatorState,
   event: CoordinatorEvent,
   nowMs: number,
   random: Random,
@@ -69,12 +69,12 @@ export function step(
 }
 
 /** Why nothing runs, in a code and in words; undefined while something does. */
-export function explain(state: Coordinator): Refusal | undefined {
+export function explain(state: CoordinatorState): Refusal | undefined {
   return state.book.explain()
 }
 
 function onStatus(
-  state: Coordinator,
+  state: CoordinatorState,
   event: Extract<CoordinatorEvent, { kind: 'status' }>,
   nowMs: number,
   random: Random,
@@ -98,7 +98,7 @@ function onStatus(
 }
 
 function onCredit(
-  state: Coordinator,
+  state: CoordinatorState,
   peer: string,
   requests: number,
   nowMs: number,
@@ -111,7 +111,7 @@ function onCredit(
 }
 
 function onResult(
-  state: Coordinator,
+  state: CoordinatorState,
   event: Extract<CoordinatorEvent, { kind: 'result' }>,
   nowMs: number,
   random: Random,
@@ -152,7 +152,7 @@ function mayAnswer({ peers, left, epoch }: Lease, peer: string, ofEpoch: number,
 
 /** A result of a lease that nobody has any more, or that an earlier run of this job gave out: as good as any while it is still wanted. */
 function redelivered(
-  state: Coordinator,
+  state: CoordinatorState,
   peer: string,
   key: LeaseKey,
   outcome: Outcome,
@@ -170,7 +170,7 @@ function redelivered(
 }
 
 function failedOn(
-  state: Coordinator,
+  state: CoordinatorState,
   held: Lease,
   peer: string,
   nowMs: number,
@@ -197,7 +197,7 @@ function failedOn(
 
 /** A peer that fails on one request after the other is the cause, not the requests. */
 function blame(
-  state: Coordinator,
+  state: CoordinatorState,
   peer: string,
   nowMs: number,
   random: Random,
@@ -214,7 +214,7 @@ function blame(
 }
 
 function onCommitted(
-  state: Coordinator,
+  state: CoordinatorState,
   peer: string | undefined,
   key: LeaseKey,
   nowMs: number,
@@ -238,7 +238,7 @@ function onCommitted(
 }
 
 function onLost(
-  state: Coordinator,
+  state: CoordinatorState,
   peer: string,
   reason: string,
   nowMs: number,
@@ -254,7 +254,7 @@ function onLost(
 
 /** A peer that leaves gives requests back: they go to the next at once, and nobody is blamed. */
 function onReturned(
-  state: Coordinator,
+  state: CoordinatorState,
   peer: string,
   keys: readonly LeaseKey[],
   nowMs: number,
@@ -278,7 +278,7 @@ function onReturned(
 
 /** Takes back all that a peer had out; each goes to the next peer under a new epoch. */
 function releasePeer(
-  state: Coordinator,
+  state: CoordinatorState,
   peer: string,
   nowMs: number,
   effects: CoordinatorEffect[],
@@ -304,13 +304,18 @@ function releasePeer(
   }
 }
 
-function onTick(state: Coordinator, nowMs: number, random: Random, effects: CoordinatorEffect[]): void {
+function onTick(state: CoordinatorState, nowMs: number, random: Random, effects: CoordinatorEffect[]): void {
   if (nowMs >= state.silentAtMs) loseSilent(state, nowMs, random, effects)
   tick(state, nowMs, effects)
 }
 
 /** Whoever was not heard for too long is lost; who is left cannot be before `silentAtMs`. */
-function loseSilent(state: Coordinator, nowMs: number, random: Random, effects: CoordinatorEffect[]): void {
+function loseSilent(
+  state: CoordinatorState,
+  nowMs: number,
+  random: Random,
+  effects: CoordinatorEffect[],
+): void {
   const { silenceMs } = state.options
   // A peer that is linked from now on is heard now.
   let heardAtMs = nowMs
@@ -327,7 +332,7 @@ function loseSilent(state: Coordinator, nowMs: number, random: Random, effects: 
   state.silentAtMs = heardAtMs + silenceMs
 }
 
-function tick(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+function tick(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect[]): void {
   if (nowMs >= recruitDueMs(state)) recruit(state, nowMs, effects)
   if (nowMs >= state.findAtMs && state.book.hasRoom) {
     state.findAtMs = nowMs + state.options.findEveryMs
@@ -338,7 +343,7 @@ function tick(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): 
 }
 
 /** Opens links to the best peers known: warm, then stored, then those that could fetch, if it pays back. */
-function recruit(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+function recruit(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect[]): void {
   if (!state.book.hasRoom) return
   const leftMs = projectedMs(state, nowMs)
   state.recruitAtMs = state.pace.perSecond === 0 ? Infinity : state.pace.measureAtMs
@@ -348,7 +353,7 @@ function recruit(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]
   }
 }
 
-function giveUpIfStuck(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+function giveUpIfStuck(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect[]): void {
   if (state.book.isReached || nowMs - state.runnableAtMs < state.options.giveUpMs) return
   const reason = state.book.explain()
   if (reason === undefined) return

@@ -1,6 +1,6 @@
 // Who gets which request: the leases that a coordinator gives out, takes back and copies.
 import type { PeerView } from './candidate-book.ts'
-import type { Coordinator, CoordinatorEffect, Lease } from './coordinator-state.ts'
+import type { CoordinatorState, CoordinatorEffect, Lease } from './coordinator-state.ts'
 import { lookEveryMs, projectedMs } from './pace.ts'
 import { giveOut, isBetterLeft, slowLeases, worthCopying, type SlowLease } from './tail.ts'
 import type { LeaseKey } from '../../wire/task-messages.ts'
@@ -10,7 +10,7 @@ import type { LeaseKey } from '../../wire/task-messages.ts'
  * fixed size are what they are, the last one smaller, and nothing is copied.
  */
 export function feed(
-  state: Coordinator,
+  state: CoordinatorState,
   view: PeerView,
   nowMs: number,
   effects: CoordinatorEffect[],
@@ -43,7 +43,7 @@ export function feed(
   if (leases.length > 0) effects.push({ kind: 'send', peer: view.peer, leases })
 }
 
-function lease(state: Coordinator, request: number, view: PeerView, nowMs: number): LeaseKey {
+function lease(state: CoordinatorState, request: number, view: PeerView, nowMs: number): LeaseKey {
   const epoch = (state.ended.get(request)?.epoch ?? 0) + 1
   state.leases.set(request, {
     request,
@@ -59,7 +59,7 @@ function lease(state: Coordinator, request: number, view: PeerView, nowMs: numbe
 
 /** At the tail, a second peer works on what a slow one has: the first result wins. */
 function copySlow(
-  state: Coordinator,
+  state: CoordinatorState,
   view: PeerView,
   slow: SlowLease[],
   nowMs: number,
@@ -90,14 +90,14 @@ export function failLease(held: Lease, code: string, message: string, effects: C
 }
 
 /** Nobody works on the request any more, which is not settled. */
-export function endLease(state: Coordinator, { request, epoch, left = [] }: Lease): void {
+export function endLease(state: CoordinatorState, { request, epoch, left = [] }: Lease): void {
   state.leases.delete(request)
   state.ended.set(request, { epoch, holders: left })
 }
 
 /** The request goes to whoever has credit, from `notBeforeMs` on. */
 export function giveBack(
-  state: Coordinator,
+  state: CoordinatorState,
   held: Lease,
   notBeforeMs: number,
   nowMs: number,
@@ -109,7 +109,7 @@ export function giveBack(
 }
 
 /** Spends the credit of peers that had nothing to do; copies for them are thought of every now and then only. */
-export function feedHungry(state: Coordinator, nowMs: number, effects: CoordinatorEffect[]): void {
+export function feedHungry(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect[]): void {
   if (state.hungry.size === 0) return
   const mayCopy = nowMs >= state.lookAtMs && state.options.leaseSize === undefined
   if (nowMs >= state.lookAtMs) state.lookAtMs = nowMs + lookEveryMs(state, nowMs)

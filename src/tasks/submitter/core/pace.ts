@@ -1,6 +1,6 @@
 // How fast a job goes, and when it should be looked at again.
 import { median } from './ready-cost.ts'
-import type { Coordinator } from './coordinator-state.ts'
+import type { CoordinatorState } from './coordinator-state.ts'
 import { totalRate } from './tail.ts'
 
 /** Nothing is measured or looked through more often. */
@@ -12,16 +12,16 @@ const TAKEN_PARTS = 32
 const REQUEST_PARTS = 64
 
 /** How long the rest of the job lasts at the rate of now, ms; without a rate yet, for ever. */
-export function projectedMs(state: Coordinator, nowMs: number): number {
+export function projectedMs(state: CoordinatorState, nowMs: number): number {
   if (nowMs >= state.pace.measureAtMs) measure(state, nowMs)
   return leftMs(state)
 }
 
-function leftMs({ unsettled, pace }: Coordinator): number {
+function leftMs({ unsettled, pace }: CoordinatorState): number {
   return pace.perSecond === 0 ? Infinity : (1_000 * unsettled) / pace.perSecond
 }
 
-function measure(state: Coordinator, nowMs: number): void {
+function measure(state: CoordinatorState, nowMs: number): void {
   const { pace, book } = state
   pace.perSecond = totalRate(book, nowMs)
   const times: number[] = []
@@ -34,13 +34,13 @@ function measure(state: Coordinator, nowMs: number): void {
 }
 
 /** How often peers that have nothing to do are thought of, ms; a request takes as long as the job, while none is answered. */
-export function lookEveryMs({ pace, startedAtMs }: Coordinator, nowMs: number): number {
+export function lookEveryMs({ pace, startedAtMs }: CoordinatorState, nowMs: number): number {
   const requestMs = pace.requestMs === 0 ? nowMs - startedAtMs : pace.requestMs
   return Math.max(OFTEN_MS, requestMs / REQUEST_PARTS)
 }
 
 /** When a `tick` could next change something, ms: one before does nothing, unless another event comes first. */
-export function nextTickMs(state: Coordinator): number {
+export function nextTickMs(state: CoordinatorState): number {
   if (state.isFinished) return Infinity
   const { book, options } = state
   let dueMs = Math.min(state.silentAtMs, feedDueMs(state))
@@ -50,12 +50,12 @@ export function nextTickMs(state: Coordinator): number {
 }
 
 /** When a peer could be used that was not: it may be tried again, or pays back at another pace. */
-export function recruitDueMs({ book, recruitAtMs }: Coordinator): number {
+export function recruitDueMs({ book, recruitAtMs }: CoordinatorState): number {
   return Math.min(book.retryAtMs, recruitAtMs)
 }
 
 /** When a peer that had nothing to do could get something. */
-export function feedDueMs({ hungry, pending, leases, options, fedAtMs, lookAtMs }: Coordinator): number {
+export function feedDueMs({ hungry, pending, leases, options, fedAtMs, lookAtMs }: CoordinatorState): number {
   if (hungry.size === 0) return Infinity
   if (pending.size === 0) return leases.size === 0 || options.leaseSize !== undefined ? Infinity : lookAtMs
   return pending.retryAtMs > fedAtMs ? Math.min(pending.retryAtMs, lookAtMs) : lookAtMs

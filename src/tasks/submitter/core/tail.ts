@@ -1,5 +1,5 @@
 import type { CandidateBook, PeerView } from './candidate-book.ts'
-import type { Coordinator, CoordinatorOptions, Lease } from './coordinator-state.ts'
+import type { CoordinatorState, CoordinatorOptions, Lease } from './coordinator-state.ts'
 
 /** Leases that are looked at for a copy, the oldest first. */
 const LOOK_AT_MAX = 256
@@ -62,7 +62,7 @@ export interface SlowLease {
 }
 
 /** What is out and may be copied, the slowest first. */
-export function slowLeases({ leases, book, options }: Coordinator, nowMs: number): SlowLease[] {
+export function slowLeases({ leases, book, options }: CoordinatorState, nowMs: number): SlowLease[] {
   const slow: SlowLease[] = []
   let looked = 0
   for (const lease of leases.values()) {

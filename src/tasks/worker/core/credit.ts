@@ -1,8 +1,8 @@
-import type { ContextView, Session, Worker, WorkerEffect } from './worker-state.ts'
+import type { ContextView, Session, WorkerState, WorkerEffect } from './worker-state.ts'
 
 /** Gives the sessions of a context the credit that is theirs now. */
 export function grantCredit(
-  state: Worker,
+  state: WorkerState,
   context: ContextView,
   nowMs: number,
   effects: WorkerEffect[],
@@ -13,7 +13,7 @@ export function grantCredit(
 }
 
 /** Shares a context's window equally between submitters, and the part of each between its sessions. */
-function shareWindow(state: Worker, context: ContextView, nowMs: number, effects: WorkerEffect[]): void {
+function shareWindow(state: WorkerState, context: ContextView, nowMs: number, effects: WorkerEffect[]): void {
   const window = windowOf(state, context, nowMs)
   for (const session of context.sessions) {
     if (session.leaseSize !== undefined) {
@@ -30,7 +30,7 @@ function shareWindow(state: Worker, context: ContextView, nowMs: number, effects
 }
 
 /** What is in the slots and as much as they answer in a short while, so that none runs dry while more is on its way. */
-function windowOf({ options }: Worker, context: ContextView, nowMs: number): number {
+function windowOf({ options }: WorkerState, context: ContextView, nowMs: number): number {
   const { slots } = context
   const perSecond = context.rate.perSecond(nowMs)
   const windowMax = Math.max(slots, options.windowMax)

@@ -1,7 +1,7 @@
 import { stopRun } from './runs.ts'
 import { endSession } from './sessions.ts'
 import type { LeaseKey } from '../../wire/task-messages.ts'
-import type { Session, Worker, WorkerEffect } from './worker-state.ts'
+import type { Session, WorkerState, WorkerEffect } from './worker-state.ts'
 
 /** What runs may finish for half of the time until the peer has to be gone, and at most this long, ms. */
 const FINISH_MS_MAX = 10_000
@@ -12,7 +12,7 @@ export function finishMs(deadlineMs: number): number {
 }
 
 /** Whether a peer that leaves has no work any more. */
-export function isDrained({ isDraining, sessions }: Worker): boolean {
+export function isDrained({ isDraining, sessions }: WorkerState): boolean {
   return isDraining && sessions.size === 0
 }
 
@@ -20,7 +20,7 @@ export function isDrained({ isDraining, sessions }: Worker): boolean {
  * The peer leaves. What waits goes back at once, so that submitters have it run elsewhere without waiting
  * for a deadline; what is in the engine may finish. A fixed lease is a unit, and goes back as one.
  */
-export function drain(state: Worker, nowMs: number, effects: WorkerEffect[]): void {
+export function drain(state: WorkerState, nowMs: number, effects: WorkerEffect[]): void {
   state.isDraining = true
   state.accepts = false
   state.reason = 'draining'
@@ -38,7 +38,7 @@ export function giveBackWaiting(session: Session, effects: WorkerEffect[]): void
 }
 
 /** The time is up: what still runs is stopped and goes back too. */
-export function giveBackAll(state: Worker, nowMs: number, effects: WorkerEffect[]): void {
+export function giveBackAll(state: WorkerState, nowMs: number, effects: WorkerEffect[]): void {
   for (const session of state.sessions.values()) {
     const runs = [...session.runs.values()]
     for (const run of runs) stopRun(state, run, nowMs, effects)
@@ -49,7 +49,7 @@ export function giveBackAll(state: Worker, nowMs: number, effects: WorkerEffect[
 }
 
 /** Sessions of which nothing runs, and whose results are all acknowledged, end. */
-export function closeIfDone(state: Worker, nowMs: number, effects: WorkerEffect[]): void {
+export function closeIfDone(state: WorkerState, nowMs: number, effects: WorkerEffect[]): void {
   for (const session of state.sessions.values()) {
     if (session.runs.size === 0 && state.ledger.of(session.results).length === 0) {
       end(state, session, nowMs, effects)
@@ -61,7 +61,7 @@ function keyOf({ n, epoch }: LeaseKey): LeaseKey {
   return { n, epoch }
 }
 
-function end(state: Worker, session: Session, nowMs: number, effects: WorkerEffect[]): void {
+function end(state: WorkerState, session: Session, nowMs: number, effects: WorkerEffect[]): void {
   effects.push({ kind: 'status', session: session.id, phase: 'refused', reason: state.reason })
   endSession(state, session, state.reason, nowMs, effects)
 }

@@ -4,7 +4,7 @@ import {
   type FixedLease,
   type Run,
   type Session,
-  type Worker,
+  type WorkerState,
   type WorkerEffect,
 } from './worker-state.ts'
 
@@ -13,7 +13,7 @@ import {
  * and no more, so that a submitter that comes later waits for its turn and not for all that was there before.
  */
 export function startWaiting(
-  state: Worker,
+  state: WorkerState,
   context: ContextView,
   nowMs: number,
   effects: WorkerEffect[],
@@ -61,7 +61,7 @@ function putLast(session: Session): void {
 }
 
 function startRun(
-  state: Worker,
+  state: WorkerState,
   context: ContextView,
   session: Session,
   request: TaskRequest,
@@ -80,12 +80,12 @@ function startRun(
   effects.push({ kind: 'run', run: run.id, contextId: session.contextId, request })
 }
 
-export function stopRun(state: Worker, run: Run, nowMs: number, effects: WorkerEffect[]): void {
+export function stopRun(state: WorkerState, run: Run, nowMs: number, effects: WorkerEffect[]): void {
   forgetRun(state, run, 0, nowMs)
   effects.push({ kind: 'stop-run', run: run.id })
 }
 
-function forgetRun(state: Worker, run: Run, results: number, nowMs: number): void {
+function forgetRun(state: WorkerState, run: Run, results: number, nowMs: number): void {
   run.session.runs.delete(run.request.n)
   state.runs.delete(run.id)
   const context = contextOf(state, run.session)
@@ -95,7 +95,7 @@ function forgetRun(state: Worker, run: Run, results: number, nowMs: number): voi
 }
 
 /** A result goes out at once; one of a fixed lease when the whole lease is done. */
-function giveBack(state: Worker, session: Session, result: TaskResult, effects: WorkerEffect[]): void {
+function giveBack(state: WorkerState, session: Session, result: TaskResult, effects: WorkerEffect[]): void {
   const { lease } = session
   if (lease === undefined) {
     effects.push({ kind: 'deliver', session: session.id, results: [result] })
@@ -105,7 +105,12 @@ function giveBack(state: Worker, session: Session, result: TaskResult, effects: 
   oneDone(state, session, lease, effects)
 }
 
-export function oneDone(state: Worker, session: Session, lease: FixedLease, effects: WorkerEffect[]): void {
+export function oneDone(
+  state: WorkerState,
+  session: Session,
+  lease: FixedLease,
+  effects: WorkerEffect[],
+): void {
   lease.left -= 1
   if (lease.left > 0) return
   effects.push({ kind: 'deliver', session: session.id, results: lease.results })
@@ -114,7 +119,7 @@ export function oneDone(state: Worker, session: Session, lease: FixedLease, effe
 }
 
 /** After a lease: nothing of the context is kept but what the evaluation mode says, and the next session has its turn. */
-export function freeContext(state: Worker, session: Session, effects: WorkerEffect[]): void {
+export function freeContext(state: WorkerState, session: Session, effects: WorkerEffect[]): void {
   const { context } = session
   touch(state, context)
   const { evaluate } = state.options
@@ -126,7 +131,7 @@ export function freeContext(state: Worker, session: Session, effects: WorkerEffe
 
 /** A run has ended: its result is kept until it is acknowledged, and given back. */
 export function finishRun(
-  state: Worker,
+  state: WorkerState,
   runId: number,
   result: Omit<TaskResult, 'n' | 'epoch'>,
   nowMs: number,
@@ -145,7 +150,7 @@ export function finishRun(
 }
 
 /** The session that a finished run belongs to now: its own, or the one its submitter came back with. */
-function currentSession(state: Worker, session: Session): Session | undefined {
+function currentSession(state: WorkerState, session: Session): Session | undefined {
   if (state.sessions.has(session.id)) return session
   for (const other of state.sessions.values()) {
     if (other.submitter === session.submitter && other.job === session.job) return other
@@ -154,13 +159,13 @@ function currentSession(state: Worker, session: Session): Session | undefined {
 }
 
 /** Has the sessions of a context looked at when the event is dealt with. */
-export function touch(state: Worker, context: ContextView | undefined): void {
+export function touch(state: WorkerState, context: ContextView | undefined): void {
   if (context === undefined || context.isTouched) return
   context.isTouched = true
   state.touched.push(context)
 }
 
 /** That of a session; for one that is lost its successor, where the worker has dropped it. */
-function contextOf(state: Worker, { context, contextId }: Session): ContextView | undefined {
+function contextOf(state: WorkerState, { context, contextId }: Session): ContextView | undefined {
   return context.isDropped ? state.contexts.get(contextId) : context
 }

@@ -1,11 +1,16 @@
 import { freeContext, stopRun, touch } from './runs.ts'
-import type { Session, Worker, WorkerEffect } from './worker-state.ts'
+import type { Session, WorkerState, WorkerEffect } from './worker-state.ts'
 
 /**
  * A session that ended leaves its runs to finish: they are at most what was in its slots, and a
  * submitter that comes back finds their results in the ledger. A fixed lease is lost as a whole.
  */
-export function loseSession(state: Worker, sessionId: string, nowMs: number, effects: WorkerEffect[]): void {
+export function loseSession(
+  state: WorkerState,
+  sessionId: string,
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
   const session = state.sessions.get(sessionId)
   if (session === undefined) return
   state.sessions.delete(sessionId)
@@ -38,7 +43,7 @@ function leaveContext({ context, share, submitter, id }: Session): void {
 
 /** Ends a session from our side. */
 export function endSession(
-  state: Worker,
+  state: WorkerState,
   session: Session,
   reason: string,
   nowMs: number,

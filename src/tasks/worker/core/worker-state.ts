@@ -147,7 +147,7 @@ export interface ContextView {
 }
 
 /** The whole state of one serving peer. Made by `createWorker`, changed only by `stepWorker`. */
-export interface Worker {
+export interface WorkerState {
   readonly options: WorkerOptions
   readonly sessions: Map<string, Session>
   readonly contexts: Map<string, ContextView>
@@ -161,7 +161,7 @@ export interface Worker {
   nextRun: number
 }
 
-export function createWorker(options: WorkerOptions): Worker {
+export function createWorker(options: WorkerOptions): WorkerState {
   return {
     options,
     sessions: new Map(),

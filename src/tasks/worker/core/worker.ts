@@ -9,13 +9,13 @@ import {
   ledgerKey,
   type ContextView,
   type Session,
-  type Worker,
+  type WorkerState,
   type WorkerEffect,
   type WorkerEvent,
 } from './worker-state.ts'
 
 /** One event in, what to do about it out. The only function that changes a worker. */
-export function stepWorker(state: Worker, event: WorkerEvent, nowMs: number): WorkerEffect[] {
+export function stepWorker(state: WorkerState, event: WorkerEvent, nowMs: number): WorkerEffect[] {
   const effects: WorkerEffect[] = []
   switch (event.kind) {
     case 'opened':
@@ -74,7 +74,7 @@ export function stepWorker(state: Worker, event: WorkerEvent, nowMs: number): Wo
 }
 
 function onOpened(
-  state: Worker,
+  state: WorkerState,
   event: Extract<WorkerEvent, { kind: 'opened' }>,
   nowMs: number,
   effects: WorkerEffect[],
@@ -117,7 +117,7 @@ function prepare(context: ContextView, effects: WorkerEffect[]): void {
   effects.push({ kind: 'prepare', contextId: context.contextId })
 }
 
-function refusalOf(state: Worker, leaseSize: number | undefined): string | undefined {
+function refusalOf(state: WorkerState, leaseSize: number | undefined): string | undefined {
   if (!state.accepts) return state.reason
   if (state.sessions.size >= state.options.sessionsMax) return 'too-many-sessions'
   if (state.options.evaluate !== 'pervasive' && leaseSize === undefined) return 'lease-size-missing'
@@ -126,7 +126,7 @@ function refusalOf(state: Worker, leaseSize: number | undefined): string | undef
 
 /** A submitter that comes back takes the place of its own lost session, before that loss was noticed. */
 function endOlderSessionOf(
-  state: Worker,
+  state: WorkerState,
   event: Extract<WorkerEvent, { kind: 'opened' }>,
   nowMs: number,
   effects: WorkerEffect[],
@@ -138,14 +138,14 @@ function endOlderSessionOf(
   }
 }
 
-function redeliver(state: Worker, session: Session, effects: WorkerEffect[]): void {
+function redeliver(state: WorkerState, session: Session, effects: WorkerEffect[]): void {
   const results = state.ledger.of(session.results)
   if (results.length > 0) effects.push({ kind: 'deliver', session: session.id, results })
 }
 
 /** A lease uses up the credit that was given for it, also when it is the last and smaller. */
 function onLease(
-  state: Worker,
+  state: WorkerState,
   sessionId: string,
   requests: number,
   nowMs: number,
@@ -162,7 +162,7 @@ function onLease(
 }
 
 function onRequests(
-  state: Worker,
+  state: WorkerState,
   sessionId: string,
   requests: TaskRequest[],
   nowMs: number,
@@ -182,7 +182,7 @@ function onRequests(
   touch(state, session.context)
 }
 
-function onDiscarded(state: Worker, contextId: string, effects: WorkerEffect[]): void {
+function onDiscarded(state: WorkerState, contextId: string, effects: WorkerEffect[]): void {
   const context = state.contexts.get(contextId)
   if (context?.phase !== 'discarding') return
   context.phase = 'idle'
@@ -192,7 +192,7 @@ function onDiscarded(state: Worker, contextId: string, effects: WorkerEffect[]):
   touch(state, context)
 }
 
-function onAcknowledged(state: Worker, sessionId: string, keys: LeaseKey[]): void {
+function onAcknowledged(state: WorkerState, sessionId: string, keys: LeaseKey[]): void {
   const session = state.sessions.get(sessionId)
   if (session === undefined) return
   for (const key of keys) state.ledger.settle(session.results, key)
@@ -200,7 +200,7 @@ function onAcknowledged(state: Worker, sessionId: string, keys: LeaseKey[]): voi
 }
 
 function onCancelled(
-  state: Worker,
+  state: WorkerState,
   sessionId: string,
   keys: LeaseKey[],
   nowMs: number,
@@ -226,7 +226,7 @@ function stopWaiting({ waiting }: Session, key: LeaseKey): boolean {
 }
 
 function onProgress(
-  state: Worker,
+  state: WorkerState,
   event: Extract<WorkerEvent, { kind: 'progress' }>,
   effects: WorkerEffect[],
 ): void {
@@ -238,7 +238,7 @@ function onProgress(
   }
 }
 
-function onPrepared(state: Worker, contextId: string, slots: number, effects: WorkerEffect[]): void {
+function onPrepared(state: WorkerState, contextId: string, slots: number, effects: WorkerEffect[]): void {
   const context = state.contexts.get(contextId)
   if (context?.phase !== 'preparing') return
   context.phase = 'ready'
@@ -251,7 +251,7 @@ function onPrepared(state: Worker, contextId: string, slots: number, effects: Wo
 
 /** A context that cannot be had, or that is not loaded any more: its sessions are told why and ended. */
 function onUnprepared(
-  state: Worker,
+  state: WorkerState,
   { contextId, reason, detail }: Extract<WorkerEvent, { kind: 'unprepared' }>,
   nowMs: number,
   effects: WorkerEffect[],
@@ -266,13 +266,13 @@ function onUnprepared(
   drop(state, context)
 }
 
-function drop(state: Worker, context: ContextView): void {
+function drop(state: WorkerState, context: ContextView): void {
   context.isDropped = true
   state.contexts.delete(context.contextId)
 }
 
 function onOwner(
-  state: Worker,
+  state: WorkerState,
   accepts: boolean,
   reason: string,
   nowMs: number,

@@ -4,20 +4,20 @@ import { explain, step } from '../../../../src/tasks/submitter/core/coordinator.
 import {
   COORDINATOR_DEFAULTS,
   createCoordinator,
-  type Coordinator,
+  type CoordinatorState,
   type CoordinatorEffect,
   type CoordinatorEvent,
 } from '../../../../src/tasks/submitter/core/coordinator-state.ts'
 
 const random = seededRandom(1)
 
-function job(requests: number, options: Partial<typeof COORDINATOR_DEFAULTS> = {}): Coordinator {
+function job(requests: number, options: Partial<typeof COORDINATOR_DEFAULTS> = {}): CoordinatorState {
   return createCoordinator({ ranges: [{ from: 0, to: requests }] }, { ...COORDINATOR_DEFAULTS, ...options })
 }
 
 /** Plays events at their times and returns all effects, with the tick's look-ups left out. */
 function play(
-  state: Coordinator,
+  state: CoordinatorState,
   ...events: [nowMs: number, event: CoordinatorEvent][]
 ): CoordinatorEffect[] {
   return events

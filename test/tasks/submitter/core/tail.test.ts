@@ -5,13 +5,13 @@ import { step } from '../../../../src/tasks/submitter/core/coordinator.ts'
 import {
   COORDINATOR_DEFAULTS,
   createCoordinator,
-  type Coordinator,
+  type CoordinatorState,
   type CoordinatorEvent,
 } from '../../../../src/tasks/submitter/core/coordinator-state.ts'
 import { stepWorker } from '../../../../src/tasks/worker/core/worker.ts'
 import {
   createWorker,
-  type Worker,
+  type WorkerState,
   type WorkerEvent,
 } from '../../../../src/tasks/worker/core/worker-state.ts'
 import { WORKER_DEFAULTS } from '../../../../src/tasks/worker/worker.ts'
@@ -31,8 +31,8 @@ class Swarm {
   executions = 0
   endedAtMs = Infinity
   nowMs = 0
-  readonly #coordinator: Coordinator
-  readonly #peers: { worker: Worker; options: PeerOptions; waiting: number[]; busy: number }[]
+  readonly #coordinator: CoordinatorState
+  readonly #peers: { worker: WorkerState; options: PeerOptions; waiting: number[]; busy: number }[]
   readonly #random = seededRandom(1)
   #queue: { atMs: number; order: number; run: () => void }[] = []
   #order = 0

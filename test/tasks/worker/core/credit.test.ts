@@ -5,7 +5,7 @@ import { randomBetween, seededRandom } from '../../../../src/base/random.ts'
 import { stepWorker } from '../../../../src/tasks/worker/core/worker.ts'
 import {
   createWorker,
-  type Worker,
+  type WorkerState,
   type WorkerEvent,
 } from '../../../../src/tasks/worker/core/worker-state.ts'
 import { WORKER_DEFAULTS } from '../../../../src/tasks/worker/worker.ts'
@@ -15,7 +15,7 @@ const RESULT = { outcome: 'ok' as const, statusCode: 200, body: '{}', promptToke
 
 /** One worker whose slots take what waits in its order, and submitters that always have more to send, on virtual time. */
 class Bench {
-  readonly worker: Worker = createWorker(WORKER_DEFAULTS)
+  readonly worker: WorkerState = createWorker(WORKER_DEFAULTS)
   readonly done = new Map<string, number>()
   nowMs = 0
   #queue: { atMs: number; order: number; run: () => void }[] = []

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { stepWorker } from '../../../../src/tasks/worker/core/worker.ts'
 import {
   createWorker,
-  type Worker,
+  type WorkerState,
   type WorkerEffect,
   type WorkerEvent,
 } from '../../../../src/tasks/worker/core/worker-state.ts'
@@ -18,7 +18,7 @@ const OPTIONS = {
   undeliveredAgeMsMax: 60_000,
 }
 
-function play(state: Worker, ...events: WorkerEvent[]): WorkerEffect[] {
+function play(state: WorkerState, ...events: WorkerEvent[]): WorkerEffect[] {
   return events.flatMap((event) => stepWorker(state, event, 0))
 }
 
