@@ -1,4 +1,4 @@
-// docs/benchmarks.md and its picture, made of what the benches have measured.
+// Generates docs/benchmarks.md and its picture from the kept results of the benches.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMet, shown, type Metric, type Report } from './support/harness.ts'
@@ -25,11 +25,15 @@ export function readReports(results: string): Report[] {
 export function pageOf(reports: readonly Report[]): string {
   return `# Benchmarks
 
-What Hearth promises in figures, and what was measured. Machines differ and are noisy, so nearly every figure
-is a ratio of two things that were measured beside one another in the same run. This page is made by
-\`npm run bench -- docs\` from the figures in \`bench/results\`; the command of each table measures it again.
+\`npm run bench\` lists the benchmarks, and the command in each section measures it again.
+Machines differ and are noisy, so most figures are ratios of two measurements from one run.
+\`npm run bench -- docs\` generates this page from \`bench/results\`.
 
-![each goal and how far it was reached or missed](benchmarks.svg)
+- **goal**: what Hearth promises; a missed one is marked.
+- **stretch**: what would be better still.
+- **range**: the least and the greatest of several runs, with their number.
+
+![each goal, and by which factor it is met or missed](benchmarks.svg)
 
 ${reports.map(sectionOf).join('\n')}`
 }
@@ -43,7 +47,7 @@ ${question}
 
 \`npm run bench -- ${bench} --json\` · commit ${commit} · ${cores} × ${cpu}, ${Math.round(memoryBytes / 2 ** 30)} GiB, Node ${node.slice(1)}
 
-| what | measured | range of its runs | asked for | hoped for | |
+| figure | measured | range | goal | stretch | |
 |---|---|---|---|---|---|
 ${rows.join('\n')}
 `
@@ -60,7 +64,7 @@ function rowOf(metric: Metric): string {
   return `| ${what} | ${`${shown(value)} ${unit}`.trim()} | ${range} | ${goal(bound)} | ${goal(toward)} | ${verdict} |`
 }
 
-/** How many times better than asked for: 1 is just met. Undefined where nothing was asked for. */
+/** How many times better than the goal: 1 is just met. Undefined without a goal. */
 function factorOf({ value, bound, better }: Metric): number | undefined {
   if (bound === undefined || !Number.isFinite(value)) return undefined
   if (bound === 0) return value === 0 ? FACTOR_MAX : 1 / FACTOR_MAX
@@ -97,10 +101,10 @@ export function pictureOf(reports: readonly Report[]): string {
       `<text x="${WIDTH - 4}" y="${y + 13}" text-anchor="end">${shown(factor)}×</text>`
     )
   })
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="each goal and how far it was reached or missed">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="each goal, and by which factor it is met or missed">
 <style>text{font:12px system-ui,sans-serif;fill:#4a545e}.title{font-weight:600;fill:#1d2329}.tick{stroke:#e3e6ea}.met{stroke:#6b7680}.good{fill:#3f8f6b}.bad{fill:#c8553d}</style>
 <rect width="${WIDTH}" height="${height}" fill="#fff"/>
-<text class="title" x="${middle}" y="18" text-anchor="middle">measured against what was asked for (1× = just met)</text>
+<text class="title" x="${middle}" y="18" text-anchor="middle">measured over goal (1× = met)</text>
 ${[...ticks, ...bars].join('\n')}
 </svg>
 `
