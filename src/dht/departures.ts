@@ -2,8 +2,8 @@ import type { Cancel, Clock } from '../base/clock.ts'
 import { sleep } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
-import { randomBetween } from '../base/random.ts'
 import type { Random } from '../base/random.ts'
+import { DepartureChecks, type DeparturesOptions } from './core/departures.ts'
 import type { Members } from './members.ts'
 import { DEPARTURES_TIMINGS } from './timings.ts'
 
@@ -16,31 +16,21 @@ export interface DeparturesComponents {
   onGone: (peer: string) => void
 }
 
-export interface DeparturesOptions {
-  /** A lost member is dialled again after a while between these two, ms, so that not all dial at once. */
-  redialMinMs: number
-  redialMaxMs: number
-  dialDeadlineMs: number
-  /** Lost members checked at the same time; of more, the adverts are left to expire. */
-  checksAtOnce: number
-}
-
-export const DEPARTURES_OPTIONS: Readonly<DeparturesOptions> = DEPARTURES_TIMINGS
-
 /**
- * Tells a peer that is gone from a connection that was merely dropped, with one dial. Without it, what
+ * The shell of core/departures: tells a peer that is gone from a connection that was merely dropped, with one dial. Without it, what
  * a dead peer said would stand until it expires, and kad-dht would ask it for ever.
  */
 export class Departures {
   readonly #components: DeparturesComponents
   readonly #options: DeparturesOptions
-  readonly #checking = new Set<string>()
+  readonly #checks: DepartureChecks<string>
   #cancel: Cancel = () => {}
   #stopped = new AbortController()
 
-  constructor(components: DeparturesComponents, options: DeparturesOptions = DEPARTURES_OPTIONS) {
+  constructor(components: DeparturesComponents, options: DeparturesOptions = DEPARTURES_TIMINGS) {
     this.#components = components
     this.#options = options
+    this.#checks = new DepartureChecks(options)
   }
 
   start(): void {
@@ -56,10 +46,10 @@ export class Departures {
   async #check(peer: string): Promise<void> {
     const { members, clock, random, log, onGone } = this.#components
     const { signal } = this.#stopped
-    if (this.#checking.has(peer) || this.#checking.size >= this.#options.checksAtOnce) return
-    this.#checking.add(peer)
+    const waitMs = this.#checks.begin(peer, random)
+    if (waitMs === undefined) return
     try {
-      await sleep(clock, randomBetween(random, this.#options.redialMinMs, this.#options.redialMaxMs), signal)
+      await sleep(clock, waitMs, signal)
       if (members.list().includes(peer)) return
       await members.meet({ peer, addresses: [] }, { deadlineMs: this.#options.dialDeadlineMs, signal })
     } catch (error) {
@@ -67,7 +57,7 @@ export class Departures {
       log.info({ peer, error: messageOf(error) }, 'member is gone')
       onGone(peer)
     } finally {
-      this.#checking.delete(peer)
+      this.#checks.end(peer)
     }
   }
 }

@@ -1,7 +1,8 @@
 import { ADVERT_TTL_MS_MAX, CONNECTIONS_MAX } from '../../../src/base/limits.ts'
 import type { Random } from '../../../src/base/random.ts'
 import type { SaidPeer } from '../../../src/context-sharing/replication/replica-view.ts'
-import { ADVERT_TIMINGS } from '../../../src/dht/timings.ts'
+import { DepartureChecks } from '../../../src/dht/core/departures.ts'
+import { ADVERT_TIMINGS, DEPARTURES_TIMINGS, EXPIRE_EVERY_MS } from '../../../src/dht/timings.ts'
 import { ADVERT_AGE_MS_MAX, ADVERT_DEADLINE_MS } from '../../../src/node/contexts/timings.ts'
 import { DHT_BUCKET_SIZE } from '../../../src/node/libp2p/timings.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
@@ -31,14 +32,16 @@ interface Entry {
   readonly connected: Set<Entry>
   /** Others that were asked, though not connected, and when they answered. */
   readonly asked: Map<Entry, number>
+  /** Those that hung up and are dialled once; made when one does. */
+  checks: DepartureChecks<Entry> | undefined
   isTelling: boolean
   isExpiring: boolean
+  /** It is gone, and refuses no dial: those who ask it wait for as long as they wait for an answer. */
+  isSilent: boolean
 }
 
 const CHANGE_DELAY_US = 1000 * ADVERT_TIMINGS.changeDelayMs
 const EXPIRY_US = 1000 * ADVERT_TTL_MS_MAX
-const GREET_US = 1000 * ADVERT_TIMINGS.greetAfterMs[0]
-const GONE_US = 350_000
 
 /** What adverts tell peers of one another: connected ones hear every change, others are asked by who looks. */
 export class Adverts {
@@ -62,18 +65,19 @@ export class Adverts {
       peer,
       connected: new Set(),
       asked: new Map(),
+      checks: undefined,
       isTelling: false,
       isExpiring: false,
+      isSilent: false,
     }
     for (const other of this.#draw()) {
-      if (!this.#reaches(peer.number, other.peer.number)) continue
-      entry.connected.add(other)
-      other.connected.add(entry)
+      if (this.#reaches(peer.number, other.peer.number)) connect(entry, other)
     }
     this.#entries.set(peer.number, entry)
     this.#near.add(peer.position, peer.number)
     this.#there.add(peer.number)
-    this.#after(GREET_US, () => this.#greet(entry))
+    // The one of two with the smaller id begins at once: a swap is a question and its answer.
+    this.#after(ASK_US, () => this.#greet(entry))
   }
 
   /** It is gone; `isSilent`: without closing its connections. */
@@ -83,10 +87,8 @@ export class Adverts {
     this.#entries.delete(peer.number)
     this.#near.delete(peer.position, peer.number)
     this.#there.delete(peer.number)
-    for (const other of entry.connected) {
-      other.connected.delete(entry)
-      this.#missLater(entry, other, isSilent)
-    }
+    entry.isSilent = isSilent
+    for (const other of entry.connected) this.#disconnect(entry, other, isSilent)
   }
 
   /** What it says has changed: those connected hear so; changes that come together are told together. */
@@ -121,8 +123,7 @@ export class Adverts {
     for (const entry of this.#entriesOf(this.#there.peers)) {
       for (const other of entry.connected) {
         if (this.#reaches(entry.peer.number, other.peer.number)) continue
-        entry.connected.delete(other)
-        this.#missLater(other, entry, true)
+        this.#disconnect(other, entry, true)
       }
     }
   }
@@ -134,11 +135,10 @@ export class Adverts {
       for (const other of this.#draw()) {
         if (other === entry || entry.connected.size >= CONNECTIONS_MAX || entry.connected.has(other)) continue
         if (!this.#reaches(entry.peer.number, other.peer.number)) continue
-        entry.connected.add(other)
-        other.connected.add(entry)
+        connect(entry, other)
       }
     }
-    this.#after(GREET_US, () => {
+    this.#after(ASK_US, () => {
       for (const entry of there) this.#greet(entry)
     })
   }
@@ -156,22 +156,52 @@ export class Adverts {
     if (to.peer.isThere && this.#reaches(from.peer.number, to.peer.number)) to.peer.hear(said)
   }
 
-  #missLater(gone: Entry, other: Entry, isSilent: boolean): void {
+  /** `gone` is not connected any more; `isSilent`: nobody hung up, so that only its silence tells. */
+  #disconnect(gone: Entry, other: Entry, isSilent: boolean): void {
+    other.connected.delete(gone)
     const heardMs = this.#kernel.nowMs - this.#random.next() * ADVERT_TIMINGS.refreshEveryMs
-    const atUs = isSilent
-      ? heardMs * 1000 + EXPIRY_US + 1000 * ADVERT_DEADLINE_MS
-      : this.#kernel.nowUs + GONE_US
-    this.#kernel.at(atUs, TAG.advert, () => {
-      // It may be back, or be reached again, by now.
-      if (this.#entries.get(gone.peer.number)?.connected.has(other) === true) return
-      other.peer.miss(gone.peer.id, heardMs)
+    const waitMs = isSilent ? undefined : checksOf(other).begin(gone, this.#random)
+    if (waitMs !== undefined) return this.#after(1000 * waitMs, () => this.#redial(gone, other, heardMs))
+    this.#kernel.at(1000 * expiryMs(heardMs), TAG.advert, () => this.#onExpired(gone, other, heardMs))
+  }
+
+  /** A member that hung up is dialled once: it may be back. */
+  #redial(gone: Entry, other: Entry, heardMs: number): void {
+    checksOf(other).end(gone)
+    if (this.#entries.get(other.peer.number) !== other) return
+    const back = this.#entries.get(gone.peer.number)
+    if (back === undefined || !this.#reaches(back.peer.number, other.peer.number))
+      return this.#onExpired(gone, other, heardMs)
+    if (back.connected.has(other)) return
+    connect(back, other)
+    this.#after(ASK_US, () => {
+      this.#pass(back.peer.said(), back, other)
+      this.#pass(other.peer.said(), other, back)
     })
+  }
+
+  /** Nothing is known of `gone` any more: one that matters is asked before it is taken as gone. */
+  #onExpired(gone: Entry, other: Entry, heardMs: number): void {
+    const back = this.#entries.get(gone.peer.number)
+    // The one may be back, or be reached again, and the other be gone, by now.
+    if (back?.connected.has(other) === true || this.#entries.get(other.peer.number) !== other) return
+    if (!other.peer.caresFor(gone.peer.id)) return other.peer.miss(gone.peer.id, heardMs)
+    if (back !== undefined && this.#answers(back, other)) return this.#ask(other, back)
+    const tookMs = gone.isSilent || back !== undefined ? ADVERT_DEADLINE_MS : 0
+    this.#after(1000 * tookMs, () => {
+      if (this.#entries.get(gone.peer.number)?.connected.has(other) !== true)
+        other.peer.miss(gone.peer.id, heardMs)
+    })
+  }
+
+  #answers({ peer }: Entry, asker: Entry): boolean {
+    return peer.isThere && this.#reaches(peer.number, asker.peer.number)
   }
 
   #ask(entry: Entry, other: Entry): void {
     const heardUs = entry.asked.get(other)
     if (heardUs !== undefined && this.#kernel.nowUs - heardUs < 1000 * ADVERT_AGE_MS_MAX) return
-    if (!other.peer.isThere || !this.#reaches(entry.peer.number, other.peer.number)) return
+    if (!this.#answers(other, entry)) return
     entry.asked.set(other, this.#kernel.nowUs)
     entry.peer.hear(other.peer.said())
     this.#expireLater(entry)
@@ -192,12 +222,7 @@ export class Adverts {
 
   #renew(entry: Entry, other: Entry, heardUs: number): void {
     entry.asked.delete(other)
-    const { peer } = other
-    if (entry.connected.has(other)) return
-    const isThere = this.#entries.get(peer.number) === other && peer.isThere
-    if (isThere && entry.peer.caresFor(peer.id)) this.#ask(entry, other)
-    else if (this.#entries.get(peer.number)?.connected.has(entry) !== true)
-      entry.peer.miss(peer.id, heardUs / 1000)
+    if (!entry.connected.has(other)) this.#onExpired(other, entry, heardUs / 1000)
   }
 
   /** Some of those that are there, each equally likely. */
@@ -212,4 +237,19 @@ export class Adverts {
   #after(delayUs: number, run: () => void): void {
     this.#kernel.after(delayUs, TAG.advert, run)
   }
+}
+
+function connect(one: Entry, other: Entry): void {
+  one.connected.add(other)
+  other.connected.add(one)
+}
+
+function checksOf(entry: Entry): DepartureChecks<Entry> {
+  entry.checks ??= new DepartureChecks(DEPARTURES_TIMINGS)
+  return entry.checks
+}
+
+/** When an advert that came at `heardMs` is found to have expired. */
+function expiryMs(heardMs: number): number {
+  return EXPIRE_EVERY_MS * Math.ceil((heardMs + ADVERT_TTL_MS_MAX) / EXPIRE_EVERY_MS)
 }
