@@ -195,6 +195,28 @@ describe('commands in pages', () => {
   })
 })
 
+const SENTENCE_WORDS_MAX = 25
+/** docs/benchmarks.md is generated, and models/facts is a page about one model. */
+const PROSE = PAGES.filter((page) => page !== 'docs/benchmarks.md' && !page.startsWith('models/'))
+
+/** The sentences of a page, code and links shortened; tables, headings and pictures are none. */
+const sentencesOf = (page: string): string[] =>
+  withoutBlocks(textOf(page))
+    .split('\n')
+    .filter((line) => !/^(?:[|#]|!\[)/.test(line))
+    .map((line) => line.replaceAll(/`[^`]*`/g, 'X').replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1'))
+    .flatMap((line) => line.split(/(?<=[.!?])\s+(?=[A-Z*_])/))
+
+describe('prose', () => {
+  test.each(PROSE)('%s has no sentence over 25 words, and none of the words that say nothing', (page) => {
+    const sentences = sentencesOf(page)
+    const wordsIn = (sentence: string): number => sentence.match(/\S*\w\S*/g)?.length ?? 0
+    expect(sentences.filter((sentence) => wordsIn(sentence) > SENTENCE_WORDS_MAX)).toEqual([])
+    const empty = /\b(?:simply|just|of course|by now|no longer|at first)\b/
+    expect(sentences.filter((sentence) => empty.test(sentence))).toEqual([])
+  })
+})
+
 describe('README.md', () => {
   test('prints a batch file whose every line is a request', async () => {
     const [, batch] = /^```jsonl\n([^]*?)^```/m.exec(textOf('README.md'))!
