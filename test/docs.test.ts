@@ -91,6 +91,15 @@ describe('paths in pages', () => {
   })
 })
 
+describe('ARCHITECTURE.md', () => {
+  test('has every folder of decisions in its table of cores', () => {
+    const page = textOf('ARCHITECTURE.md')
+    const folders = new Set(SOURCES.filter((path) => /^src\/.*\/core\//.test(path)).map(dirname))
+    expect(folders.size).toBeGreaterThan(10)
+    expect([...folders].filter((folder) => !page.includes(`| \`${folder}/`))).toEqual([])
+  })
+})
+
 /** `hearth …` as a page writes it: its words, of which the first are commands, and its options. */
 interface Call {
   page: string
