@@ -1,15 +1,19 @@
 import { z } from 'zod'
 import { REPLICATION_DEFAULTS } from '../../src/context-sharing/replication/core/replication.ts'
+import type { CommitPaceOptions } from '../../src/tasks/journal/core/commit-pace.ts'
 import { RESIDENCY_DEFAULTS } from '../../src/inference/residency/core/residency-state.ts'
 import { COORDINATOR_DEFAULTS } from '../../src/tasks/submitter/core/coordinator-state.ts'
+import { COMMIT_GROUP_MAX, COMMIT_SHARE, COMMIT_WAIT_MS_MAX } from '../../src/tasks/journal/timings.ts'
 import { COORDINATOR_TICK_MS } from '../../src/tasks/submitter/timings.ts'
 import { OPEN_MS } from '../../src/tasks/wire/timings.ts'
 import { WORKER_CORE_DEFAULTS } from '../../src/tasks/worker/core/worker-state.ts'
 
 /** The constants of the shell, tasks/coordinator.ts, that a run depends on. */
-export const SHELL_DEFAULTS: Readonly<Record<'tickMs' | 'commitEveryMs' | 'openMs', number>> = {
+export const SHELL_DEFAULTS: Readonly<CommitPaceOptions & Record<'tickMs' | 'openMs', number>> = {
   tickMs: COORDINATOR_TICK_MS,
-  commitEveryMs: 10,
+  commitShare: COMMIT_SHARE,
+  commitWaitMsMax: COMMIT_WAIT_MS_MAX,
+  commitGroupMax: COMMIT_GROUP_MAX,
   openMs: OPEN_MS,
 }
 

@@ -9,5 +9,7 @@ export const ASK_US = 200_000
 export const AUDIT_US = 200_000
 /** Until the memory of an engine host that was ended is free again, µs. */
 export const UNLOAD_US = 200_000
+/** One commit of a journal: eight results in SQLite with `synchronous=FULL` took 0.5 ms on an EPYC with an SSD, µs. */
+export const COMMIT_US = 500
 /** From a submitter to the middle of the network, µs. */
 export const SUBMITTER_LATENCY_US = 500

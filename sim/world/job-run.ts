@@ -8,13 +8,15 @@ import {
   type CoordinatorEvent,
   type CoordinatorOptions,
 } from '../../src/tasks/submitter/core/coordinator-state.ts'
+import { CommitPace } from '../../src/tasks/journal/core/commit-pace.ts'
 import { nextTickMs } from '../../src/tasks/submitter/core/pace.ts'
 import type { Candidate } from '../../src/tasks/submitter/core/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/wire/task-messages.ts'
 import type { EventSink } from '../../src/base/event-log.ts'
 import type { Random } from '../../src/base/random.ts'
-import type { EventHandle } from '../kernel/kernel.ts'
+import { NO_EVENT, type EventHandle } from '../kernel/kernel.ts'
 import { SHELL_DEFAULTS } from '../scenarios/constants-schema.ts'
+import { COMMIT_US } from '../scenarios/outside.ts'
 import type { Scenario } from '../scenarios/schema.ts'
 import type { RunFacts } from './events/run-facts.ts'
 import { TAG } from './events/tags.ts'
@@ -55,11 +57,13 @@ export class JobRun implements SubmitterEnd, JobView {
   readonly #random: Random
   readonly #state: CoordinatorState
   readonly #events: CoordinatorEvents | undefined
-  readonly #shell: Record<'tickMs' | 'commitEveryMs' | 'openMs', number>
+  readonly #shell: typeof SHELL_DEFAULTS
+  readonly #pace: CommitPace
   readonly #links = new Map<string, TaskLink>()
   /** The journal: whether each request has its line. */
   readonly #lines: Uint8Array
   #commits: Commit[] = []
+  #nextCommit: EventHandle = NO_EVENT
   #isFinding = false
   #nextSession = 1
   #tick: EventHandle = 0
@@ -87,6 +91,7 @@ export class JobRun implements SubmitterEnd, JobView {
     this.#events = options.events === undefined ? undefined : new CoordinatorEvents(options.events)
     const { core, shell } = optionsOf(world.scenario)
     this.#shell = shell
+    this.#pace = new CommitPace(shell)
     this.#state = createCoordinator({ ranges: [{ from: 0, to: workload.requests }] }, core)
   }
 
@@ -221,16 +226,23 @@ export class JobRun implements SubmitterEnd, JobView {
   }
 
   #commitLater(commit: Commit): void {
-    this.#commits.push(commit)
-    if (this.#commits.length > 1) return
     const { kernel } = this.#world
-    kernel.after(this.#shell.commitEveryMs * 1000, TAG.job + this.tag, commitAll, this)
+    this.#commits.push(commit)
+    const results = this.#commits.length
+    // Those that come during the commit go with it.
+    const isFull = this.#pace.isFull(results) && !this.#pace.isFull(results - 1)
+    if (isFull) kernel.cancel(this.#nextCommit)
+    else if (results > 1) return
+    const waitUs = isFull ? 0 : 1000 * this.#pace.waitMs(kernel.nowMs)
+    this.#nextCommit = kernel.after(waitUs + COMMIT_US, TAG.job + this.tag, commitAll, this)
   }
 
   /** As the group commit of a peer does, once it is durable. */
   commitAll(): void {
     const commits = this.#commits
     this.#commits = []
+    const { nowMs } = this.#world.kernel
+    this.#pace.committed(nowMs - COMMIT_US / 1000, nowMs)
     for (const commit of commits) this.#commit(commit)
   }
 
@@ -284,7 +296,7 @@ function commitAll(job: JobRun): void {
 
 function optionsOf({ coordinator, policy, mode, batch }: Scenario): {
   core: CoordinatorOptions
-  shell: Record<keyof typeof SHELL_DEFAULTS, number>
+  shell: typeof SHELL_DEFAULTS
 } {
   // A live peer says every 2 s that it is alive. Those messages are not simulated: World.breakLink works
   // out when they would be missed.

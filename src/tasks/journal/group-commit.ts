@@ -1,21 +1,9 @@
 import type { Cancel, Clock } from '../../base/clock.ts'
 import { HearthError } from '../../base/errors.ts'
 import { onNextTurn } from '../../base/event-loop.ts'
+import { CommitPace, type CommitPaceOptions } from './core/commit-pace.ts'
 import type { CommitEntry, Journal, SentLeases } from './journal.ts'
 import type { LeaseKey } from '../wire/task-messages.ts'
-
-export interface GroupCommitOptions {
-  /**
-   * A result is made durable at once when none was lately. Else it waits for others to go with, so long
-   * that commits take this share of the time, at most `commitWaitMsMax`; or until there are `commitGroupMax`.
-   */
-  commitShare: number
-  commitWaitMsMax: number
-  commitGroupMax: number
-}
-
-/** Commits over which their time is averaged. */
-const MEAN_OVER = 8
 
 export interface GroupCommitListener {
   /** A result is in the journal now, by this commit or by an earlier one. */
@@ -24,23 +12,20 @@ export interface GroupCommitListener {
   onError(error: unknown): void
 }
 
-/** Leases and results on their way into the journal, many in one transaction. */
+/** Leases and results on their way into the journal, many in one transaction: the shell of core/commit-pace. */
 export class GroupCommit {
   readonly #clock: Clock
   readonly #journal: Journal
-  readonly #options: GroupCommitOptions
+  readonly #pace: CommitPace
   readonly #listener: GroupCommitListener
   #sent: SentLeases[] = []
   #results: CommitEntry[] = []
   #cancel: Cancel | undefined
-  #nextAtMs = 0
-  /** What a commit takes, the mean of the last ones: a disk that is slow once is not waited for again. */
-  #usualMs = 0
 
-  constructor(clock: Clock, journal: Journal, options: GroupCommitOptions, listener: GroupCommitListener) {
+  constructor(clock: Clock, journal: Journal, options: CommitPaceOptions, listener: GroupCommitListener) {
     this.#clock = clock
     this.#journal = journal
-    this.#options = options
+    this.#pace = new CommitPace(options)
     this.#listener = listener
   }
 
@@ -51,9 +36,9 @@ export class GroupCommit {
 
   addResult(entry: CommitEntry): void {
     this.#results.push(entry)
-    if (this.#results.length >= this.#options.commitGroupMax) return this.#commit()
+    if (this.#pace.isFull(this.#results.length)) return this.#commit()
     if (this.#cancel !== undefined) return
-    const waitMs = this.#nextAtMs - this.#clock.nowMs()
+    const waitMs = this.#pace.waitMs(this.#clock.nowMs())
     const commit = (): void => this.#commit()
     this.#cancel = waitMs > 0 ? this.#clock.schedule(waitMs, commit) : afterThis(commit)
   }
@@ -73,10 +58,7 @@ export class GroupCommit {
     try {
       const beganMs = this.#clock.nowMs()
       const verdicts = this.#journal.commit(sent, results, this.#clock.wallMs())
-      const endedMs = this.#clock.nowMs()
-      const { commitShare, commitWaitMsMax } = this.#options
-      this.#usualMs += (endedMs - beganMs - this.#usualMs) / MEAN_OVER
-      this.#nextAtMs = endedMs + Math.min(commitWaitMsMax, this.#usualMs * (1 / commitShare - 1))
+      this.#pace.committed(beganMs, this.#clock.nowMs())
       for (const [index, entry] of results.entries()) {
         if (verdicts[index] === 'stale') {
           throw new HearthError('internal', `request ${entry.result.n} was committed under an old epoch`)

@@ -15,7 +15,8 @@ import {
   type CoordinatorOptions,
 } from './core/coordinator-state.ts'
 import { CoordinatorEvents } from './core/coordinator-events.ts'
-import { GroupCommit, type GroupCommitOptions } from '../journal/group-commit.ts'
+import type { CommitPaceOptions } from '../journal/core/commit-pace.ts'
+import { GroupCommit } from '../journal/group-commit.ts'
 import type { CommitEntry, Journal } from '../journal/journal.ts'
 import { COMMIT_GROUP_MAX, COMMIT_SHARE, COMMIT_WAIT_MS_MAX } from '../journal/timings.ts'
 import { ALIVE_EVERY_MS, OPEN_MS } from '../wire/timings.ts'
@@ -44,7 +45,7 @@ export interface CoordinatorComponents {
   events?: EventSink | undefined
 }
 
-export interface CoordinatorShellOptions extends CoordinatorOptions, GroupCommitOptions {
+export interface CoordinatorShellOptions extends CoordinatorOptions, CommitPaceOptions {
   tickMs: number
   openMs: number
   aliveEveryMs: number
