@@ -2,8 +2,8 @@ import { every } from '../../base/clock.ts'
 import type { Cancel, Clock } from '../../base/clock.ts'
 import { messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
-import { pick } from '../../base/random.ts'
 import type { Random } from '../../base/random.ts'
+import { NewcomersBook, type NewcomersOptions } from './core/newcomers.ts'
 import type { Members, PeerAddresses } from '../members.ts'
 import { NEWCOMERS_TIMINGS } from '../timings.ts'
 
@@ -16,24 +16,8 @@ export interface NewcomersComponents {
   log: Logger
 }
 
-export interface NewcomersOptions {
-  /** How often one connected member, chosen at random, is asked whom it knows, ms. */
-  askEveryMs: number
-  /** With so many members connected, nobody new is dialled. */
-  membersWanted: number
-  /** Dials begun after one answer. */
-  dialsAtOnce: number
-  dialDeadlineMs: number
-  /** A peer that could not be dialled is left alone for so long, ms. */
-  avoidMs: number
-  /** Failed peers remembered at once; more only means that one may be dialled again sooner. */
-  avoidedMax: number
-}
-
-export const NEWCOMERS_OPTIONS: Readonly<NewcomersOptions> = NEWCOMERS_TIMINGS
-
 /**
- * Makes a peer that submits meet peers that join later. Those find the members that keep the DHT by
+ * The shell of core/newcomers: makes a peer that submits meet peers that join later. Those find the members that keep the DHT by
  * themselves; but a submitter is often a client of the DHT, which nobody can find. So it asks: twice a
  * second, one member, whom it is connected to. Asking needs no state at the other side, and a lost
  * answer costs half a second (docs/decisions/0002-network-stack-and-dht-constants.md).
@@ -41,15 +25,14 @@ export const NEWCOMERS_OPTIONS: Readonly<NewcomersOptions> = NEWCOMERS_TIMINGS
 export class Newcomers {
   readonly #components: NewcomersComponents
   readonly #options: NewcomersOptions
-  readonly #avoidUntilMs = new Map<string, number>()
-  readonly #dialling = new Set<string>()
-  #asking = false
+  readonly #book: NewcomersBook
   #cancel: Cancel = () => {}
   #stopped = new AbortController()
 
-  constructor(components: NewcomersComponents, options: NewcomersOptions = NEWCOMERS_OPTIONS) {
+  constructor(components: NewcomersComponents, options: NewcomersOptions = NEWCOMERS_TIMINGS) {
     this.#components = components
     this.#options = options
+    this.#book = new NewcomersBook(options)
   }
 
   start(): void {
@@ -64,46 +47,37 @@ export class Newcomers {
 
   async #ask(): Promise<void> {
     const { members, random, log } = this.#components
-    const connected = members.list()
-    const asked = pick(random, connected)
-    if (asked === undefined || this.#asking || connected.length >= this.#options.membersWanted) return
-    this.#asking = true
+    const asked = this.#book.ask(members.list(), random)
+    if (asked === undefined) return
     try {
       this.#meet(await this.#components.peersOf(asked, this.#stopped.signal))
     } catch (error) {
       log.debug({ peer: asked, error: messageOf(error) }, 'a member did not say whom it knows')
     } finally {
-      this.#asking = false
+      this.#book.answered()
     }
   }
 
   #meet(introduced: readonly PeerAddresses[]): void {
     const { members, clock } = this.#components
-    const connected = new Set([members.self, ...members.list()])
-    const strangers = introduced.filter(
-      ({ peer }) =>
-        !connected.has(peer) &&
-        !this.#dialling.has(peer) &&
-        (this.#avoidUntilMs.get(peer) ?? 0) <= clock.nowMs(),
-    )
-    for (const stranger of strangers.slice(0, this.#options.dialsAtOnce)) void this.#dial(stranger)
+    const peers = new Map(introduced.map((one) => [one.peer, one]))
+    const known = [members.self, ...members.list()]
+    for (const peer of this.#book.dial([...peers.keys()], known, clock.nowMs()))
+      void this.#dial(peers.get(peer) as PeerAddresses)
   }
 
   async #dial(stranger: PeerAddresses): Promise<void> {
     const { members, clock, log } = this.#components
-    this.#dialling.add(stranger.peer)
+    const { peer } = stranger
     try {
       await members.meet(stranger, {
         deadlineMs: this.#options.dialDeadlineMs,
         signal: this.#stopped.signal,
       })
-      this.#avoidUntilMs.delete(stranger.peer)
+      this.#book.met(peer)
     } catch (error) {
-      if (this.#avoidUntilMs.size >= this.#options.avoidedMax) this.#avoidUntilMs.clear()
-      this.#avoidUntilMs.set(stranger.peer, clock.nowMs() + this.#options.avoidMs)
-      log.debug({ peer: stranger.peer, error: messageOf(error) }, 'an introduced peer could not be met')
-    } finally {
-      this.#dialling.delete(stranger.peer)
+      this.#book.failed(peer, clock.nowMs())
+      log.debug({ peer, error: messageOf(error) }, 'an introduced peer could not be met')
     }
   }
 }
