@@ -34,7 +34,7 @@ const PURE = [
 ]
 /** Of these cores may take types: test/folders.test.ts holds that they take nothing else. */
 const PLAIN_TYPES = [
-  '**/base/event-log.ts',
+  '**/base/log/event-log.ts',
   '**/store/store-memory.ts',
   '**/job/request-range.ts',
   '**/wire/*.ts',

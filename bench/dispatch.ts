@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { EventLog } from '../src/base/event-log.ts'
+import { EventLog } from '../src/base/log/event-log.ts'
 import { systemClock } from '../src/base/system-clock.ts'
 import { JOB_LOG_SCHEMA } from '../src/tasks/submitter/core/coordinator-events.ts'
 import type { Bench, BenchOptions } from './support/bench.ts'

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { silentLogger } from '../src/base/logger.ts'
+import { silentLogger } from '../src/base/log/logger.ts'
 import { systemClock } from '../src/base/system-clock.ts'
 import { systemRandom } from '../src/base/system-random.ts'
 import type { EngineRequest } from '../src/inference/contract/engine.ts'

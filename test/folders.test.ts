@@ -10,7 +10,7 @@ const FILES_MAX = 20
 const RELATIVE_IMPORT = /(?:from|import)\s*\(?'(\.[^']+)'/g
 /** Imports, other than `import type`, of the modules that oxlint.config.ts calls PLAIN_TYPES. */
 const PLAIN_TYPES_IMPORT =
-  /import \{([^}]*)\} from '[^']*\/(?:base\/event-log|store\/store-memory|job\/request-range|wire\/(?!timings\.)[a-z-]+)\.ts'/g
+  /import \{([^}]*)\} from '[^']*\/(?:base\/log\/event-log|store\/store-memory|job\/request-range|wire\/(?!timings\.)[a-z-]+)\.ts'/g
 
 function sourcesOf(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })

@@ -1,5 +1,5 @@
 // A process with a loaded engine host, to be killed by a test. Prints the child's process id once it is ready.
-import { silentLogger } from '../src/base/logger.ts'
+import { silentLogger } from '../src/base/log/logger.ts'
 import { systemClock } from '../src/base/system-clock.ts'
 import { EngineHost } from '../src/inference/host/engine-host.ts'
 

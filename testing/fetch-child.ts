@@ -1,7 +1,7 @@
 // A peer of its own process that fetches a context and says which chunks it holds, until it is killed.
 // Arguments: the store's folder, the contextId, the holder's multiaddr with its peer id.
 import { multiaddr } from '@multiformats/multiaddr'
-import { silentLogger } from '../src/base/logger.ts'
+import { silentLogger } from '../src/base/log/logger.ts'
 import { systemClock } from '../src/base/system-clock.ts'
 import { systemRandom } from '../src/base/system-random.ts'
 import { ContextSharing } from '../src/context-sharing/context-sharing.ts'

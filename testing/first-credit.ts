@@ -1,7 +1,7 @@
 // Prints how much work a peer with one slot asks for at first: a simulated one, and a live one in this process.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { silentLogger } from '../src/base/logger.ts'
+import { silentLogger } from '../src/base/log/logger.ts'
 import { systemClock } from '../src/base/system-clock.ts'
 import { TASK_PROTOCOL, workerMessageSchema } from '../src/tasks/wire/task-messages.ts'
 import { Worker, WORKER_DEFAULTS, type WarmContext } from '../src/tasks/worker/worker.ts'

@@ -1,7 +1,7 @@
 // A swarm of real libp2p peers in this process, on 127.0.0.1 with ports of the system's choosing.
 import { seededRandom } from '../src/base/random.ts'
-import { silentLogger } from '../src/base/logger.ts'
-import type { Logger } from '../src/base/logger.ts'
+import { silentLogger } from '../src/base/log/logger.ts'
+import type { Logger } from '../src/base/log/logger.ts'
 import { systemClock } from '../src/base/system-clock.ts'
 import { AdvertExchange, ADVERT_EXCHANGE_OPTIONS } from '../src/dht/advert/advert-exchange.ts'
 import type { AdvertExchangeOptions } from '../src/dht/advert/advert-exchange.ts'

@@ -1,6 +1,6 @@
 // Whether the peer's process stays free while its engine host runs flat out.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { silentLogger } from '../../src/base/logger.ts'
+import { silentLogger } from '../../src/base/log/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { EngineHost } from '../../src/inference/host/engine-host.ts'
 import type { Row } from './rows.ts'

@@ -1,7 +1,7 @@
 // A serving peer of the task protocol in a process of its own, its engine a function that answers after
 // ENGINE_MS: what is left is Hearth. Tells its parent its address, and on any message what it has used of the processor.
 import { sleep } from '../../src/base/clock.ts'
-import { silentLogger } from '../../src/base/logger.ts'
+import { silentLogger } from '../../src/base/log/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { SlotGate } from '../../src/inference/batching/slot-gate.ts'
 import { temporaryIdentity } from '../../src/node/home/identity.ts'

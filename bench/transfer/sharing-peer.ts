@@ -1,7 +1,7 @@
 // What the processes of the transfer benches are made of: a peer with a store and nothing to run, and the
 // lines of JSON by which it is told what to do.
 import { createInterface } from 'node:readline'
-import { silentLogger, type Logger } from '../../src/base/logger.ts'
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts'
 import type { Network } from '../../src/base/stream/network.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { systemRandom } from '../../src/base/system-random.ts'

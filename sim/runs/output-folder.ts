@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import type { EventSink } from '../../src/base/event-log.ts'
+import type { EventSink } from '../../src/base/log/event-log.ts'
 import { JOB_LOG_SCHEMA } from '../../src/tasks/submitter/core/coordinator-events.ts'
 import type { RunResult, Series } from './result/run-result.ts'
 import type { Task } from '../world/task-recorder.ts'

@@ -1,4 +1,4 @@
-import type { EventSink } from '../../src/base/event-log.ts'
+import type { EventSink } from '../../src/base/log/event-log.ts'
 import { SUBMITTER_LATENCY_US } from '../scenarios/outside.ts'
 import { JobRun } from './job-run.ts'
 import { Workload } from './swarm/workload.ts'

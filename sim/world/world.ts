@@ -1,6 +1,6 @@
 import { CONNECTIONS_MAX } from '../../src/base/limits.ts'
 import { randomInteger } from '../../src/base/random.ts'
-import type { EventSink } from '../../src/base/event-log.ts'
+import type { EventSink } from '../../src/base/log/event-log.ts'
 import { ALIVE_EVERY_MS, PEER_SILENCE_MS } from '../../src/tasks/wire/timings.ts'
 import type { Candidate } from '../../src/tasks/submitter/core/candidate-book.ts'
 import type { LeaseKey } from '../../src/tasks/wire/task-messages.ts'

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { HearthError } from '../base/errors.ts'
-import type { Logger } from '../base/logger.ts'
+import type { Logger } from '../base/log/logger.ts'
 import type { Network } from '../base/stream/network.ts'
 import type { Random } from '../base/random.ts'
 import { Collector } from './upkeep/collector.ts'

@@ -5,7 +5,7 @@ import { every } from '../base/clock.ts'
 import type { Cancel, Clock } from '../base/clock.ts'
 import { withDeadline } from '../base/deadline.ts'
 import { HearthError, messageOf } from '../base/errors.ts'
-import type { Logger } from '../base/logger.ts'
+import type { Logger } from '../base/log/logger.ts'
 import type { Kademlia } from './kademlia.ts'
 import type { PeerAddresses } from './members.ts'
 

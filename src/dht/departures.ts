@@ -1,7 +1,7 @@
 import type { Cancel, Clock } from '../base/clock.ts'
 import { sleep } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
-import type { Logger } from '../base/logger.ts'
+import type { Logger } from '../base/log/logger.ts'
 import type { Random } from '../base/random.ts'
 import { DepartureChecks, type DeparturesOptions } from './core/departures.ts'
 import type { Members } from './members.ts'

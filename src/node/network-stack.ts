@@ -1,6 +1,6 @@
 import type { PeerInfo } from '@libp2p/interface'
 import type { Clock } from '../base/clock.ts'
-import type { Logger } from '../base/logger.ts'
+import type { Logger } from '../base/log/logger.ts'
 import type { Network } from '../base/stream/network.ts'
 import type { PeerAddresses } from '../dht/members.ts'
 import { DirectNetwork } from './direct/direct-network.ts'

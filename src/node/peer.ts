@@ -1,6 +1,6 @@
 import { every, type Cancel } from '../base/clock.ts'
 import { isHearthError } from '../base/errors.ts'
-import type { EventSink } from '../base/event-log.ts'
+import type { EventSink } from '../base/log/event-log.ts'
 import type { Network } from '../base/stream/network.ts'
 import { randomHex } from '../base/system-random.ts'
 import type { ImportOptions, ImportResult } from '../context-sharing/store/context-store.ts'

@@ -1,8 +1,8 @@
 // What makes a peer one that works for others, put together.
 import type { Clock } from '../base/clock.ts'
-import { EventLog } from '../base/event-log.ts'
+import { EventLog } from '../base/log/event-log.ts'
 import { DECISION_LOG_BYTES_MAX } from '../base/limits.ts'
-import type { Logger } from '../base/logger.ts'
+import type { Logger } from '../base/log/logger.ts'
 import type { Random } from '../base/random.ts'
 import { ContextSharing } from '../context-sharing/context-sharing.ts'
 import { ContextStore } from '../context-sharing/store/context-store.ts'

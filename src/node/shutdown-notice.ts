@@ -1,7 +1,7 @@
 import { exec } from 'node:child_process'
 import { type Cancel, type Clock, every } from '../base/clock.ts'
 import { HearthError } from '../base/errors.ts'
-import type { Logger } from '../base/logger.ts'
+import type { Logger } from '../base/log/logger.ts'
 
 export interface ShutdownNoticeComponents {
   clock: Clock

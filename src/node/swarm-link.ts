@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import type { Logger } from '../base/logger.ts'
+import type { Logger } from '../base/log/logger.ts'
 import type { Network } from '../base/stream/network.ts'
 import type { Random } from '../base/random.ts'
 import { AdvertExchange } from '../dht/advert/advert-exchange.ts'

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { parseVerdict } from '../../../models/facts/verdict.ts'
 import { systemClock } from '../../base/system-clock.ts'
 import { systemRandom } from '../../base/system-random.ts'
-import { silentLogger } from '../../base/logger.ts'
+import { silentLogger } from '../../base/log/logger.ts'
 import { EngineHost } from '../../inference/host/engine-host.ts'
 
 /** The answers of an output file: the text by custom_id, and how many lines there were. */

@@ -1,6 +1,6 @@
 import { type Clock, every } from '../../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { Network } from '../../base/stream/network.ts'
 import type { Random } from '../../base/random.ts'
 import type { DecisionCode, DecisionSink } from '../history/decisions.ts'

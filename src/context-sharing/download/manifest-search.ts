@@ -1,7 +1,7 @@
 import { type Clock, sleep } from '../../base/clock.ts'
 import { withDeadline } from '../../base/deadline.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { Network } from '../../base/stream/network.ts'
 import type { FindHolders } from './fetch.ts'
 import { contextIdOf } from '../content/manifest.ts'

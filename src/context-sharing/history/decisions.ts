@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts'
-import type { EventSink } from '../../base/event-log.ts'
+import type { EventSink } from '../../base/log/event-log.ts'
 import { DECIDED_CONTEXTS_MAX, DECISIONS_PER_CONTEXT_MAX } from '../../base/limits.ts'
 
 /**

@@ -1,7 +1,7 @@
 import { type Cancel, type Clock, every } from '../../base/clock.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import { REPLICA_OFFERS_PER_MINUTE_MAX } from '../../base/limits.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { MessageStream } from '../../base/stream/message-stream.ts'
 import type { Network } from '../../base/stream/network.ts'
 import {

@@ -1,6 +1,6 @@
 import { readFile, readdir } from 'node:fs/promises'
 import { messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { BlobStore } from '../disk/blob-store.ts'
 import { isFolderWhole, placeFolder } from './placed-folder.ts'
 import { replaceFile } from '../disk/disk.ts'

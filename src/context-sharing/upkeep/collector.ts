@@ -1,6 +1,6 @@
 import { type Cancel, type Clock, every } from '../../base/clock.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import { Turns } from '../../base/turns.ts'
 import { type Candidate, type Holding, planCollection } from './core/collection.ts'
 import type { ContextStore } from '../store/context-store.ts'

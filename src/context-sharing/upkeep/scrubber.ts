@@ -1,6 +1,6 @@
 import type { Cancel, Clock } from '../../base/clock.ts'
 import { messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { ContextStore } from '../store/context-store.ts'
 import type { HeldContext } from '../store/held-context.ts'
 import { nextToScrub, scrubWaitMs, type ScrubFile } from './core/scrub.ts'

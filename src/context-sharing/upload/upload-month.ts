@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { messageOf } from '../../base/errors.ts'
 import { CHUNK_BYTES } from '../../base/limits.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { StoreMemory } from '../store/store-memory.ts'
 
 /** Counted ahead, so that a crash counts too much and never too little, bytes. */

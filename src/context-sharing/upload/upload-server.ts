@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 import { UPLOAD_SESSIONS_MAX } from '../../base/limits.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { MessageStream } from '../../base/stream/message-stream.ts'
 import type { Network } from '../../base/stream/network.ts'
 import type { Random } from '../../base/random.ts'

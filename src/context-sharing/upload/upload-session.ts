@@ -1,6 +1,6 @@
 import { type Clock, every } from '../../base/clock.ts'
 import { CHUNKS_REQUESTED_MAX } from '../../base/limits.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { MessageStream } from '../../base/stream/message-stream.ts'
 import { Bitfield, chunksOf } from '../content/bitfield.ts'
 import type { ChunkBuffers } from './chunk-buffers.ts'

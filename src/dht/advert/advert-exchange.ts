@@ -8,7 +8,7 @@ import {
   INTRODUCED_PEERS_MAX,
   PEER_ADDRESSES_MAX,
 } from '../../base/limits.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { MessageStream } from '../../base/stream/message-stream.ts'
 import type { Network } from '../../base/stream/network.ts'
 import { AdvertBoard } from './advert-board.ts'

@@ -1,7 +1,7 @@
 import { every } from '../../base/clock.ts'
 import type { Cancel, Clock } from '../../base/clock.ts'
 import { messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { Random } from '../../base/random.ts'
 import { NewcomersBook, type NewcomersOptions } from './core/newcomers.ts'
 import type { Members, PeerAddresses } from '../members.ts'

@@ -2,7 +2,7 @@
 // a page (engines/fake-engine.ts). Engines run in a child process of their own; see engine-host.ts.
 import type { Clock } from '../../base/clock.ts'
 import type { ErrorCode } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { Random } from '../../base/random.ts'
 import type { ExecutionProvider } from '../device/device-choice.ts'
 import type { EndpointOptions } from '../endpoint/endpoint-options.ts'

@@ -2,7 +2,7 @@
 import { setPriority } from 'node:os'
 import { every } from '../../base/clock.ts'
 import { isHearthError, messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import { systemClock } from '../../base/system-clock.ts'
 import { systemRandom } from '../../base/system-random.ts'
 import type { Engine, EngineRequest } from '../contract/engine.ts'

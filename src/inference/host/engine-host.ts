@@ -2,7 +2,7 @@
 // thread, cannot be interrupted, and gives memory back only by dying.
 import { sleep, type Clock } from '../../base/clock.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
 import { freeCores, resolveOptions, type EngineHostOptions } from './engine-host-options.ts'
 import { EngineProcess, type EngineProcessOptions } from './engine-process.ts'

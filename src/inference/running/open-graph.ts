@@ -2,7 +2,7 @@
 // and where the choice is ours, only if it is faster on this very model.
 import type { Clock } from '../../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import { DeltaGraph, type DeltaSource } from './delta-graph.ts'
 import type { ExecutionProvider } from '../device/device-choice.ts'
 import type { EngineOptions } from '../contract/engine.ts'

@@ -1,5 +1,5 @@
 import { messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { ContextStore } from '../../context-sharing/store/context-store.ts'
 import type { OwnContext } from '../../context-sharing/replication/replica-view.ts'
 import type { ContextSharing } from '../../context-sharing/context-sharing.ts'

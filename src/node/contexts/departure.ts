@@ -1,5 +1,5 @@
 import type { Cancel, Clock } from '../../base/clock.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { Replicator } from '../../context-sharing/replication/replicator.ts'
 import type { AdvertExchange } from '../../dht/advert/advert-exchange.ts'
 import { finishMs } from '../../tasks/worker/core/drain.ts'

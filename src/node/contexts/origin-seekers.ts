@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 import { messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { OriginSwarm } from '../../context-sharing/origin/origins.ts'
 import type { ContentRouting } from '../../dht/content-routing.ts'
 import type { Join } from '../../dht/join/join.ts'

@@ -8,7 +8,7 @@ import {
   DIRECT_SOCKETS_MAX,
   STREAMS_PER_PROTOCOL_AND_PEER_MAX,
 } from '../../base/limits.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import { type DirectAnswer, TOKEN_BYTES, WELCOME } from './direct-lane-messages.ts'
 import { DIRECT_TLS, readExactly } from './direct-socket.ts'
 import { selfSignedCertificate } from './self-signed-certificate.ts'

@@ -1,5 +1,5 @@
 import type { Cancel } from '../../base/clock.ts'
-import type { EventSink } from '../../base/event-log.ts'
+import type { EventSink } from '../../base/log/event-log.ts'
 import type { AdvertBoard } from '../../dht/advert/advert-board.ts'
 import type { Advert } from '../../dht/advert/advert.ts'
 

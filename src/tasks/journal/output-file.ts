@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { access, open, readlink, realpath, rename, rm, stat, truncate } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
-import { LineWriter } from '../../base/line-writer.ts'
+import { LineWriter } from '../../base/log/line-writer.ts'
 import type { JournalLine } from './journal.ts'
 
 /** The output path that means standard output. */

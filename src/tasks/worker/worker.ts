@@ -1,6 +1,6 @@
 import { every, type Cancel, type Clock } from '../../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { Logger } from '../../base/log/logger.ts'
 import type { MessageStream } from '../../base/stream/message-stream.ts'
 import type { Network } from '../../base/stream/network.ts'
 import {

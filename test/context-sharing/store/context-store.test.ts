@@ -14,7 +14,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { CHUNK_BYTES, IMPORT_DEPTH_MAX } from '../../../src/base/limits.ts'
-import { silentLogger } from '../../../src/base/logger.ts'
+import { silentLogger } from '../../../src/base/log/logger.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
 import { ContextStore } from '../../../src/context-sharing/store/context-store.ts'
 import {

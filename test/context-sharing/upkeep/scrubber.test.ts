@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Clock } from '../../../src/base/clock.ts'
 import { CHUNK_BYTES } from '../../../src/base/limits.ts'
-import { silentLogger } from '../../../src/base/logger.ts'
+import { silentLogger } from '../../../src/base/log/logger.ts'
 import { nextToScrub, scrubWaitMs } from '../../../src/context-sharing/upkeep/core/scrub.ts'
 import { Scrubber } from '../../../src/context-sharing/upkeep/scrubber.ts'
 import {

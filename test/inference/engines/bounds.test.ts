@@ -8,7 +8,7 @@ import {
   ONNX_GRAPH_BYTES_MAX,
   ONNX_NODES_MAX,
 } from '../../../src/base/limits.ts'
-import { silentLogger } from '../../../src/base/logger.ts'
+import { silentLogger } from '../../../src/base/log/logger.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
 import { EngineHost } from '../../../src/inference/host/engine-host.ts'

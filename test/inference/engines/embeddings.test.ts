@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { silentLogger } from '../../../src/base/logger.ts'
+import { silentLogger } from '../../../src/base/log/logger.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
 import { nextBatch } from '../../../src/inference/batching/core/encoder-batch.ts'
 import { pool } from '../../../src/inference/batching/encoder-model.ts'

@@ -1,7 +1,7 @@
 // The embedded model through the real engine, in its process, held against what transformers.js says.
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { silentLogger } from '../../../src/base/logger.ts'
+import { silentLogger } from '../../../src/base/log/logger.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
 import type { EngineResult } from '../../../src/inference/contract/engine.ts'
 import type { ExecutionProvider } from '../../../src/inference/device/device-choice.ts'

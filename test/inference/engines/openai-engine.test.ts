@@ -9,7 +9,7 @@ import {
   ENDPOINT_REFUSAL_BYTES_MAX,
   RESULT_BODY_BYTES_MAX,
 } from '../../../src/base/limits.ts'
-import type { Logger } from '../../../src/base/logger.ts'
+import type { Logger } from '../../../src/base/log/logger.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
 import { writeDeclaration } from '../../../src/inference/endpoint/declaration.ts'

@@ -3,7 +3,7 @@ import { cpSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:f
 import { dirname, join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { isHearthError } from '../../../src/base/errors.ts'
-import { silentLogger } from '../../../src/base/logger.ts'
+import { silentLogger } from '../../../src/base/log/logger.ts'
 import { randomInteger, seededRandom } from '../../../src/base/random.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
 import { EngineHost } from '../../../src/inference/host/engine-host.ts'

@@ -5,7 +5,7 @@ import { linkSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { isHearthError } from '../../../src/base/errors.ts'
-import { silentLogger } from '../../../src/base/logger.ts'
+import { silentLogger } from '../../../src/base/log/logger.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
 import { ContextStore } from '../../../src/context-sharing/store/context-store.ts'

@@ -2,7 +2,7 @@
 // answered by the engine. The fixtures have the shapes of their public documentation.
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { silentLogger } from '../../../src/base/logger.ts'
+import { silentLogger } from '../../../src/base/log/logger.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
 import type { EngineResult } from '../../../src/inference/contract/engine.ts'
 import { EngineHost } from '../../../src/inference/host/engine-host.ts'

@@ -12,7 +12,7 @@ import {
   DIRECT_SOCKETS_MAX,
   STREAMS_PER_PROTOCOL_AND_PEER_MAX,
 } from '../../../src/base/limits.ts'
-import { type Logger, silentLogger } from '../../../src/base/logger.ts'
+import { type Logger, silentLogger } from '../../../src/base/log/logger.ts'
 import { encodeMessage } from '../../../src/base/stream/message-codec.ts'
 import type { MessageStream } from '../../../src/base/stream/message-stream.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest'
-import type { LoggedEvent } from '../../../src/base/event-log.ts'
+import type { LoggedEvent } from '../../../src/base/log/event-log.ts'
 import { AdvertBoard } from '../../../src/dht/advert/advert-board.ts'
 import type { Advert, AdvertContext } from '../../../src/dht/advert/advert.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'

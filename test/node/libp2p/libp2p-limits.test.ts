@@ -16,7 +16,7 @@ import {
   INBOUND_CONNECTIONS_PENDING_MAX,
   INBOUND_CONNECTIONS_PER_SECOND_MAX,
 } from '../../../src/base/limits.ts'
-import { silentLogger } from '../../../src/base/logger.ts'
+import { silentLogger } from '../../../src/base/log/logger.ts'
 import type { HostNode } from '../../../src/node/libp2p/host.ts'
 import { Libp2pMembers, MEMBERS_OPTIONS } from '../../../src/node/libp2p/members.ts'
 import type { Libp2pStack } from '../../../src/node/network-stack.ts'

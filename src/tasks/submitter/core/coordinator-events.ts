@@ -1,4 +1,4 @@
-import type { EventSink, LoggedEvent } from '../../../base/event-log.ts'
+import type { EventSink, LoggedEvent } from '../../../base/log/event-log.ts'
 import type { CoordinatorEffect, CoordinatorEvent } from './coordinator-state.ts'
 
 /** The event log of a job: docs/protocol/event-log.md. Changes together with that page. */

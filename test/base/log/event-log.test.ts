@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { EventLog } from '../../src/base/event-log.ts'
-import { systemClock } from '../../src/base/system-clock.ts'
+import { EventLog } from '../../../src/base/log/event-log.ts'
+import { systemClock } from '../../../src/base/system-clock.ts'
 
 let folder: string
 beforeEach(async () => {
