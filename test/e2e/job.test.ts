@@ -3,6 +3,8 @@ import { Journal } from '../../src/tasks/journal/journal.ts'
 import { progressOf, readOutput, TestSwarm } from '../../testing/process-swarm.ts'
 
 const REQUESTS = 900
+/** An engine slow enough that a job lasts until something was done to its peers, however busy the machine is. */
+const SLOW = ['--engine', 'fake', '--fake-timing', '0/40/0', '--slots', '2']
 
 let swarm: TestSwarm
 beforeEach(async () => {
@@ -57,14 +59,12 @@ describe('a job on real peers', () => {
   })
 
   test('puts a peer that joins late to work: it fetches the context from the others', async () => {
-    // Slow enough that the job lasts until a peer has started, however busy the machine is.
-    const slow = ['--engine', 'fake', '--fake-timing', '0/40/0', '--slots', '2']
     const input = await swarm.claims(REQUESTS)
     await swarm.importFacts('a')
-    await swarm.up('a', ...slow)
+    await swarm.up('a', ...SLOW)
     const submit = swarm.submit(input, swarm.path('out.jsonl'))
     await progressOf(submit, 1)
-    const late = await swarm.up('late', ...slow)
+    const late = await swarm.up('late', ...SLOW)
     const summary = await submit.event('job-summary', 60_000)
     expect((summary['peers'] as { peer: string }[]).map(({ peer }) => peer)).toContain(late.peerId)
     const [context] = (await late.status()).contexts
@@ -74,7 +74,7 @@ describe('a job on real peers', () => {
 
   test('when every peer is gone, it looks for others as long as it was told to, and says why it gives up', async () => {
     await swarm.importFacts('a')
-    const only = await swarm.up('a')
+    const only = await swarm.up('a', ...SLOW)
     const submit = swarm.submit(await swarm.claims(REQUESTS), swarm.path('out.jsonl'), '--wait', '2')
     await progressOf(submit, 1)
     expect(await onlyJob()).toMatchObject({ state: 'running', stopped: null })

@@ -101,7 +101,7 @@ describe.each(['ort-present', 'ort-delta'] as const)('%s', (engine) => {
       [{ messages, max_tokens: 0 }, 'max_tokens'],
       [{ messages, temperature: 'hot' }, 'temperature'],
       [{ messages, max_token: 5 }, 'max_token is not supported'],
-      [{ messages, tools: [] }, 'tools is not supported'],
+      [{ messages, tools: [{ type: 'function', function: { name: 'f' } }] }, 'tools is not supported'],
       [{ messages, n: 2 }, 'only 1 is supported'],
       [{ messages: [{ role: 'user', content: 'word '.repeat(600) }] }, 'tokens; prompt and answer may have'],
     ]
