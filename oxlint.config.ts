@@ -25,6 +25,7 @@ const TIMERS: Pattern = {
 /** Outside the `core/` folders, cores may run on these: pure functions and plain data. */
 const PURE = [
   '**/base/errors.ts',
+  '**/base/invariants.ts',
   '**/base/limits.ts',
   '**/base/random.ts',
   '**/base/small-map.ts',

@@ -10,6 +10,7 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**'],
+          setupFiles: ['test/check-steps.ts'],
           testTimeout: 20_000,
         },
       },
@@ -17,6 +18,8 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          setupFiles: ['test/check-steps.ts'],
+          env: { HEARTH_CHECK: '1' },
           testTimeout: 90_000,
           hookTimeout: 60_000,
           maxWorkers: 2,

@@ -1,3 +1,4 @@
+import { areStepsChecked, checkAfterSteps, checksAskedFor } from '../../src/base/invariants.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { OutputFolder } from './output-folder.ts'
 import type { RunResult } from './result/run-result.ts'
@@ -8,6 +9,8 @@ import { World } from '../world/world.ts'
 
 /** Requests of which a run keeps what they took. */
 const TASKS_KEPT_MAX = 1_000_000
+/** Larger swarms run unchecked unless HEARTH_CHECK=1: a check walks a core's whole state after every step. */
+const PEERS_CHECKED_MAX = 200
 
 export interface RunRequest {
   scenario: string
@@ -34,10 +37,20 @@ export function runOnce(request: RunRequest): RunResult {
         ? undefined
         : (job, requests) => folder.eventsOf(job, requests, () => world.kernel.nowMs),
   })
-  world.run()
+  runChecked(world)
   const wallS = (systemClock.nowMs() - beganMs) / 1000
   const result = resultOf(world, loaded, request.seed, tasks, wallS)
   const kept = request.isBrief === true ? undefined : tasks.kept()
   folder?.write(result, kept, (peer) => world.peers[peer]?.id ?? '')
   return result
+}
+
+function runChecked(world: World): void {
+  const before = areStepsChecked()
+  checkAfterSteps(checksAskedFor(process.env) ?? world.peers.length <= PEERS_CHECKED_MAX)
+  try {
+    world.run()
+  } finally {
+    checkAfterSteps(before)
+  }
 }

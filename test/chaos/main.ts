@@ -5,6 +5,9 @@ import { parseArgs } from 'node:util'
 import { seededRandom } from '../../src/base/random.ts'
 import { ChaosSwarm, noFigures } from './swarm.ts'
 
+// Every process of the swarm checks its cores after every step.
+process.env['HEARTH_CHECK'] = '1'
+
 const { values: flags } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },

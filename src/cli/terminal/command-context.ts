@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import pino from 'pino'
 import { every, type Clock } from '../../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
+import { checkAfterSteps, checksAskedFor } from '../../base/invariants.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import type { Random } from '../../base/random.ts'
 import { systemClock } from '../../base/system-clock.ts'
@@ -61,6 +62,8 @@ export async function runCommand(
   // What a command waits for may be a timer that holds no process, as while the network is taken down.
   const letGo = every(systemClock, HOLD_MS, () => {}, { background: false })
   try {
+    const isChecking = checksAskedFor(process.env)
+    if (isChecking !== undefined) checkAfterSteps(isChecking)
     const log = openLog(options.verbose === true)
     const data = new DataFolder(
       resolve(options.data ?? process.env['HEARTH_DATA'] ?? defaultDataPath(process.env)),
