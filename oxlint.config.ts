@@ -29,6 +29,7 @@ const PURE = [
   '**/base/limits.ts',
   '**/base/random.ts',
   '**/base/small-map.ts',
+  '**/base/waiting/backoff.ts',
   '**/base/work-rate.ts',
   '**/content/bitfield.ts',
   '**/timings.ts',
@@ -65,7 +66,11 @@ const AMBIENT_PROPERTIES = [
     property: 'random',
     message: 'Chance comes from the injected Random (src/base/random.ts).',
   },
-  { object: 'AbortSignal', property: 'timeout', message: 'Deadlines come from src/base/deadline.ts.' },
+  {
+    object: 'AbortSignal',
+    property: 'timeout',
+    message: 'Deadlines come from src/base/waiting/deadline.ts.',
+  },
   {
     object: 'process',
     property: 'hrtime',

@@ -6,7 +6,7 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
-import { withDeadline } from '../src/base/deadline.ts'
+import { withDeadline } from '../src/base/waiting/deadline.ts'
 import { HearthError, messageOf } from '../src/base/errors.ts'
 import {
   STREAM_READ_BUFFER_BYTES_MAX,

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { withDeadline } from '../../src/base/deadline.ts'
+import { withDeadline } from '../../src/base/waiting/deadline.ts'
 import { FRAME_BYTES_MAX } from '../../src/base/limits.ts'
 import { decodeMessage, encodeMessage, readLengthPrefix } from '../../src/base/stream/message-codec.ts'
 import { ReadQueue } from '../../src/base/stream/read-queue.ts'

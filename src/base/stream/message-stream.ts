@@ -1,8 +1,8 @@
 import type { ZodType } from 'zod'
-import { Bell } from '../bell.ts'
+import { Bell } from '../waiting/bell.ts'
 import type { ByteStream } from './byte-stream.ts'
 import type { Clock } from '../clock.ts'
-import { type Deadline, withDeadline } from '../deadline.ts'
+import { type Deadline, withDeadline } from '../waiting/deadline.ts'
 import { HearthError, isHearthError } from '../errors.ts'
 import { nextTurn } from '../event-loop.ts'
 import {

@@ -1,6 +1,6 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { HearthError } from '../../base/errors.ts'
-import { Turns } from '../../base/turns.ts'
+import { Turns } from '../../base/waiting/turns.ts'
 import { Bitfield } from '../content/bitfield.ts'
 import { ChunkJournal, type JournalContent, type JournalIdentity, readJournal } from './chunk-journal.ts'
 import { type ChunkMap, fileChunks } from '../content/chunk-map.ts'

@@ -1,5 +1,6 @@
 import { type Clock, sleep } from '../../base/clock.ts'
-import { withDeadline } from '../../base/deadline.ts'
+import { listedBackoffMs } from '../../base/waiting/backoff.ts'
+import { withDeadline } from '../../base/waiting/deadline.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import type { Network } from '../../base/stream/network.ts'
@@ -11,7 +12,7 @@ import { openSource, receiveManifest } from './source-session.ts'
 /** Holders asked at once: one that hangs does not hold up the others, and few are asked in vain. */
 const ASKED_AT_ONCE = 3
 /** Waits between rounds, ms. */
-const BACK_OFF_MS = [500, 1000, 2000, 5000]
+const RETRY_WAITS_MS = [500, 1000, 2000, 5000]
 
 export interface ManifestSearchComponents {
   network: Network
@@ -52,7 +53,7 @@ export async function findManifest(
       }
       options.signal.throwIfAborted()
     }
-    const waitMs = BACK_OFF_MS[Math.min(round, BACK_OFF_MS.length - 1)] ?? 0
+    const waitMs = listedBackoffMs(RETRY_WAITS_MS, round + 1)
     if (clock.nowMs() + waitMs >= deadlineMs) throw unavailable(contextId, options.unavailableAfterMs, reason)
     await sleep(clock, waitMs, options.signal)
   }

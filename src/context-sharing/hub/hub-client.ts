@@ -2,10 +2,10 @@
 // knows the addresses; deadlines, bounds, the token and what failures mean are ours.
 import { downloadFile, listFiles, modelInfo } from '@huggingface/hub'
 import type { Clock } from '../../base/clock.ts'
-import { withDeadline } from '../../base/deadline.ts'
+import { withDeadline } from '../../base/waiting/deadline.ts'
 import { HearthError, isHearthError } from '../../base/errors.ts'
 import { HUB_ANSWER_BYTES_MAX, IMPORT_ENTRIES_MAX } from '../../base/limits.ts'
-import { SilenceWatch } from '../../base/silence-watch.ts'
+import { SilenceWatch } from '../../base/waiting/silence-watch.ts'
 import { pathFault } from '../content/manifest-path.ts'
 import { failureOf, hubFailure, unreachable } from './hub-errors.ts'
 import { isCommit, type HubEnvironment, type HubRepo } from './hub-repo.ts'

@@ -1,5 +1,5 @@
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
-import { readRetryAfter } from '../../base/retry-after.ts'
+import { readRetryAfter } from '../../base/waiting/retry-after.ts'
 import type { HubEnvironment, HubRepo } from './hub-repo.ts'
 
 /** Statuses after which the same request may succeed a little later. */

@@ -1,5 +1,6 @@
 import { sleep, type Clock } from '../../base/clock.ts'
 import { isHearthError, messageOf, type HearthError } from '../../base/errors.ts'
+import { backoffMs } from '../../base/waiting/backoff.ts'
 import { isPassing } from './hub-errors.ts'
 
 /** Failures in a row after which something is given up. */
@@ -41,7 +42,7 @@ export class Patience {
   async waitAfter(error: unknown): Promise<void> {
     this.#signal?.throwIfAborted()
     if (!isPassing(error) || this.#failures + 1 >= FAILURES_MAX) throw error
-    const ms = askedWaitMs(error) ?? Math.min(WAIT_MS_MAX, WAIT_MS_FIRST * 2 ** this.#failures)
+    const ms = askedWaitMs(error) ?? backoffMs(WAIT_MS_FIRST, WAIT_MS_MAX, this.#failures + 1)
     if (ms > ASKED_WAIT_MS_MAX) throw error
     this.#failures += 1
     this.#onWait(messageOf(error), ms)

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts'
-import { withDeadline } from '../../base/deadline.ts'
+import { withDeadline } from '../../base/waiting/deadline.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import { ORIGINS_WANTED_MAX } from '../../base/limits.ts'
 import type { Logger } from '../../base/log/logger.ts'

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { HearthError } from '../../base/errors.ts'
 import { CONTEXT_NAMES_MAX } from '../../base/limits.ts'
-import { Turns } from '../../base/turns.ts'
+import { Turns } from '../../base/waiting/turns.ts'
 import { replaceFile } from '../disk/disk.ts'
 import { contextIdSchema, isContextId } from '../content/manifest.ts'
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import type { Cancel, Clock } from '../../base/clock.ts'
 import { HearthError } from '../../base/errors.ts'
-import { Turns } from '../../base/turns.ts'
+import { Turns } from '../../base/waiting/turns.ts'
 import { replaceFile } from '../disk/disk.ts'
 import { contextIdSchema } from '../content/manifest.ts'
 

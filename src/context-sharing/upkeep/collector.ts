@@ -1,7 +1,7 @@
 import { type Cancel, type Clock, every } from '../../base/clock.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log/logger.ts'
-import { Turns } from '../../base/turns.ts'
+import { Turns } from '../../base/waiting/turns.ts'
 import { type Candidate, type Holding, planCollection } from './core/collection.ts'
 import type { ContextStore } from '../store/context-store.ts'
 import { type Copies, whyNotDropped } from '../store/copies.ts'

@@ -1,7 +1,7 @@
 import type { Cancel, Clock } from '../../base/clock.ts'
 import type { MessageStream } from '../../base/stream/message-stream.ts'
 import { CHUNK_RANGES_MAX } from '../../base/limits.ts'
-import { Turns } from '../../base/turns.ts'
+import { Turns } from '../../base/waiting/turns.ts'
 import { type ChunkRange, toRanges } from '../content/bitfield.ts'
 import { SEND_DEADLINE_MS } from './messages.ts'
 

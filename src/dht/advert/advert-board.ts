@@ -1,6 +1,6 @@
 import { every } from '../../base/clock.ts'
 import type { Cancel, Clock } from '../../base/clock.ts'
-import { withDeadline } from '../../base/deadline.ts'
+import { withDeadline } from '../../base/waiting/deadline.ts'
 import { AdvertTable } from './advert-table.ts'
 import type { AdvertChange, Holder, Taken } from './advert-table.ts'
 import type { Advert } from './advert.ts'

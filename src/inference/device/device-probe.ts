@@ -4,7 +4,7 @@
 import { fork } from 'node:child_process'
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os'
 import type { Clock } from '../../base/clock.ts'
-import { withDeadline } from '../../base/deadline.ts'
+import { withDeadline } from '../../base/waiting/deadline.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import {
   chooseDevice,

@@ -1,7 +1,7 @@
 // The graphics cards of this machine: NVIDIA's tool where it is installed, else what the system lists.
 import { execFile } from 'node:child_process'
 import type { Clock } from '../../base/clock.ts'
-import { withDeadline } from '../../base/deadline.ts'
+import { withDeadline } from '../../base/waiting/deadline.ts'
 
 const LIST_MS_MAX = 5_000
 const OUTPUT_BYTES_MAX = 64 * 1024

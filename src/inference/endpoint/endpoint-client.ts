@@ -1,15 +1,15 @@
 // Sends one request to an OpenAI-compatible server and waits for its whole answer, streamed so that a
 // server that hangs or hangs up is noticed.
 import { sleep, type Clock } from '../../base/clock.ts'
-import { withDeadline } from '../../base/deadline.ts'
+import { withDeadline } from '../../base/waiting/deadline.ts'
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import { ENDPOINT_ANSWER_BYTES_MAX, ENDPOINT_REFUSAL_BYTES_MAX } from '../../base/limits.ts'
 import type { Random } from '../../base/random.ts'
-import { readRetryAfter } from '../../base/retry-after.ts'
+import { readRetryAfter } from '../../base/waiting/retry-after.ts'
 import { AnswerAssembly } from './assembly.ts'
 import { ANSWER_MS_MAX_DEFAULT, SILENCE_MS_MAX_DEFAULT, type EndpointOptions } from './endpoint-options.ts'
 import { busyWaitMs, isBusy, isOwnFault } from './retry-policy.ts'
-import { SilenceWatch } from '../../base/silence-watch.ts'
+import { SilenceWatch } from '../../base/waiting/silence-watch.ts'
 import { eventData } from './sse.ts'
 
 /** Of an endpoint's own words, what is passed on, characters. */

@@ -1,4 +1,5 @@
-import { randomBetween, type Random } from '../../base/random.ts'
+import type { Random } from '../../base/random.ts'
+import { backoffMs, withJitter } from '../../base/waiting/backoff.ts'
 
 /** Times that a request is sent again to an endpoint that says it is busy. */
 export const BUSY_RETRIES_MAX = 6
@@ -23,7 +24,7 @@ export function busyWaitMs(
 ): number | undefined {
   if (retries >= BUSY_RETRIES_MAX) return undefined
   if (retryAfterMs !== undefined) return retryAfterMs <= BUSY_WAIT_MS_MAX ? retryAfterMs : undefined
-  return Math.min(BUSY_WAIT_MS_MAX, FIRST_WAIT_MS * 2 ** retries) * randomBetween(random, 0.5, 1)
+  return withJitter(backoffMs(FIRST_WAIT_MS, BUSY_WAIT_MS_MAX, retries + 1), random)
 }
 
 /**

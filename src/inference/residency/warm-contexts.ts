@@ -1,7 +1,7 @@
 // The contexts that are loaded on this peer, and who uses them: the shell of core/residency.ts.
 import { totalmem } from 'node:os'
 import { every, type Cancel, type Clock } from '../../base/clock.ts'
-import { withDeadline } from '../../base/deadline.ts'
+import { withDeadline } from '../../base/waiting/deadline.ts'
 import { HearthError, isHearthError } from '../../base/errors.ts'
 import { estimateMemoryBytes } from '../contract/model-folder.ts'
 import type { EngineHost, EngineHostFacts } from '../host/engine-host.ts'

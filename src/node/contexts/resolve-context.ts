@@ -1,5 +1,5 @@
 import { sleep, type Clock } from '../../base/clock.ts'
-import { withDeadline } from '../../base/deadline.ts'
+import { withDeadline } from '../../base/waiting/deadline.ts'
 import type { SwarmView } from './swarm-view.ts'
 
 const AGAIN_MS = 250

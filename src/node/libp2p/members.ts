@@ -1,7 +1,7 @@
 import type { Connection, IdentifyResult, PeerId } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Cancel, Clock } from '../../base/clock.ts'
-import { withDeadline } from '../../base/deadline.ts'
+import { withDeadline } from '../../base/waiting/deadline.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import { FOREIGN_PEERS_REMEMBERED_MAX } from '../../base/limits.ts'
 import type { Logger } from '../../base/log/logger.ts'

@@ -1,9 +1,10 @@
+import { listedBackoffMs } from '../../../base/waiting/backoff.ts'
 import type { Bitfield } from '../../content/bitfield.ts'
 import { ChunkPool } from './chunk-pool.ts'
 import { type Source, expectedMs, removeRequest } from './source.ts'
 
 /** Waits before a lost source is tried again, and before holders are looked for again, ms. */
-const BACK_OFF_MS = [1000, 2000, 5000, 15_000, 30_000]
+export const RETRY_WAITS_MS: readonly number[] = [1000, 2000, 5000, 15_000, 30_000]
 
 export interface DownloadOptions {
   /** Without one new byte for this long the download is given up, ms. */
@@ -123,7 +124,7 @@ export function lose(download: Download, peer: string, reason: string, nowMs: nu
   download.pool.clear(source.slot)
   download.lastLoss = reason
   const failures = source.verifiedChunks > 0 ? 1 : (download.candidates.get(peer)?.failures ?? 0) + 1
-  download.candidates.set(peer, { failures, notBeforeMs: nowMs + backOffMs(failures) })
+  download.candidates.set(peer, { failures, notBeforeMs: nowMs + listedBackoffMs(RETRY_WAITS_MS, failures) })
 }
 
 export function drop(
@@ -135,10 +136,6 @@ export function drop(
 ): void {
   lose(download, source.peer, reason, nowMs)
   effects.push({ kind: 'close', peer: source.peer, reason })
-}
-
-export function backOffMs(failures: number): number {
-  return BACK_OFF_MS[Math.min(BACK_OFF_MS.length, Math.max(1, failures)) - 1] ?? 0
 }
 
 export function bySpeed(download: Download): Source[] {

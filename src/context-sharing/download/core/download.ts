@@ -1,5 +1,6 @@
 import { FETCH_SOURCES_MAX } from '../../../base/limits.ts'
 import type { Random } from '../../../base/random.ts'
+import { listedBackoffMs } from '../../../base/waiting/backoff.ts'
 import { Bitfield } from '../../content/bitfield.ts'
 import { addCandidates, connect } from './candidates.ts'
 import { requestMore } from './chunk-requests.ts'
@@ -7,7 +8,7 @@ import {
   type Download,
   type DownloadEffect,
   type DownloadEvent,
-  backOffMs,
+  RETRY_WAITS_MS,
   askedFor,
   drop,
   lose,
@@ -253,7 +254,9 @@ function onTick(download: Download, nowMs: number, random: Random, effects: Down
 
 function findWhenDue(download: Download, nowMs: number, effects: DownloadEffect[]): void {
   if (download.isFinding) return
-  const waitMs = isStarving(download, nowMs) ? backOffMs(download.findings) : FIND_MORE_MS
+  const waitMs = isStarving(download, nowMs)
+    ? listedBackoffMs(RETRY_WAITS_MS, Math.max(1, download.findings))
+    : FIND_MORE_MS
   if (download.sources.size >= FETCH_SOURCES_MAX && waitMs === FIND_MORE_MS) return
   if (nowMs - download.lastFindMs >= waitMs) find(download, effects)
 }

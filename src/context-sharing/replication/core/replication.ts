@@ -1,4 +1,5 @@
 import type { Random } from '../../../base/random.ts'
+import { backoffMs } from '../../../base/waiting/backoff.ts'
 import { careForHolders, onAudited, strike } from './replication-care.ts'
 import { otherCopies } from './replication-count.ts'
 import { planDrain } from './replication-drain.ts'
@@ -123,7 +124,7 @@ function onPulled(
   if (outcome === 'failed') {
     context.failures += 1
     const { retryMs, retryMsMax } = state.options
-    context.notBeforeMs = nowMs + Math.min(retryMsMax, retryMs * 2 ** Math.min(context.failures - 1, 30))
+    context.notBeforeMs = nowMs + backoffMs(retryMs, retryMsMax, context.failures)
     // Whoever says that he has it, and gives nothing of it, is not believed for long.
     if (!hasGrown) for (const peer of otherCopies(state, context, nowMs)) strike(state, context, peer, nowMs)
   }

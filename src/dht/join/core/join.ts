@@ -1,5 +1,5 @@
-import { pick, randomBetween } from '../../../base/random.ts'
-import type { Random } from '../../../base/random.ts'
+import { pick, type Random } from '../../../base/random.ts'
+import { backoffMs, withJitter } from '../../../base/waiting/backoff.ts'
 
 /** What a peer knows when it decides how to get, or stay, in its swarm. */
 export interface JoinView {
@@ -50,13 +50,8 @@ export function addressToDial(view: JoinView, random: Random): string | undefine
 
 /** How long to wait before the next round, ms: with jitter, so that those who started together drift apart. */
 export function waitBeforeNextRound(view: JoinView, timing: JoinTiming, random: Random): number {
-  const jitter = randomBetween(random, 0.5, 1)
-  if (!isSettled(view, timing)) return jitter * doubled(timing.retryMinMs, view.failures, timing.retryMaxMs)
+  if (!isSettled(view, timing))
+    return withJitter(backoffMs(timing.retryMinMs, timing.retryMaxMs, view.failures + 1), random)
   const restMaxMs = view.tableSize < timing.tableWanted ? timing.smallRestMaxMs : timing.restMaxMs
-  return jitter * doubled(timing.restMinMs, view.successes, restMaxMs)
-}
-
-/** `firstMs`, doubled `times` times, but not above `mostMs`. */
-function doubled(firstMs: number, times: number, mostMs: number): number {
-  return Math.min(firstMs * 2 ** Math.min(times, 24), mostMs)
+  return withJitter(backoffMs(timing.restMinMs, restMaxMs, view.successes + 1), random)
 }

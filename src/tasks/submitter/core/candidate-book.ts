@@ -1,6 +1,7 @@
 import { CANDIDATES_KNOWN_MAX } from '../../../base/limits.ts'
 import type { Random } from '../../../base/random.ts'
 import { SmallMap } from '../../../base/small-map.ts'
+import { backoffMs, withJitter } from '../../../base/waiting/backoff.ts'
 import { REQUEST_RATE, WorkRate } from '../../../base/work-rate.ts'
 import { usualFacts, type ReadyDefaults, type ReadyFacts } from './ready-cost.ts'
 import { RecruitOrder } from './recruit-order.ts'
@@ -202,8 +203,7 @@ export class CandidateBook {
     view.refusal = refusal
     view.failures += 1
     const { retryMs, retryMsMax } = this.#options
-    const fullMs = Math.min(retryMsMax, retryMs * 2 ** Math.min(view.failures - 1, 30))
-    view.retryAtMs = nowMs + fullMs * (0.5 + random.next() / 2)
+    view.retryAtMs = nowMs + withJitter(backoffMs(retryMs, retryMsMax, view.failures), random)
     this.#retryAtMs = Math.min(this.#retryAtMs, view.retryAtMs)
     this.#keep(view)
   }

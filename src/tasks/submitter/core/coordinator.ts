@@ -1,12 +1,7 @@
 import type { Random } from '../../../base/random.ts'
+import { backoffMs, withJitter } from '../../../base/waiting/backoff.ts'
 import type { Refusal } from './candidate-book.ts'
-import type {
-  CoordinatorState,
-  CoordinatorEffect,
-  CoordinatorEvent,
-  CoordinatorOptions,
-  Lease,
-} from './coordinator-state.ts'
+import type { CoordinatorState, CoordinatorEffect, CoordinatorEvent, Lease } from './coordinator-state.ts'
 import { endLease, failLease, feed, feedHungry, giveBack, leaveLease } from './leases.ts'
 import { feedDueMs, projectedMs, recruitDueMs } from './pace.ts'
 import { takeBack } from './tail.ts'
@@ -180,7 +175,7 @@ function failedOn(
   leaveLease(held, peer)
   const failures = [...(state.failures.get(held.request) ?? []), peer]
   state.failures.set(held.request, failures)
-  const { failedPeersMax, attemptsMax } = state.options
+  const { failedPeersMax, attemptsMax, retryMs, retryMsMax } = state.options
   const peers = new Set(failures).size
   if (peers >= failedPeersMax || failures.length >= attemptsMax) {
     failLease(
@@ -190,7 +185,8 @@ function failedOn(
       effects,
     )
   } else if (held.peers.length === 0) {
-    giveBack(state, held, nowMs + backOffMs(state.options, failures.length, random), nowMs, effects)
+    const waitMs = withJitter(backoffMs(retryMs, retryMsMax, failures.length), random)
+    giveBack(state, held, nowMs + waitMs, nowMs, effects)
   }
   blame(state, peer, nowMs, random, effects)
 }
@@ -359,14 +355,4 @@ function giveUpIfStuck(state: CoordinatorState, nowMs: number, effects: Coordina
   if (reason === undefined) return
   state.isFinished = true
   effects.push({ kind: 'give-up', reason })
-}
-
-/** `retryMs` doubled for each failure, up to `retryMsMax`, each shortened by up to half at random. */
-export function backOffMs(
-  options: Pick<CoordinatorOptions, 'retryMs' | 'retryMsMax'>,
-  failures: number,
-  random: Random,
-): number {
-  const fullMs = Math.min(options.retryMsMax, options.retryMs * 2 ** Math.min(failures - 1, 30))
-  return fullMs * (0.5 + random.next() / 2)
 }

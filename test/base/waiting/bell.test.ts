@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { Bell } from '../../src/base/bell.ts'
-import { systemClock } from '../../src/base/system-clock.ts'
+import { Bell } from '../../../src/base/waiting/bell.ts'
+import { systemClock } from '../../../src/base/system-clock.ts'
 
 const deadline = { clock: systemClock, ms: 1_000, whose: 'the post' }
 

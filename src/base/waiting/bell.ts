@@ -1,5 +1,5 @@
 import { type Deadline, deadlinePassed } from './deadline.ts'
-import { HearthError } from './errors.ts'
+import { HearthError } from '../errors.ts'
 
 /**
  * One wait at a time for what somebody else brings about, with a deadline. What `withDeadline` does with a signal and

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Turns } from '../../src/base/turns.ts'
+import { Turns } from '../../../src/base/waiting/turns.ts'
 
 test('work runs one piece at a time, in the order of asking, also after a failure', async () => {
   const turns = new Turns()

@@ -1,5 +1,5 @@
-import type { Cancel, Clock } from './clock.ts'
-import { HearthError } from './errors.ts'
+import type { Cancel, Clock } from '../clock.ts'
+import { HearthError } from '../errors.ts'
 
 /** Aborts its signal when nothing is heard for `ms`, or when the outer signal is aborted. */
 export class SilenceWatch {

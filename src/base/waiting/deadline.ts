@@ -1,5 +1,5 @@
-import type { Clock } from './clock.ts'
-import { HearthError } from './errors.ts'
+import type { Clock } from '../clock.ts'
+import { HearthError } from '../errors.ts'
 
 export interface Deadline {
   clock: Clock
