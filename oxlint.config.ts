@@ -168,7 +168,7 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
       rules: { 'no-restricted-imports': ['error', { patterns: [SHELLS] }] },
     },
     {
-      files: ['src/cli/**', 'bin/**', 'models/**', 'bench/**', 'test/**', 'testing/**'],
+      files: ['src/cli/**', 'bin/**', 'models/**', 'bench/**', 'examples/**', 'test/**', 'testing/**'],
       rules: { 'no-console': 'off' },
     },
     {

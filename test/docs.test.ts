@@ -29,7 +29,7 @@ const codeOf = (text: string): string[] => [...blockLinesOf(text), ...inlineCode
 
 /** A path of the repository: it begins with one of its folders, or is one of the files in its root. */
 const PATH =
-  /^(?:(?:src|sim|test|testing|bench|bin|docs|models)\/[\w./*-]*[\w*/]|(?:oxlint|vitest)\.config\.ts|tsconfig\.json)$/
+  /^(?:(?:src|sim|test|testing|bench|bin|docs|examples|models)\/[\w./*-]*[\w*/]|(?:oxlint|vitest)\.config\.ts|tsconfig\.json)$/
 
 function pathsOf(page: string): string[] {
   const text = withoutBlocks(textOf(page))
@@ -41,7 +41,7 @@ function pathsOf(page: string): string[] {
 
 /** A file's name without its folder, as pages name neighbours of a path. */
 const BARE = /^[\w-]+\.ts$/
-const SOURCES = globSync('{src,sim,test,testing,bench,models}/**/*.ts', {
+const SOURCES = globSync('{src,sim,test,testing,bench,examples,models}/**/*.ts', {
   cwd: ROOT,
   exclude: (path) => path.includes('node_modules'),
 })
