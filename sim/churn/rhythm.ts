@@ -17,13 +17,6 @@ const DAY_HOURS = 24
 const WEEK_HOURS: number = 7 * DAY_HOURS
 const WORKING_HOURS: number = 5 * DAY_HOURS
 
-/** The rate at a time, over its mean over a week. */
-export function rateAt(rhythm: Rhythm, atMs: number): number {
-  const hour = atMs / HOUR_MS + rhythm.offsetHours
-  const daily = 1 + rhythm.dailySwing * Math.cos(((hour - rhythm.peakHour) * 2 * Math.PI) / DAY_HOURS)
-  return daily * dayFactor(rhythm, hour)
-}
-
 /**
  * When something that is to last `lengthMs` at the mean rate ends, if it begins at `fromMs` and the
  * rate of its ending follows `rhythm`: operational time, so that the law of the lengths is kept.

@@ -87,7 +87,7 @@ export class SessionProcess {
 }
 
 /** The share of time that a peer is up in the long run: mean session over mean cycle. */
-export function availabilityOf({ up, down }: Pick<Sessions, 'up' | 'down'>): number {
+function availabilityOf({ up, down }: Pick<Sessions, 'up' | 'down'>): number {
   const mean = meanOf(up)
   return mean / (mean + meanOf(down))
 }

@@ -32,7 +32,7 @@ export async function writePage(page: string, file: string): Promise<void> {
 }
 
 /** Reads a run.json, or that of a folder. Throws `usage`, saying what was there instead. */
-export async function readRun(path: string): Promise<RunResult> {
+async function readRun(path: string): Promise<RunResult> {
   try {
     const isFolder = (await stat(path)).isDirectory()
     const run = JSON.parse(await readFile(isFolder ? join(path, 'run.json') : path, 'utf8')) as RunResult

@@ -1,5 +1,5 @@
 /** ln Γ(x) for x > 0: Stirling's series, after shifting x up to where the series is exact to 1e-14. */
-export function lnGamma(x: number): number {
+function lnGamma(x: number): number {
   let shifted = x
   let correction = 0
   while (shifted < 12) {

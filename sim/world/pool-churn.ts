@@ -10,7 +10,7 @@ import { readTrace } from '../traces/formats.ts'
 import { TraceChurn } from '../traces/trace-churn.ts'
 
 /** Events that are known beforehand, in order of time. */
-export class ListedChurn implements ChurnSource {
+class ListedChurn implements ChurnSource {
   readonly #events: ChurnEvent[]
   #at = 0
 

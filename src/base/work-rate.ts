@@ -12,7 +12,7 @@ export interface WorkRateOptions {
  */
 const RUNS_REMEMBERED_MIN = 8
 
-export const WORK_RATE_DEFAULTS: WorkRateOptions = { memoryMs: 60_000, workMsMin: 1_000 }
+const WORK_RATE_DEFAULTS: WorkRateOptions = { memoryMs: 60_000, workMsMin: 1_000 }
 /** Of requests: they may take milliseconds. */
 export const REQUEST_RATE: WorkRateOptions = { memoryMs: 30_000, workMsMin: 1 }
 

@@ -48,7 +48,7 @@ export interface ContextSharingOptions {
   uploadMonthBytes?: number | undefined
 }
 
-export const CONTEXT_SHARING_OPTIONS: Readonly<Required<ContextSharingOptions>> = Object.freeze({
+const CONTEXT_SHARING_OPTIONS: Readonly<Required<ContextSharingOptions>> = Object.freeze({
   unavailableAfterMs: UNAVAILABLE_AFTER_MS,
   uploadRate: 'unlimited',
   uploadMonthBytes: undefined,

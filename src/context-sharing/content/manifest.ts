@@ -12,7 +12,7 @@ export const HASH_BYTES = 32
 const DAG_CBOR_CODE = 0x71
 const SHA2_256_CODE = 0x12
 
-export const FILE_CLASSES = ['weights', 'tokenizer', 'config', 'other'] as const
+const FILE_CLASSES = ['weights', 'tokenizer', 'config', 'other'] as const
 export type FileClass = (typeof FILE_CLASSES)[number]
 
 /** One file of a context. */

@@ -40,7 +40,7 @@ export interface JournalIdentity {
 }
 
 /** Reads a journal; undefined when its header is not whole or of another grid: then nothing is known. */
-export function decodeJournal(bytes: Uint8Array, identity: JournalIdentity): JournalContent | undefined {
+function decodeJournal(bytes: Uint8Array, identity: JournalIdentity): JournalContent | undefined {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (buffer.byteLength < JOURNAL_HEADER_BYTES) return undefined
   const header = encodeHeader(identity)

@@ -43,7 +43,7 @@ export type HolderMessage =
 
 /** Why something is refused. After any code but `not-held` and `unreadable` the holder ends the stream. */
 export type RejectCode = (typeof REJECT_CODES)[number]
-export const REJECT_CODES = [
+const REJECT_CODES = [
   /** These chunks are not held (any more). */
   'not-held',
   /** The disk does not have these chunks right any more. */

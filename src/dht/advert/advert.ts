@@ -92,7 +92,7 @@ const AdvertContextSchema = z.strictObject({
   loadMs: countSchema.optional(),
 })
 
-export const AdvertSchema: z.ZodType<Advert> = z.strictObject({
+const AdvertSchema: z.ZodType<Advert> = z.strictObject({
   version: z.literal(ADVERT_VERSION),
   peer: shortTextSchema.min(1),
   sequence: countSchema,

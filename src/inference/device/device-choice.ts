@@ -1,7 +1,7 @@
 import type { GraphicsCard } from './graphics-cards.ts'
 
 /** Providers that onnxruntime-node can have, the processor's first. */
-export const EXECUTION_PROVIDERS = ['cpu', 'cuda', 'webgpu', 'dml', 'coreml'] as const
+const EXECUTION_PROVIDERS = ['cpu', 'cuda', 'webgpu', 'dml', 'coreml'] as const
 
 export type ExecutionProvider = (typeof EXECUTION_PROVIDERS)[number]
 

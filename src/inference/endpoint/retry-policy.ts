@@ -2,9 +2,9 @@ import type { Random } from '../../base/random.ts'
 import { backoffMs, withJitter } from '../../base/waiting/backoff.ts'
 
 /** Times that a request is sent again to an endpoint that says it is busy. */
-export const BUSY_RETRIES_MAX = 6
+const BUSY_RETRIES_MAX = 6
 /** A longer wait is not worth it: another peer may have room. */
-export const BUSY_WAIT_MS_MAX = 30_000
+const BUSY_WAIT_MS_MAX = 30_000
 const FIRST_WAIT_MS = 500
 
 /** The endpoint has no room for this request now; any other status is an answer. */

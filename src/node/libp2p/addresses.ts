@@ -4,7 +4,7 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import { HearthError, messageOf } from '../../base/errors.ts'
 
 /** Whether an address reaches only this machine: 127.0.0.0/8, ::1 or a localhost name. */
-export function isLoopback(address: Multiaddr): boolean {
+function isLoopback(address: Multiaddr): boolean {
   const host = address.getComponents()[0]
   if (host === undefined) return false
   if (host.name === 'ip4') return host.value?.startsWith('127.') === true

@@ -3,7 +3,7 @@ import type { Identify } from '@libp2p/identify'
 import { FaultTolerance } from '@libp2p/interface'
 import type { Libp2p, PeerDiscovery, PeerInfo } from '@libp2p/interface'
 import { kadDHT } from '@libp2p/kad-dht'
-import type { KadDHT, SingleKadDHT } from '@libp2p/kad-dht'
+import type { KadDHT } from '@libp2p/kad-dht'
 import { mdns } from '@libp2p/mdns'
 import type { MulticastDNSComponents } from '@libp2p/mdns'
 import { noise } from '@libp2p/noise'
@@ -115,11 +115,6 @@ export async function startHost(node: HostNode, options: HostOptions): Promise<v
       { data: { listen: [...options.listen] }, cause },
     )
   }
-}
-
-/** The routing table and queries of the node's DHT. */
-export function kademliaOf(node: HostNode): SingleKadDHT {
-  return node.services.dht as SingleKadDHT
 }
 
 /** What nodes have in common with the throw-away node of libp2p-discover.ts. */

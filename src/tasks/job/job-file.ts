@@ -207,7 +207,7 @@ async function* readCsvText(path: string): AsyncGenerator<string> {
 }
 
 /** How deep brackets nest outside of strings; found before parsing, so that depth cannot exhaust the stack. */
-export function nesting(text: string): number {
+function nesting(text: string): number {
   let depth = 0
   let deepest = 0
   let inString = false

@@ -12,7 +12,7 @@ export function addCandidates(download: Download, peers: readonly string[], wasA
   }
 }
 
-export function forgetWorst(download: Download): boolean {
+function forgetWorst(download: Download): boolean {
   let worst: string | undefined
   let failures = 0
   for (const [peer, candidate] of download.candidates) {
@@ -45,7 +45,7 @@ export function readyCandidates(download: Download, nowMs: number): string[] {
   return ready
 }
 
-export function freeSlot(download: Download): number {
+function freeSlot(download: Download): number {
   const used = new Set([...download.sources.values()].map(({ slot }) => slot))
   let slot = 0
   while (used.has(slot)) slot += 1

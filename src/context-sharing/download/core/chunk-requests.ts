@@ -39,7 +39,7 @@ export function claim(download: Download, source: Source, chunks: number[], effe
 }
 
 /** Near the end: a chunk that another source will take long to send, and this one would not. */
-export function takeDuplicate(download: Download, source: Source, nowMs: number): number | undefined {
+function takeDuplicate(download: Download, source: Source, nowMs: number): number | undefined {
   const budget = Math.min(DUPLICATE_BYTES_MAX, download.wantedBytes * DUPLICATE_SHARE_MAX)
   if (download.pool.waitingCount > 0 || download.duplicateBytes >= budget) return undefined
   let slowest: { chunk: number; leftMs: number } | undefined

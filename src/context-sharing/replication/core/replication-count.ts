@@ -58,7 +58,7 @@ export function ownsCopy(state: Replication, { own }: ContextView): boolean {
 }
 
 /** Whether another peer has a copy that will stay, as far as is known. */
-export function isCopy(
+function isCopy(
   state: Replication,
   context: ContextView,
   peer: string,
@@ -162,7 +162,7 @@ function mayTake(context: ContextView, view: PeerView, isLast: boolean): boolean
   return holding === undefined || (holding.tier === 'partial' && !holding.isFetching)
 }
 
-export function doesTake(takes: TakesReplicas, isLast: boolean): boolean {
+function doesTake(takes: TakesReplicas, isLast: boolean): boolean {
   return takes === 'any' || (takes === 'last' && isLast)
 }
 

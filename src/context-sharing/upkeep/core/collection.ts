@@ -11,7 +11,7 @@ const PARTIAL_IDLE_MS: number = 24 * 3_600_000
 /** What fetching a context again costs beside its bytes, as seconds of looking for holders. */
 const FIND_AGAIN_S = 5
 /** Taken as the rate of fetching again while none was measured: 5 MB/s. */
-export const FETCH_AGAIN_BYTES_PER_SECOND = 5_000_000
+const FETCH_AGAIN_BYTES_PER_SECOND = 5_000_000
 /** Replicas beyond so many make fetching again no cheaper. */
 const HELPFUL_REPLICAS_MAX = 3
 

@@ -11,7 +11,7 @@ export interface PrefixFinderOptions {
   candidatesMax: number
 }
 
-export const PREFIX_FINDER_DEFAULTS: PrefixFinderOptions = {
+const PREFIX_FINDER_DEFAULTS: PrefixFinderOptions = {
   tokensMin: 16,
   sightingsMin: 3,
   prefixesMax: 4,

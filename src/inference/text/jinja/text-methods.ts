@@ -167,7 +167,7 @@ function found(self: string, args: Arguments, fromRight: boolean): Value {
 const TITLE_FORMS: Readonly<Record<string, string>> = { Ǆ: 'ǅ', Ǉ: 'ǈ', Ǌ: 'ǋ', Ǳ: 'ǲ' }
 
 /** A character as it begins a word: 'ß' becomes 'Ss'. */
-export function titleCase(character: string): string {
+function titleCase(character: string): string {
   if (/^\p{Lt}$/u.test(character)) return character
   const upper = character.toUpperCase()
   const [first = '', ...rest] = upper
