@@ -75,6 +75,7 @@ function networkOver(node: Libp2p): Network {
             throw new HearthError('peer-unreachable', `peer ${peer}: ${messageOf(cause)}`, { cause })
           }
         },
+        (late) => late.abort(new HearthError('stream-closed', 'the stream opened too late')),
       )
     },
     async handle(protocol, handler) {

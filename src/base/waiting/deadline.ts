@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { HearthError } from '../errors.ts'
+import { unlessAborted } from './unless-aborted.ts'
 
 export interface Deadline {
   clock: Clock
@@ -14,10 +15,12 @@ export interface Deadline {
  * Runs `work` with a signal that is aborted when the time is up or the outer signal is aborted.
  * The returned promise settles by then, whether or not `work` heeds its signal.
  * Throws `deadline-passed`, saying what was waited for; or the outer signal's reason.
+ * A value that arrives after the wait was given up goes to `release`, which must not throw.
  */
 export async function withDeadline<T>(
   deadline: Deadline,
   work: (signal: AbortSignal) => Promise<T>,
+  release?: (late: T) => void,
 ): Promise<T> {
   const { clock, ms, whose, signal: outer } = deadline
   outer?.throwIfAborted()
@@ -26,17 +29,11 @@ export async function withDeadline<T>(
   outer?.addEventListener('abort', onOuterAbort, { once: true })
   const cancel = clock.schedule(ms, () => inner.abort(deadlinePassed(ms, whose)))
   try {
-    return await Promise.race([work(inner.signal), rejectOnAbort(inner.signal)])
+    return await unlessAborted(work(inner.signal), inner.signal, release)
   } finally {
     cancel()
     outer?.removeEventListener('abort', onOuterAbort)
   }
-}
-
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-  })
 }
 
 export function deadlinePassed(ms: number, whose: string): HearthError {

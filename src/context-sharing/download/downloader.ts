@@ -3,6 +3,7 @@ import { HearthError, messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import type { Network } from '../../base/stream/network.ts'
 import type { Random } from '../../base/random.ts'
+import { unlessAborted } from '../../base/waiting/unless-aborted.ts'
 import { ChunkBans } from './core/chunk-bans.ts'
 import { FetchQueue, type WantedFetch } from './core/fetch-queue.ts'
 import type { ContextStore } from '../store/context-store.ts'
@@ -255,18 +256,4 @@ export class Downloader {
   readonly #isBanned = (peer: string): boolean => this.#bans.has(peer, this.#components.clock.nowMs())
 
   readonly #ban = (peer: string): void => this.#bans.add(peer, this.#components.clock.nowMs())
-}
-
-/** `work`, or the signal's reason as soon as it is aborted; the work itself goes on. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await work
-  signal.throwIfAborted()
-  const aborted = Promise.withResolvers<never>()
-  const onAbort = (): void => aborted.reject(signal.reason as Error)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([work, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
-  }
 }

@@ -95,7 +95,9 @@ async function askPeer(
       components.ban(peer)
       throw new HearthError('message-invalid', `peer ${peer} sent a manifest of another context`)
     } finally {
-      await source.stream.close({ deadlineMs: OPEN_DEADLINE_MS, signal }).catch(() => {})
+      await source.stream
+        .close({ deadlineMs: OPEN_DEADLINE_MS, signal })
+        .catch((error: unknown) => source.stream.abort(error as Error))
     }
   })
 }

@@ -171,10 +171,15 @@ export class Origins {
       return await withDeadline(limits, async (signal) => {
         const wait = { deadlineMs: ANSWER_DEADLINE_MS, signal }
         const stream = await network.open(peer, ORIGIN_PROTOCOL, { lane: 'control', ...wait })
-        await stream.send({ type: 'ask', originId }, wait)
-        const answer = await stream.receive(originAnswerSchema, wait)
-        if (!stream.isClosed) await stream.close(wait)
-        return answer
+        try {
+          await stream.send({ type: 'ask', originId }, wait)
+          const answer = await stream.receive(originAnswerSchema, wait)
+          if (!stream.isClosed) await stream.close(wait)
+          return answer
+        } catch (error) {
+          stream.abort(error as Error)
+          throw error
+        }
       })
     } catch (error) {
       log.debug({ peer, error: messageOf(error) }, 'asked for a model, and got no answer')

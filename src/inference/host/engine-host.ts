@@ -3,6 +3,7 @@
 import { sleep, type Clock } from '../../base/clock.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log/logger.ts'
+import { unlessAborted } from '../../base/waiting/unless-aborted.ts'
 import type { EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
 import { freeCores, resolveOptions, type EngineHostOptions } from './engine-host-options.ts'
 import { EngineProcess, type EngineProcessOptions } from './engine-process.ts'
@@ -122,10 +123,10 @@ export class EngineHost {
   async #ready(signal: AbortSignal | undefined): Promise<EngineHostFacts> {
     // Until a killed process is gone, its memory is not there for the next one.
     while (this.#state.kind === 'started' && !this.#state.process.isAlive) {
-      await abortable(this.#state.process.exited, signal)
+      await unlessAborted(this.#state.process.exited, signal)
     }
     if (!this.#isWanted) throw stopped()
-    return await abortable(this.#state.kind === 'started' ? this.#state.facts : this.#launch(), signal)
+    return await unlessAborted(this.#state.kind === 'started' ? this.#state.facts : this.#launch(), signal)
   }
 
   #launch(): Promise<EngineHostFacts> {
@@ -213,18 +214,4 @@ function startsQuick({ quickStart = false, provider = 'cpu', endpoint }: EngineH
 
 function stopped(): HearthError {
   return new HearthError('engine-failed', 'the engine host is stopped')
-}
-
-/** `promise`, or the signal's reason if that comes first. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await promise
-  signal.throwIfAborted()
-  const aborted = Promise.withResolvers<never>()
-  const onAbort = (): void => aborted.reject(signal.reason as Error)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([promise, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
-  }
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 import { withDeadline } from '../../base/waiting/deadline.ts'
-import { isHearthError, messageOf } from '../../base/errors.ts'
+import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import { DIRECT_REFUSALS_REMEMBERED_MAX } from '../../base/limits.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import { MessageStream } from '../../base/stream/message-stream.ts'
@@ -93,6 +93,7 @@ export class DirectNetwork implements Network {
       async (signal) =>
         (await this.#openDirectly(peer, protocol, signal)) ??
         (await network.open(peer, protocol, { ...options, signal })),
+      abandon,
     )
   }
 
@@ -140,7 +141,7 @@ export class DirectNetwork implements Network {
       try {
         const whose = `a direct lane to ${host}`
         const deadline = { clock: this.#components.clock, ms: CONNECT_MS, whose, signal }
-        return await withDeadline(deadline, (signal) => connectDirectly(host, offer, signal))
+        return await withDeadline(deadline, (signal) => connectDirectly(host, offer, signal), abandon)
       } catch (error) {
         signal.throwIfAborted()
         errors.push(error)
@@ -162,6 +163,11 @@ export class DirectNetwork implements Network {
     if (this.#refusals.size > DIRECT_REFUSALS_REMEMBERED_MAX && oldest !== undefined)
       this.#refusals.delete(oldest)
   }
+}
+
+/** Ends a stream that opened after whoever wanted it had given up. */
+function abandon(stream: { abort(error: Error): void }): void {
+  stream.abort(new HearthError('stream-closed', 'the stream opened too late'))
 }
 
 async function answer(listener: DirectListener, stream: MessageStream, signal: AbortSignal): Promise<void> {

@@ -52,12 +52,9 @@ export class Libp2pNetwork implements Network {
         whose: `a ${protocol} stream to peer ${peer}`,
         signal: options.signal,
       },
-      async (signal) => {
-        const stream = await this.#openStream(peer, protocol, options, signal)
-        if (!signal.aborted) return new MessageStream({ clock }, stream, peer)
-        stream.abort(signal.reason as Error)
-        throw signal.reason
-      },
+      async (signal) =>
+        new MessageStream({ clock }, await this.#openStream(peer, protocol, options, signal), peer),
+      (late) => late.abort(new HearthError('stream-closed', 'the stream opened too late')),
     )
   }
 
