@@ -17,6 +17,12 @@ export const ENGINE_NAMES = ['auto', 'ort-delta', 'ort-present', 'embeddings', '
 
 export type EngineName = (typeof ENGINE_NAMES)[number]
 
+/** Throws RangeError when there is no engine called `name`: a program may not be type-checked. */
+export function checkEngineName(name: unknown): asserts name is EngineName {
+  if (ENGINE_NAMES.some((known) => known === name)) return
+  throw new RangeError(`engine must be one of ${ENGINE_NAMES.join(', ')}; got ${JSON.stringify(name)}`)
+}
+
 /** One request in OpenAI's form, as a line of a job file carries it. `body` has not been checked. */
 export interface EngineRequest {
   /** '/v1/chat/completions', '/v1/completions' or '/v1/embeddings'. */

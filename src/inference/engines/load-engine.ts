@@ -1,8 +1,12 @@
 import { readDeclaration } from '../endpoint/declaration.ts'
-import type { LoadEngine } from '../contract/engine.ts'
+import { checkEngineName, type LoadEngine } from '../contract/engine.ts'
 
-/** Loads the engine that the options name. Each engine's code, and its native library, is imported only then. */
+/**
+ * Loads the engine that the options name. Each engine's code, and its native library, is imported only then.
+ * Throws RangeError when no engine has that name.
+ */
 export const loadEngine: LoadEngine = async (folder, options, components) => {
+  checkEngineName(options.engine)
   if (options.engine === 'fake') {
     const { loadFakeEngine } = await import('./fake-engine.ts')
     return await loadFakeEngine(folder, options, components)

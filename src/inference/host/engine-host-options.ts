@@ -1,7 +1,7 @@
 // What an engine host is told, and what it takes where it is told nothing.
 import { availableParallelism, loadavg, totalmem } from 'node:os'
 import type { ExecutionProvider } from '../device/device-choice.ts'
-import type { EngineName, FakeTiming } from '../contract/engine.ts'
+import { checkEngineName, type EngineName, type FakeTiming } from '../contract/engine.ts'
 import { endpointRunMsMax, type EndpointOptions } from '../endpoint/endpoint-options.ts'
 import type { EngineProcessOptions } from './engine-process.ts'
 
@@ -73,6 +73,7 @@ export function resolveOptions(options: EngineHostOptions): EngineProcessOptions
     endpoint,
     fake,
   } = options
+  checkEngineName(engine)
   for (const [name, value] of Object.entries({ slots, threads, contextLengthMax })) {
     if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1)) {
       throw new RangeError(`${name} must be a whole number of at least 1, got ${value}`)
