@@ -18,14 +18,16 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 
 const gather = (value: string, values: string[]): string[] => [...values, value]
 
-/** A subcommand with the options that all have. Commands are imported when they run: --help stays quick. */
+/** Adds a subcommand with the common options. Commands are imported when they run, so that --help stays quick. */
 function command(parent: Command, usage: string, description: string): Command {
-  return parent
-    .command(usage)
+  const command = parent.command(usage)
+  const path = parent.parent === null ? command.name() : `${parent.name()} ${command.name()}`
+  return command
     .description(description)
+    .showHelpAfterError(`Run "hearth ${path} --help" for usage`)
     .option('--data <dir>', "the peer's data folder (default: $HEARTH_DATA, or hearth in $XDG_DATA_HOME)")
     .option('--json', 'print NDJSON events for programs')
-    .option('-v, --verbose', 'log what happens, to stderr')
+    .option('-v, --verbose', 'log details to stderr')
 }
 
 const program = new Command('hearth')
@@ -33,59 +35,76 @@ const program = new Command('hearth')
   .version(version)
   .enablePositionalOptions()
   .configureHelp({ showGlobalOptions: true })
-  .showHelpAfterError('(add --help for what it takes)')
+  .showHelpAfterError('Run "hearth --help" for usage')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage))
 
 command(program, 'up', 'run a peer on this machine')
-  .option('--listen <multiaddr>', 'where to listen; may be repeated (default: this machine only)', gather, [])
   .option(
-    '--announce <multiaddr>',
-    'what to tell others instead, as when a router forwards a port; may be repeated',
+    '--listen <multiaddr>',
+    'the address to listen on; may be repeated (default: this machine only)',
     gather,
     [],
   )
-  .option('--lan', 'listen on every network of this machine, and find peers there')
-  .option('--no-direct-lane', 'weights go over libp2p only, and no second port is opened')
+  .option(
+    '--announce <multiaddr>',
+    'the address to tell other peers, for example of a router that forwards a port; may be repeated',
+    gather,
+    [],
+  )
+  .option('--lan', 'listen on all local networks and discover peers there')
+  .option('--no-direct-lane', 'transfer weights over libp2p only; open no second port')
   .option('--bootstrap <multiaddr>', 'a peer of the swarm to join; may be repeated', gather, [])
   .option('--swarm <id>', 'the swarm to join (default: the bootstrap peer’s, or a new one)')
   .option(
     '--store-quota <bytes>',
-    'what contexts may take on disk, as 50GB; remembered (default: 40 % of it)',
+    'disk space for contexts, such as 50GB; remembered (default: 40 % of the disk)',
   )
-  .option('--keep-free <bytes|%>', 'what stays free on the disk, as 10GB or 5%; remembered (default: 2 %)')
-  .option('--upload-rate <bytes>', 'per second, or "unlimited" (default: 70 % of the measured uplink)')
-  .option('--upload-month <bytes>', 'what may be sent in a calendar month, as 1TB (default: no cap)')
+  .option(
+    '--keep-free <bytes|%>',
+    'disk space always kept free, such as 10GB or 5%; remembered (default: 2 %)',
+  )
+  .option(
+    '--upload-rate <bytes>',
+    'upload limit per second, such as 5MB, or "unlimited" (default: 70 % of the measured uplink)',
+  )
+  .option('--upload-month <bytes>', 'upload limit per calendar month, such as 1TB (default: no limit)')
   .addOption(
     new Option('--engine <name>', 'the engine to run contexts with').choices(ENGINE_NAMES).default('auto'),
   )
-  .option('--slots <n>', 'requests run at once per context')
-  .option('--threads <n>', 'threads per loaded context')
-  .option('--quick-start', 'answer before the weights of a context are prepared: see docs/inference.md')
+  .option('--slots <n>', 'batch size: how many requests of a context run at the same time')
+  .option('--threads <n>', 'CPU threads per loaded context')
+  .option(
+    '--quick-start',
+    'start answering before the weights of a context are prepared: see docs/inference.md',
+  )
   .addOption(
-    new Option('--device <name>', 'what models run on: the best that works here, or the one named')
+    new Option('--device <name>', 'the device that models run on; auto takes the best one that works here')
       .choices(DEVICE_WISHES)
       .default('auto'),
   )
   .addOption(
     new Option(
       '--evaluate <mode>',
-      'what is kept of a context after a lease: see docs/evaluation.md',
+      'for evaluation: how much of a context stays loaded after a lease; see docs/evaluation.md',
     ).choices(EVALUATION_MODES),
   )
-  .addOption(new Option('--fake-timing <load/prefill/token>', 'of the engine "fake", ms').hideHelp())
-  .option('--no-replicate', 'make no spare copies of contexts that other peers want copies of')
-  .option('--repair-after <seconds>', 'how long a peer may be away before its copies are made anew', '300')
-  .option('--drain-deadline <seconds>', 'how long leaving may take after SIGTERM or Ctrl-C', '30')
+  .addOption(new Option('--fake-timing <load/prefill/token>', 'timing of the engine "fake", ms').hideHelp())
+  .option('--no-replicate', 'make no spare copies of contexts for other peers')
+  .option('--repair-after <seconds>', 'how long a peer may be offline before its copies are replaced', '300')
+  .option('--drain-deadline <seconds>', 'how long a clean shutdown may take after SIGTERM or Ctrl-C', '30')
   .option(
     '--shutdown-notice <command>',
-    'run every 5 s; exit status 0 means that this machine is about to be taken away',
+    'a command to run every 5 s; exit status 0 means that this machine is about to be reclaimed',
   )
-  .option('--churn-log <file>', 'write down when other peers come and go, for "hearth sim fit"')
-  .option('--url <url>', 'with --engine openai: the server’s API, as http://127.0.0.1:8000/v1')
-  .option('--model <name>', 'with --engine openai: what the server calls its model')
-  .option('--declare <text>', 'with --engine openai: what you say of the model; part of its CID')
-  .option('--api-key-file <file>', 'with --engine openai: the file that holds the server’s key')
-  .option('--name <name>', 'with --engine openai: what jobs call the model (default: its own name)')
+  .option('--churn-log <file>', 'record when other peers join and leave, for "hearth sim fit"')
+  .option('--url <url>', 'with --engine openai: the base URL of the server, such as http://127.0.0.1:8000/v1')
+  .option('--model <name>', 'with --engine openai: the name of the model on the server')
+  .option(
+    '--declare <text>',
+    'with --engine openai: a description of the model, such as its revision; part of its CID',
+  )
+  .option('--api-key-file <file>', 'with --engine openai: the file with the API key of the server')
+  .option('--name <name>', 'with --engine openai: the context name that jobs use (default: the model name)')
   .action((options: UpCommandOptions) =>
     runCommand(options, async (context) => (await import('./commands/up.ts')).upCommand(options, context)),
   )
@@ -93,9 +112,9 @@ command(program, 'up', 'run a peer on this machine')
 addReadingOptions(
   command(program, 'submit <file>', 'run a job file on the swarm: OpenAI batch JSONL, text, or records'),
 )
-  .requiredOption('--context <name|cid>', 'the context to run it on')
-  .requiredOption('-o, --output <file>', 'where the results go; - is standard output')
-  .option('--force', 'replace an existing file that this job did not write')
+  .requiredOption('--context <name|cid>', 'the model to run, by name or CID')
+  .requiredOption('-o, --output <file>', 'the results file, or - for standard output')
+  .option('--force', 'replace an existing output file that this job did not write')
   .option(
     '--bootstrap <multiaddr>',
     'a peer of the swarm; may be repeated (default: the peer of this machine)',
@@ -103,25 +122,25 @@ addReadingOptions(
     [],
   )
   .option('--swarm <id>', 'the swarm (default: the bootstrap peer’s)')
-  .option('--wait <seconds>', 'give up when nothing could run for this long', '60')
-  .option('--lease-size <n>', 'for evaluation: give out so many requests at a time (default: by credit)')
-  .option('--detach', 'let the running peer of this machine carry the job on')
+  .option('--wait <seconds>', 'stop when no peer could run a request for this long', '60')
+  .option('--lease-size <n>', 'for evaluation: requests per lease (default: as many as peers ask for)')
+  .option('--detach', 'hand the job to the peer that runs on this machine, and exit')
   .action((file: string, options: SubmitCommandOptions) =>
     runCommand(options, async (context) =>
       (await import('./commands/submit.ts')).submitCommand(file, options, context),
     ),
   )
 
-command(program, 'status', 'what the peer of this machine has and does, and why when it does nothing').action(
+command(program, 'status', 'show what the peer of this machine stores and runs, and why it is idle').action(
   (options: CommonOptions) =>
     runCommand(options, async (context) => (await import('./commands/status.ts')).statusCommand(context)),
 )
 
-command(program, 'peers', 'the other peers of the swarm').action((options: CommonOptions) =>
+command(program, 'peers', 'list the other peers of the swarm').action((options: CommonOptions) =>
   runCommand(options, async (context) => (await import('./commands/status.ts')).peersCommand(context)),
 )
 
-command(program, 'pause', 'take no work, and stop what runs').action((options: CommonOptions) =>
+command(program, 'pause', 'take no work, and return the requests that run').action((options: CommonOptions) =>
   runCommand(options, async (context) =>
     (await import('./commands/status.ts')).servingCommand(false, context),
   ),
@@ -133,20 +152,26 @@ command(program, 'resume', 'take work again').action((options: CommonOptions) =>
   ),
 )
 
-command(program, 'drain', 'have the peer of this machine leave in peace, and follow it')
-  .option('--deadline <seconds>', 'when it is to be done at the latest', '60')
+command(program, 'drain', 'shut down the peer of this machine cleanly, and wait until it has stopped')
+  .option('--deadline <seconds>', 'the longest time that the shutdown may take', '60')
   .action((options: CommonOptions & { deadline: string }) =>
     runCommand(options, async (context) =>
       (await import('./commands/drain.ts')).drainCommand(options, context),
     ),
   )
 
-const contexts = program.command('context').description('models on this machine')
+const contexts = program.command('context').description('manage the models on this machine')
 
 command(contexts, 'add <source>', 'import a model: a folder, or hf:OWNER/NAME[@REVISION]; prints its CID')
-  .option('--name <name>', 'what to call it')
-  .option('--dtype <dtype>', 'which of several models in it: fp32, fp16, q8, q4 … (default: fp32)')
-  .option('--alone', 'download it whatever other peers of the swarm have, or are downloading')
+  .option('--name <name>', 'the name that jobs use for it')
+  .option(
+    '--dtype <dtype>',
+    'the precision, where the source has several: fp32, fp16, q8, q4 … (default: fp32)',
+  )
+  .option(
+    '--alone',
+    'download from the hub, even when peers of the swarm have the model or are downloading it',
+  )
   .action((source: string, options: ContextAddOptions) =>
     runCommand(options, async (context) =>
       (await import('./commands/context.ts')).contextAddCommand(source, options, context),
@@ -157,36 +182,36 @@ command(contexts, 'ls', 'list the contexts of this machine').action((options: Co
   runCommand(options, async (context) => (await import('./commands/context.ts')).contextListCommand(context)),
 )
 
-command(contexts, 'get <name|cid>', 'fetch one from the swarm now').action(
+command(contexts, 'get <name|cid>', 'download a context from the swarm now').action(
   (name: string, options: CommonOptions) =>
     runCommand(options, async (context) =>
       (await import('./commands/context-get.ts')).contextGetCommand(name, context),
     ),
 )
 
-command(contexts, 'show <name|cid>', 'its files, where it came from, and why').action(
+command(contexts, 'show <name|cid>', 'show the files of a context, where they came from, and why').action(
   (name: string, options: CommonOptions) =>
     runCommand(options, async (context) =>
       (await import('./commands/context-upkeep.ts')).contextShowCommand(name, context),
     ),
 )
 
-command(contexts, 'pin <name|cid>', 'never drop it to make room').action(
+command(contexts, 'pin <name|cid>', 'never delete a context to make room').action(
   (name: string, options: CommonOptions) =>
     runCommand(options, async (context) =>
       (await import('./commands/context-upkeep.ts')).contextPinCommand(name, true, context),
     ),
 )
 
-command(contexts, 'unpin <name|cid>', 'it may be dropped to make room').action(
+command(contexts, 'unpin <name|cid>', 'allow a context to be deleted to make room').action(
   (name: string, options: CommonOptions) =>
     runCommand(options, async (context) =>
       (await import('./commands/context-upkeep.ts')).contextPinCommand(name, false, context),
     ),
 )
 
-command(contexts, 'rm <name|cid>', 'remove it, unless it is in use or may be the last copy')
-  .option('--force', 'remove it all the same')
+command(contexts, 'rm <name|cid>', 'delete a context, unless it is in use or may be the last copy')
+  .option('--force', 'delete it even when it may be the last copy')
   .action((name: string, options: CommonOptions & { force?: boolean }) =>
     runCommand(options, async (context) =>
       (await import('./commands/context-upkeep.ts')).contextRemoveCommand(
@@ -200,43 +225,43 @@ command(contexts, 'rm <name|cid>', 'remove it, unless it is in use or may be the
 command(
   contexts,
   'scrub [name|cid]',
-  'read it again now, or all of them; what is damaged is fetched again',
+  'verify one context or all of them, and download corrupted chunks again',
 ).action((name: string | undefined, options: CommonOptions) =>
   runCommand(options, async (context) =>
     (await import('./commands/context-get.ts')).contextScrubCommand(name, context),
   ),
 )
 
-const jobs = program.command('job').description('jobs submitted from this machine')
+const jobs = program.command('job').description('manage the jobs submitted from this machine')
 
-command(jobs, 'ls', 'list them').action((options: CommonOptions) =>
+command(jobs, 'ls', 'list all jobs').action((options: CommonOptions) =>
   runCommand(options, async (context) => (await import('./commands/job.ts')).jobListCommand(context)),
 )
 
-command(jobs, 'show <id>', 'how far one is, who works on it, why nothing happens, what went wrong').action(
+command(jobs, 'show <id>', 'show the progress of a job, its peers, its errors, and what it waits for').action(
   (id: string, options: CommonOptions) =>
     runCommand(options, async (context) => (await import('./commands/job.ts')).jobShowCommand(id, context)),
 )
 
-command(jobs, 'watch <id>', 'follow one that the peer carries until it ends').action(
+command(jobs, 'watch <id>', 'follow a running job until it ends').action(
   (id: string, options: CommonOptions) =>
     runCommand(options, async (context) => (await import('./commands/job.ts')).jobWatchCommand(id, context)),
 )
 
-command(jobs, 'results <id>', 'its results so far, while it runs or after')
-  .option('-o, --output <file>', 'write them there instead of to stdout')
+command(jobs, 'results <id>', 'print the results of a job so far, also while it runs')
+  .option('-o, --output <file>', 'write to this file instead of stdout')
   .action((id: string, options: CommonOptions & { output?: string }) =>
     runCommand(options, async (context) =>
       (await import('./commands/job.ts')).jobResultsCommand(id, options, context),
     ),
   )
 
-command(jobs, 'cancel <id>', 'end one for good; what is not answered becomes an error line').action(
+command(jobs, 'cancel <id>', 'end a job for good; each unanswered request becomes an error line').action(
   (id: string, options: CommonOptions) =>
     runCommand(options, async (context) => (await import('./commands/job.ts')).jobCancelCommand(id, context)),
 )
 
-command(jobs, 'retry <id>', 'run its error lines again, and only those')
+command(jobs, 'retry <id>', 'run the failed requests of a job again')
   .option(
     '--bootstrap <multiaddr>',
     'a peer of the swarm; may be repeated (default: the peer of this machine)',
@@ -244,25 +269,25 @@ command(jobs, 'retry <id>', 'run its error lines again, and only those')
     [],
   )
   .option('--swarm <id>', 'the swarm (default: the bootstrap peer’s)')
-  .option('--wait <seconds>', 'give up when nothing could run for this long', '60')
-  .option('--detach', 'let the running peer of this machine carry it on')
+  .option('--wait <seconds>', 'stop when no peer could run a request for this long', '60')
+  .option('--detach', 'hand the job to the peer that runs on this machine, and exit')
   .action((id: string, options: CommonOptions & JobRetryOptions) =>
     runCommand(options, async (context) =>
       (await import('./commands/job.ts')).jobRetryCommand(id, options, context),
     ),
   )
 
-command(jobs, 'report <id>', 'draw its throughput and its peers over time, as an HTML page')
-  .option('-o, --output <file>', 'where the page goes (default: report.html in the job’s folder)')
+command(jobs, 'report <id>', 'write an HTML page with the throughput and the peers of a job over time')
+  .option('-o, --output <file>', 'the page to write (default: report.html in the folder of the job)')
   .action((id: string, options: CommonOptions & { output?: string }) =>
     runCommand(options, async (context) =>
       (await import('./commands/report.ts')).jobReportCommand(id, options, context),
     ),
   )
 
-command(program, 'demo', 'a job on four peers, one killed on the way and one joining late')
-  .option('--requests <n>', 'how many claims of the shipped file to run', '3000')
-  .option('--keep', 'keep the folder it worked in')
+command(program, 'demo', 'run a job on four local peers; kill one on the way and add one late')
+  .option('--requests <n>', 'how many of the included 3,000 claims to run', '3000')
+  .option('--keep', 'keep the folder of the demo')
   .action((options: DemoOptions) =>
     runCommand(options, async (context) =>
       (await import('./commands/demo.ts')).demoCommand(options, context),
@@ -271,7 +296,7 @@ command(program, 'demo', 'a job on four peers, one killed on the way and one joi
 
 program
   .command('sim')
-  .description('the churn simulator: run scenarios, compare, report; `hearth sim --help`')
+  .description('simulate swarms under churn; see "hearth sim --help"')
   .argument('[parameters...]')
   .helpOption(false)
   .allowUnknownOption()

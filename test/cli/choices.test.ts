@@ -51,5 +51,19 @@ test.for<[string[], readonly string[]]>([
 test('a level of logging that is not known ends a command with 2, and the levels that are known', async () => {
   const { exitCode, stderr } = await hearth(['status'], { HEARTH_LOG: 'loud' })
   expect(exitCode).toBe(2)
-  expect(stderr).toContain('HEARTH_LOG takes trace, debug, info, warn, error, fatal, silent, not "loud"')
+  expect(stderr).toContain('HEARTH_LOG is "loud"')
+  expect(stderr).toContain('trace, debug, info, warn, error, fatal, silent')
 })
+
+test.for<[string[], string]>([
+  [['context', 'add'], 'Run "hearth context add --help" for usage'],
+  [['drain', '--nosuch'], 'Run "hearth drain --help" for usage'],
+  [['nosuch'], 'Run "hearth --help" for usage'],
+])(
+  'hearth %s: a wrong command line ends it with 2, and the command that explains it',
+  async ([parameters, hint]) => {
+    const { exitCode, stderr } = await hearth(parameters)
+    expect(exitCode).toBe(2)
+    expect(stderr).toContain(hint)
+  },
+)

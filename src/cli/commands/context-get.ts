@@ -9,7 +9,7 @@ import { progressBar, reportEveryMs } from '../terminal/progress.ts'
 import { requireControl } from './status.ts'
 import { columns, formatBytes, shortPeer } from '../terminal/terminal.ts'
 
-/** `hearth context get`: fetches a context now, and says from whom. Ctrl-C keeps what is verified. */
+/** `hearth context get`: downloads a context now. Ctrl-C keeps its verified chunks. */
 export async function contextGetCommand(name: string, context: CommandContext): Promise<number> {
   const { terminal, data, signal } = context
   const report = fetchReport(context)
@@ -26,12 +26,12 @@ export async function contextGetCommand(name: string, context: CommandContext): 
   if (terminal.isJson) return EXIT.ok
   terminal.print(result.contextId)
   const fetched = result.sources.reduce((sum, { bytes }) => sum + bytes, 0)
-  const reused = result.bytesReused === 0 ? '' : `, ${formatBytes(result.bytesReused)} were here`
-  terminal.note(`${formatBytes(fetched)} from ${result.sources.length} peers${reused}`)
+  const reused = result.bytesReused === 0 ? '' : `, ${formatBytes(result.bytesReused)} already here`
+  terminal.note(`Downloaded ${formatBytes(fetched)} from ${result.sources.length} peers${reused}`)
   return EXIT.ok
 }
 
-/** Tells how far a fetch is, and from whom, as often as it is worth looking at. */
+/** Prints the progress and the sources of a download, at the terminal's interval. */
 export function fetchReport(context: CommandContext): (progress: FetchProgress) => void {
   const { terminal } = context
   return every(context, (progress: FetchProgress) => {
@@ -41,7 +41,7 @@ export function fetchReport(context: CommandContext): (progress: FetchProgress) 
   })
 }
 
-/** `hearth context scrub`: reads stored chunks again. Status 8 when some were damaged. */
+/** `hearth context scrub`: verifies stored chunks. Status 8 when some are corrupted. */
 export async function contextScrubCommand(
   name: string | undefined,
   context: CommandContext,
@@ -65,13 +65,13 @@ export async function contextScrubCommand(
   terminal.event({ ...result, event: 'context-scrubbed' })
   terminal.note(
     result.chunksBad === 0
-      ? `${result.chunksDone} chunks are as they were`
-      : `${result.chunksBad} of ${result.chunksDone} chunks are damaged: they are fetched again from peers that have them`,
+      ? `All ${result.chunksDone} chunks are intact`
+      : `${result.chunksBad} of ${result.chunksDone} chunks are corrupted; a running peer downloads them again from peers that have them`,
   )
   return result.chunksBad === 0 ? EXIT.ok : EXIT.verification
 }
 
-/** Calls `print` at most as often as it is worth looking at. */
+/** Calls `print` at most once per interval of the terminal. */
 function every<P>({ clock, terminal }: CommandContext, print: (progress: P) => void): (progress: P) => void {
   let printedMs = -Infinity
   return (progress) => {
@@ -98,5 +98,5 @@ function fetchBlock(progress: FetchProgress): string[] {
 }
 
 function scrubLine({ chunksDone, chunksTotal, chunksBad }: ScrubProgress): string {
-  return `${chunksDone} of ${chunksTotal} chunks read, ${chunksBad} damaged`
+  return `${chunksDone} of ${chunksTotal} chunks verified, ${chunksBad} corrupted`
 }

@@ -8,7 +8,7 @@ import { EXIT } from '../terminal/exit-codes.ts'
 import { inPeerOrStore } from '../terminal/peer-or-store.ts'
 import { columns, formatBytes, shortPeer, type Terminal } from '../terminal/terminal.ts'
 
-/** `hearth context show`: what is here of a context, and what was decided about it. */
+/** `hearth context show`: the files of a context on this machine, and the decisions about it. */
 export async function contextShowCommand(name: string, context: CommandContext): Promise<number> {
   const { terminal, signal } = context
   const detail = await inPeerOrStore(
@@ -38,7 +38,7 @@ export async function contextPinCommand(
     },
   )
   terminal.event({ event: isPinned ? 'context-pinned' : 'context-unpinned', contextId })
-  terminal.note(isPinned ? `${contextId} is pinned` : `${contextId} may be dropped to make room`)
+  terminal.note(isPinned ? `Pinned ${contextId}` : `Unpinned ${contextId}: it may be deleted to make room`)
   return EXIT.ok
 }
 
@@ -56,18 +56,18 @@ export async function contextRemoveCommand(
       const contextId = store.resolve(name)
       const decisions = new DecisionLog(clock)
       const whyInUse = (): undefined => undefined
-      // No peer runs here, so that nobody can be asked who else has it.
+      // No peer runs here, so nobody can say who else has a copy.
       const collector = new Collector({ store, copies: NO_COPIES, whyInUse, decisions, clock, log })
       await collector.remove(contextId, { force })
       return { contextId }
     },
   )
   terminal.event({ event: 'context-removed', contextId })
-  terminal.note(`${contextId} is removed`)
+  terminal.note(`Deleted ${contextId}`)
   return EXIT.ok
 }
 
-/** A name may have slashes. */
+/** The control path of a context; its name may contain slashes. */
 export function pathOf(name: string): string {
   return `/v0/contexts/${encodeURIComponent(name)}`
 }
@@ -93,7 +93,7 @@ function printDetail(detail: ContextDetail, terminal: Terminal): void {
     peer === undefined ? '-' : shortPeer(peer),
     words,
   ])
-  if (decisions.length === 0) return terminal.print('no decisions since this peer started')
+  if (decisions.length === 0) return terminal.print('No decisions since this peer started')
   for (const line of columns([['TIME', 'BY', 'DECISION', 'PEER', 'WHY'], ...decisions])) terminal.print(line)
 }
 

@@ -18,8 +18,8 @@ export interface ContextAddOptions extends CommonOptions {
 }
 
 /**
- * `hearth context add DIR` and `hearth context add hf:OWNER/NAME`: imports a model folder, or gets a model
- * of a hub, in the running peer or straight into the store.
+ * `hearth context add FOLDER` imports a model folder; `hearth context add hf:OWNER/NAME` downloads a model.
+ * The running peer does it; without one, the command works on the store directly.
  */
 export async function contextAddCommand(
   source: string,
@@ -52,9 +52,9 @@ function printAdded(
   terminal.print(result.contextId)
   const named = name === undefined ? '' : `, named "${name}"`
   const origin = commit === undefined ? '' : `, commit ${commit.slice(0, 12)}`
-  const source = from === 'peers' ? ', from peers, as the hub lists them' : ''
+  const source = from === 'peers' ? ', copied from peers and checked against the hub' : ''
   terminal.note(`${result.files} files, ${formatBytes(result.bytes)}${origin}${source}${named}`)
-  if (result.leftOut.length > 0) terminal.note(`left out: ${result.leftOut.join(', ')}`)
+  if (result.leftOut.length > 0) terminal.note(`Not imported: ${result.leftOut.join(', ')}`)
 }
 
 /** `hearth context ls`: the contexts on this machine. */

@@ -5,7 +5,7 @@ import { systemRandom } from '../../base/system-random.ts'
 import { silentLogger } from '../../base/log/logger.ts'
 import { EngineHost } from '../../inference/host/engine-host.ts'
 
-/** The answers of an output file: the text by custom_id, and how many lines there were. */
+/** The answers of an output file: their text by custom_id, and the number of lines. */
 export interface Answers {
   lines: number
   byId: Map<string, string>
@@ -34,7 +34,7 @@ export async function readAnswers(path: string): Promise<Answers> {
   return { lines: lines.length, byId }
 }
 
-/** The part of the answers whose verdict is the label's. */
+/** The share of answers whose verdict equals the label, in [0, 1]. */
 export async function accuracyOf(answers: Answers, labelsPath: string): Promise<number> {
   const labels = await readLines<{ custom_id: string; verdict: string }>(labelsPath)
   const known = labels.filter((label) => answers.byId.has(label.custom_id))
@@ -44,7 +44,7 @@ export async function accuracyOf(answers: Answers, labelsPath: string): Promise<
   return right.length / Math.max(1, known.length)
 }
 
-/** Runs a job file on one engine on this machine, without any peer: what the swarm's answers must equal. */
+/** Runs a job file on one local engine without peers: the reference for the swarm's answers. */
 export async function answerAlone(modelFolder: string, inputPath: string): Promise<Answers> {
   const components = { clock: systemClock, random: systemRandom, log: silentLogger }
   const host = new EngineHost(components, { folder: modelFolder })
@@ -64,7 +64,7 @@ export async function answerAlone(modelFolder: string, inputPath: string): Promi
   }
 }
 
-/** How many answers of `one` the other has word for word. */
+/** How many answers are identical in both. */
 export function countEqual(one: Answers, other: Answers): number {
   return [...one.byId].filter(([id, text]) => other.byId.get(id) === text).length
 }

@@ -26,7 +26,7 @@ const CLAIMS = join(MODEL, 'claims-3000.jsonl')
 const LABELS = join(MODEL, 'claims-3000.labels.jsonl')
 const LISTEN = '/ip4/127.0.0.1/tcp/0'
 const PEERS = 4
-/** Few, as on small machines: four peers share this one's cores, and the job should last long enough to be watched. */
+/** Few, because four peers share the cores of this machine, and the job should last long enough to watch. */
 const SLOTS = '2'
 const READY_MS = 30_000
 const JOB_MS = 120_000
@@ -41,7 +41,7 @@ interface DemoPeer {
   swarm: string
 }
 
-/** What the demo shows; the last line of `npm start -- --json`. */
+/** The figures of the demo: the last line of `npm start -- --json`. */
 interface DemoSummary extends Record<string, unknown> {
   requests: number
   committed: number
@@ -49,10 +49,10 @@ interface DemoSummary extends Record<string, unknown> {
   lost: number
   duplicated: number
   accuracy: number
-  /** Answers that equal, word for word, those of one engine without any peer. */
+  /** Answers identical to those of one engine without peers. */
   sameAsAlone: number
   workersKilled: number
-  /** Peers that came up while the job ran, and the results that they gave. */
+  /** Peers that joined while the job ran, and how many results they returned. */
   workersJoined: number
   resultsOfJoined: number
   tokensPerSecond: number
@@ -61,8 +61,8 @@ interface DemoSummary extends Record<string, unknown> {
 }
 
 /**
- * `hearth demo`: four peers in processes of their own on loopback, only one of which holds the model;
- * a job of claims to verify; one peer killed a third of the way, a fresh one joining half-way.
+ * `hearth demo`: verifies claims on four peer processes on loopback; only the first one has the model.
+ * Kills one peer after a third of the job, and adds a new one after half.
  */
 export async function demoCommand(options: DemoOptions, context: CommandContext): Promise<number> {
   const requests = numberOption('--requests', options.requests, { isWhole: true, least: 1 })
@@ -82,7 +82,7 @@ class Demo {
   readonly #folder: string
   readonly #requests: number
   readonly #peers: DemoPeer[] = []
-  /** Bytes of the model by receiving peer and source, read before a peer is killed or at the end. */
+  /** Model bytes by receiving peer and source; read before a peer is killed, or at the end. */
   readonly #fetched = new Map<string, { peer: string; bytes: number }[]>()
   #submit: HearthProcess | undefined
   #startedAtMs = 0
@@ -126,7 +126,7 @@ class Demo {
   }
 
   async #startSwarm(): Promise<void> {
-    this.#say(`starting ${PEERS} peers; only the first holds the model`)
+    this.#say(`Starting ${PEERS} peers; only the first one has the model`)
     const first = new DataFolder(join(this.#folder, 'peer-1'))
     const adding = new HearthProcess(['context', 'add', MODEL, '--name', 'facts', '--data', first.path])
     const added = await adding.event('context-added', READY_MS)
@@ -164,14 +164,14 @@ class Demo {
     return peer
   }
 
-  /** Submits the job, kills a worker at a third of it, and lets a fresh one join at half. */
+  /** Submits the job, kills a worker after a third of it, and adds a new one after half. */
   async #runJob(
     input: string,
   ): Promise<{ event: HearthEvent; killed: number; joined: DemoPeer | undefined }> {
     const [seed] = this.#peers
     if (seed === undefined) throw new HearthError('internal', 'no peer was started')
     const output = join(this.#folder, 'results.jsonl')
-    this.#say(`submitting ${this.#requests} claims`)
+    this.#say(`Submitting ${this.#requests} claims`)
     const { address, swarm } = seed
     const data = join(this.#folder, 'submitter')
     const submit = new HearthProcess(
@@ -193,7 +193,7 @@ class Demo {
         void this.#killOne(committed)
       }
       if (joining === undefined && committed >= this.#requests / 2) {
-        this.#say(`${committed} done: a fresh peer joins`)
+        this.#say(`${committed} done: a new peer joins`)
         joining = this.#startPeer(`peer-${PEERS + 1}`, seed)
         void joining.then((peer) => (joined = peer)).catch(() => {})
       }
@@ -209,12 +209,9 @@ class Demo {
     const victim = this.#peers.find(({ name }) => name === `peer-${PEERS}`)
     if (victim === undefined) return
     this.#say(
-      paint(
-        'red',
-        `${committed} done: ${victim.name} (process ${victim.process.pid}) is killed with SIGKILL`,
-      ),
+      paint('red', `${committed} done: killing ${victim.name} (process ${victim.process.pid}) with SIGKILL`),
     )
-    // What it had fetched is asked for first: afterwards nobody can tell.
+    // Read first how much it fetched, because nobody can tell afterwards.
     await this.#readFetched(victim)
     victim.process.kill('SIGKILL')
   }
@@ -229,7 +226,7 @@ class Demo {
         status.contexts.flatMap((context) => context.fetchedFrom),
       )
     } catch {
-      // Killed or stopped meanwhile: what it fetched is not known.
+      // The peer was killed or stopped meanwhile, so its transfers are unknown.
     }
   }
 
@@ -241,7 +238,7 @@ class Demo {
     const output = String(event['output'])
     const answers = await readAnswers(output)
     const wallMs = Math.round(this.#context.clock.nowMs() - this.#startedAtMs)
-    this.#say('running the same file on one engine, without peers, to compare')
+    this.#say('Running the same file on one engine without peers, to compare the answers')
     const alone = await answerAlone(MODEL, input)
     const peers = event['peers'] as { peer: string; results: number }[]
     const jobMs = Number(event['wallMs'])

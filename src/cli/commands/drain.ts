@@ -10,7 +10,7 @@ import { formatDuration, paint } from '../terminal/terminal.ts'
 
 const ASK_EVERY_MS = 500
 
-/** `hearth drain`: has the running peer leave in peace, and follows it until it is gone. */
+/** `hearth drain`: shuts the running peer down cleanly, and follows it until it has stopped. */
 export async function drainCommand(
   options: CommonOptions & { deadline: string },
   context: CommandContext,
@@ -27,16 +27,19 @@ export async function drainCommand(
     status = next
   }
   terminal.event({ event: 'drained', onlyHere: status.onlyHere })
-  terminal.note('the peer has left')
+  terminal.note('The peer has shut down.')
   for (const contextId of status.onlyHere) {
     terminal.note(
-      paint('yellow', `no other peer has context ${contextId}: jobs on it wait until this one is back`),
+      paint(
+        'yellow',
+        `No other peer has context ${contextId}. Jobs that need it wait until you run "hearth up" here again`,
+      ),
     )
   }
   return EXIT.ok
 }
 
-/** Undefined when the peer is gone: it had nothing more to say. */
+/** Undefined when the peer has stopped. */
 async function askAgain(ask: () => Promise<DrainStatus>): Promise<DrainStatus | undefined> {
   try {
     return await ask()
@@ -50,10 +53,10 @@ function tell(status: DrainStatus, { terminal }: CommandContext): void {
   const { running, handingOver, onlyHere, leftMs } = status
   terminal.event({ event: 'draining', ...status })
   const parts = [
-    `${running} requests run`,
-    `${handingOver.length} contexts are being handed over`,
-    `${onlyHere.length} are only here`,
+    `${running} requests running`,
+    `${handingOver.length} contexts being copied to other peers`,
+    `${onlyHere.length} contexts only here`,
     `at most ${formatDuration(leftMs)} left`,
   ]
-  if (terminal.isInteractive) terminal.redraw([`leaving: ${parts.join(', ')}`])
+  if (terminal.isInteractive) terminal.redraw([`Shutting down: ${parts.join(', ')}`])
 }

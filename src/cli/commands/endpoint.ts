@@ -1,4 +1,4 @@
-// `hearth up --engine openai`: a peer for a server that this machine runs already.
+// `hearth up --engine openai`: a peer that serves jobs through a model server that already runs here.
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -33,12 +33,15 @@ export function readEndpoint(options: EndpointCommandOptions): EndpointOptions |
       ([, value]) => value !== undefined,
     )
     if (given === undefined) return undefined
-    throw new HearthError('usage', `--${kebab(given[0])} goes with --engine openai`)
+    throw new HearthError(
+      'usage',
+      `--${kebab(given[0])} works only with --engine openai. Add --engine openai, or leave it out`,
+    )
   }
   if (url === undefined || model === undefined) {
     throw new HearthError(
       'usage',
-      '--engine openai takes --url (as http://127.0.0.1:8000/v1) and --model (what the server calls its model)',
+      '--engine openai needs --url (such as http://127.0.0.1:8000/v1) and --model (the name of the model on the server)',
     )
   }
   const apiKey = apiKeyFile === undefined ? undefined : readKey(apiKeyFile)
@@ -46,8 +49,8 @@ export function readEndpoint(options: EndpointCommandOptions): EndpointOptions |
 }
 
 /**
- * Puts the endpoint's model into the store as a context, under its name, and says whether the server
- * answers. One that does not yet is no error: it may still be loading its model.
+ * Adds the endpoint's model to the store as a named context, and prints whether the server answers.
+ * A silent server is no error, because it may still be loading its model.
  */
 export async function serveEndpoint(
   peer: Peer,
@@ -61,7 +64,7 @@ export async function serveEndpoint(
   const problem = await problemOf(endpoint, context, signal)
   terminal.event({ event: 'endpoint', contextId, name: label ?? null, model: endpoint.model, problem })
   terminal.note(`  serves  ${describeDeclaration(endpoint)} as ${label ?? contextId}`)
-  if (problem !== null) terminal.note(`  ${paint('yellow', `not yet: ${problem}`)}`)
+  if (problem !== null) terminal.note(`  ${paint('yellow', `not ready: ${problem}`)}`)
 }
 
 async function addDeclaration(
@@ -79,7 +82,7 @@ async function addDeclaration(
   }
 }
 
-/** Why the endpoint cannot serve now; null when it can. */
+/** Why the endpoint cannot serve yet; null when it can. */
 async function problemOf(
   endpoint: EndpointOptions,
   components: CommandContext,
@@ -94,7 +97,7 @@ async function problemOf(
   }
 }
 
-/** "llama3.1:8b" → "llama3.1-8b": a model's name with what a context's name cannot have replaced. */
+/** "llama3.1:8b" → "llama3.1-8b": replaces characters that a context name may not contain. */
 function nameFor(model: string): string | undefined {
   const name = model.replaceAll(/[^A-Za-z0-9._/-]+/g, '-').replace(/^[^A-Za-z0-9]+/, '')
   return name === '' ? undefined : name.slice(0, 128)
@@ -103,9 +106,13 @@ function nameFor(model: string): string | undefined {
 function checkedUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const isPlain = url !== undefined && /^https?:$/.test(url.protocol) && url.search === '' && url.hash === ''
-  if (!isPlain) throw new HearthError('usage', '--url takes the base of an API, as http://127.0.0.1:8000/v1')
+  if (!isPlain)
+    throw new HearthError('usage', '--url must be the base URL of an API, such as http://127.0.0.1:8000/v1')
   if (url.username !== '' || url.password !== '') {
-    throw new HearthError('usage', '--url must not hold a key: put it into a file, and give --api-key-file')
+    throw new HearthError(
+      'usage',
+      '--url must not contain a key, because it is shown in logs. Put the key into a file and give --api-key-file FILE',
+    )
   }
   return url.href
 }
@@ -115,10 +122,15 @@ function readKey(path: string): string {
   try {
     key = readFileSync(path, 'utf8').trim()
   } catch (cause) {
-    throw new HearthError('config-invalid', `the key cannot be read: ${messageOf(cause)}`, { cause })
+    throw new HearthError('config-invalid', `Cannot read the API key file ${path}: ${messageOf(cause)}`, {
+      cause,
+    })
   }
   if (/^[\u0021-\u007e]{1,4096}$/.test(key)) return key
-  throw new HearthError('config-invalid', `${path} does not hold a key: one line of printable ASCII`)
+  throw new HearthError(
+    'config-invalid',
+    `${path} is not an API key file, because a key is one line of printable ASCII. Write only the key into it`,
+  )
 }
 
 function kebab(name: string): string {

@@ -18,7 +18,7 @@ import { formatBytes } from '../terminal/terminal.ts'
 export interface HubAddOptions {
   name?: string
   dtype?: string
-  /** Downloads it whatever other peers have or do. */
+  /** Downloads from the hub, even when other peers have the model or are downloading it. */
   alone?: boolean
 }
 
@@ -27,10 +27,10 @@ export interface HubAdded extends ImportResult {
   from: 'hub' | 'peers'
 }
 
-/** Imports a folder, in the running peer or straight into the store. */
+/** Imports a folder through the running peer, or directly into the store. */
 export type ImportFolder = (folder: string) => Promise<ImportResult>
 
-/** How often the swarm is asked again, ms. */
+/** Interval at which the swarm is asked, ms. */
 const ASK_EVERY_MS = 1_000
 
 interface Running {
@@ -40,9 +40,9 @@ interface Running {
 }
 
 /**
- * `hearth context add hf:OWNER/NAME`: gets a model of a hub. One peer of the swarm downloads it, the others
- * wait and get it from peers, checked against what the hub lists: docs/protocol/origin.md. With no peer
- * running here, or nobody else who wants it, it is downloaded.
+ * `hearth context add hf:OWNER/NAME`: adds a model of a hub. One peer of the swarm downloads it; the others
+ * wait, copy it from peers, and check it against the hub's file list: docs/protocol/origin.md.
+ * Downloads directly when no peer runs here, or no other peer wants the model.
  */
 export class HubAdd {
   readonly #context: CommandContext
@@ -79,7 +79,7 @@ export class HubAdd {
     } catch (error) {
       this.#printer.stop()
       if (signal.aborted)
-        terminal.note(`interrupted; what arrived is kept, and the same command goes on from there`)
+        terminal.note('Stopped. Run the same command again to resume; downloaded bytes are kept')
       throw error
     }
   }
@@ -116,7 +116,7 @@ export class HubAdd {
       : { type: 'downloading', bytes: this.#running.bytes }
   }
 
-  /** A peer that has gone away meanwhile knows nothing of others: then it is downloaded. */
+  /** Downloads directly when the local peer has stopped meanwhile, because it can no longer ask others. */
   async #ask(
     access: ControlAccess,
     originId: string,
@@ -141,7 +141,7 @@ export class HubAdd {
       bytes: 0,
       result: this.#download(model, signal, (bytes) => (running.bytes = bytes)),
     }
-    // Whoever waits for it hears of a failure; between two waits nobody does.
+    // Each wait reports a failure; between two waits this keeps it from being an unhandled rejection.
     running.result.catch(() => {})
     return running
   }
@@ -166,12 +166,12 @@ export class HubAdd {
     return await this.#imported(await this.#download(model, this.#context.signal))
   }
 
-  /** Ends a download under way; what came of it is kept. */
+  /** Stops a running download and keeps its bytes. */
   async #pause(): Promise<void> {
     const running = this.#running
     this.#running = undefined
     if (running === undefined) return
-    running.controller.abort(new Error('another peer is further'))
+    running.controller.abort(new Error('another peer has downloaded more of it'))
     await running.result.catch(() => {})
     this.#printer.stop()
   }
@@ -183,7 +183,7 @@ export class HubAdd {
     this.#printer.waitForPeer(peer, done)
   }
 
-  /** While it is hashed, others go on hearing that it will be here. */
+  /** Keeps telling other peers, while the model is hashed, that it will soon be here. */
   async #importing(model: DownloadedModel, originId: string, access: ControlAccess): Promise<HubAdded> {
     const say = (): void => void this.#ask(access, originId, { type: 'importing' }, []).catch(() => {})
     const stopSaying = every(this.#context.clock, ASK_EVERY_MS, say)
@@ -200,7 +200,7 @@ export class HubAdd {
     return { ...result, leftOut: leftOut ?? result.leftOut, commit, from: 'hub' }
   }
 
-  /** Undefined when it could not be had, or is not what the hub lists. */
+  /** Undefined when no peer could send it, or it differs from the hub's file list. */
   async #takenFromPeers(
     model: HubDownload,
     contextId: string,
@@ -222,13 +222,15 @@ export class HubAdd {
       const isElsewhere =
         isHearthError(error, 'context-unavailable') || isHearthError(error, 'context-invalid')
       if (signal.aborted || !isElsewhere) throw error
-      terminal.note(`${contextId} could not be had from peers: ${error.message}`)
+      terminal.note(`Cannot copy ${contextId} from peers: ${error.message}`)
       return undefined
     }
     terminal.redraw([])
     const fault = await model.faultOf(fetched.folder)
     if (fault !== undefined) {
-      terminal.note(`${contextId}, which peers say is this model, is not: ${fault}`)
+      terminal.note(
+        `Peers offer ${contextId} as this model, but it differs from the hub: ${fault}. Trying another source`,
+      )
       if (fetched.sources.length > 0) await askPeer(access, `${path}/remove`, { force: true }, signal)
       return undefined
     }

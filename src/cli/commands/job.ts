@@ -14,10 +14,10 @@ import { progressLine } from '../terminal/progress.ts'
 import { carryOut, whereToRun } from './submit.ts'
 import { columns, paint } from '../terminal/terminal.ts'
 
-/** A job as `job ls` and `job show` tell it. */
+/** A job as `job ls` and `job show` print it. */
 interface JobView {
   job: JobRecord
-  /** running: by the peer of this machine, or by a submit command. stopped: not settled, and run by nobody. */
+  /** running: by the peer of this machine, or by a submit command. stopped: unfinished, and no process runs it. */
   state: 'running' | 'stopped' | 'done' | 'cancelled'
   counts: JournalCounts
   running: RunningJob | undefined
@@ -33,14 +33,15 @@ export async function jobListCommand(context: CommandContext): Promise<number> {
   const views = listJobs(data).flatMap((jobId) => viewOf(new JobFolder(data, jobId), running) ?? [])
   views.sort((a, b) => a.job.createdAtMs - b.job.createdAtMs)
   if (terminal.isJson) terminal.print(JSON.stringify(views.map(jobEvent)))
-  else if (views.length === 0) terminal.print('no jobs; "hearth submit" makes one')
+  else if (views.length === 0)
+    terminal.print('No jobs. Submit one with "hearth submit FILE --context NAME -o RESULTS"')
   else
     for (const line of columns([['JOB', 'STATE', 'DONE', 'FAILED', 'CONTEXT', 'OUTPUT'], ...views.map(row)]))
       terminal.print(line)
   return EXIT.ok
 }
 
-/** `hearth job show ID`: how far a job is, who works on it, why nothing happens, what went wrong. */
+/** `hearth job show ID`: the progress of a job, its peers, its errors, and what it waits for. */
 export async function jobShowCommand(id: string, context: CommandContext): Promise<number> {
   const { terminal, data } = context
   const folder = findJob(data, id)
@@ -71,13 +72,13 @@ export async function jobShowCommand(id: string, context: CommandContext): Promi
   if (running?.waiting !== undefined)
     terminal.print(`waiting   ${running.waiting.words} (${running.waiting.code})`)
   if (state === 'stopped') {
-    if (stopped !== undefined) terminal.print(`stopped   ${stopped.words} (${stopped.code})`)
-    terminal.print('to go on  run the same "hearth submit" command again')
+    if (stopped !== undefined) terminal.print(`stopped   ${stoppedWords(stopped)}`)
+    terminal.print('resume    run the same "hearth submit" command again')
   }
   for (const { peer, results } of peers)
     terminal.print(`  ${peer === '' ? 'given up' : peer}  ${results} results`)
   for (const { code, message, lines, exampleLine } of errors) {
-    terminal.print(`  ${lines} × ${code}: ${message} (as line ${exampleLine})`)
+    terminal.print(`  ${lines} × ${code}: ${message} (for example line ${exampleLine})`)
   }
   return EXIT.ok
 }
@@ -101,7 +102,7 @@ export async function jobWatchCommand(id: string, context: CommandContext): Prom
   }
 }
 
-/** `hearth job results ID [-o FILE]`: the lines that are settled so far, in the order of the input. */
+/** `hearth job results ID [-o FILE]`: the lines settled so far, in input order. */
 export async function jobResultsCommand(
   id: string,
   options: { output?: string },
@@ -125,7 +126,7 @@ export async function jobResultsCommand(
   }
 }
 
-/** `hearth job cancel ID`: nothing of it runs any more; its unanswered lines become error lines. */
+/** `hearth job cancel ID`: stops the job; its unanswered lines become error lines. */
 export async function jobCancelCommand(id: string, context: CommandContext): Promise<number> {
   const { terminal, data, clock, signal } = context
   const folder = findJob(data, id)
@@ -137,7 +138,7 @@ export async function jobCancelCommand(id: string, context: CommandContext): Pro
     await writeOutputFile(journal.job.outputPath, folder.jobId, journal.lines())
     terminal.event({ event: 'job-cancelled', jobId: folder.jobId, requests, committed })
     terminal.note(
-      `${committed} of ${requests} lines were answered; the others are error lines in ${journal.job.outputPath}`,
+      `Cancelled. ${committed} of ${requests} lines have answers; the others are error lines in ${journal.job.outputPath}`,
     )
     return EXIT.ok
   } finally {
@@ -152,7 +153,7 @@ export interface JobRetryOptions {
   detach?: boolean
 }
 
-/** `hearth job retry ID`: runs the error lines of a job again, and only those. */
+/** `hearth job retry ID`: runs only the failed requests of a job again. */
 export async function jobRetryCommand(
   id: string,
   options: JobRetryOptions,
@@ -165,7 +166,7 @@ export async function jobRetryCommand(
     if (access === undefined)
       throw new HearthError(
         'peer-unreachable',
-        'no peer runs on this data folder; start one with "hearth up"',
+        'No peer runs on this data folder. Start one with "hearth up"',
       )
     const { requests } = await askPeer<{ requests: number }>(
       access,
@@ -173,15 +174,26 @@ export async function jobRetryCommand(
       {},
       signal,
     )
-    terminal.note(`the peer runs ${requests} failed lines again`)
+    terminal.note(`Handed to the local peer: ${requests} failed requests run again`)
     return EXIT.ok
   }
   const run = await whereToRun(options, context)
   const journal = Journal.open(folder.journalPath)
-  if (journal === undefined) throw new HearthError('data-corrupt', `job ${folder.jobId} has no journal`)
+  if (journal === undefined)
+    throw new HearthError(
+      'data-corrupt',
+      `Job ${folder.jobId} has no journal, because its submission was cut short. Submit it again`,
+    )
   const requests = journal.reopenFailed()
-  terminal.note(requests === 0 ? 'no line of it failed' : `running ${requests} failed lines again`)
+  terminal.note(
+    requests === 0 ? 'No request of this job failed' : `Running ${requests} failed requests again`,
+  )
   return await carryOut({ folder, journal, isResumed: true }, run, context)
+}
+
+/** An interrupt has no code of its own, and its words suffice. */
+function stoppedWords({ code, words }: { code: string; words: string }): string {
+  return code === 'internal' ? words : `${words} (${code})`
 }
 
 function requireView(folder: JobFolder, running: Map<string, RunningJob>): JobView {
@@ -189,7 +201,7 @@ function requireView(folder: JobFolder, running: Map<string, RunningJob>): JobVi
   if (view !== undefined) return view
   throw new HearthError(
     'data-corrupt',
-    `job ${folder.jobId} has no journal: its submission was cut short; submit it again`,
+    `Job ${folder.jobId} has no journal, because its submission was cut short. Submit it again`,
   )
 }
 
@@ -254,7 +266,7 @@ async function runningJobs({ data, signal }: CommandContext): Promise<Map<string
   return new Map((jobs ?? []).map((job) => [job.jobId, job]))
 }
 
-/** What the running peer answers; undefined when none runs. */
+/** The answer of the running peer; undefined when none runs. */
 async function askPeerIfUp<T>(
   data: DataFolder,
   ask: (access: { port: number; key: string }) => Promise<T>,

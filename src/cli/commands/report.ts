@@ -21,7 +21,7 @@ const COLORS: Record<string, string> = {
   ready: '#3f9b6c',
 }
 
-/** `hearth job report ID`: a page with throughput and peers over time, from the job's event log. */
+/** `hearth job report ID`: writes a page with throughput and peers over time, from the event log of the job. */
 export async function jobReportCommand(
   id: string,
   options: { output?: string },
@@ -40,7 +40,11 @@ async function readLog(path: string): Promise<JobHistory> {
   try {
     return await readHistory(createInterface(createReadStream(path)))
   } catch (cause) {
-    throw new HearthError('usage', `this job has no event log to draw (${messageOf(cause)})`, { cause })
+    throw new HearthError(
+      'usage',
+      `Cannot read the event log ${path} of this job: ${messageOf(cause)}. Only a job that has run has one`,
+      { cause },
+    )
   }
 }
 
@@ -61,7 +65,7 @@ text{font:12px system-ui,sans-serif;fill:#4a545e}.axis{stroke:#c9ced6}.legend sp
 </style></head><body>
 <h1>Job ${escape(jobId.slice(0, 8))}</h1>
 <p>${committed} requests committed in ${formatDuration(lengthMs)}, ${rate(committed, lengthMs)} per second on average.
-${losses} ${losses === 1 ? 'peer was' : 'peers were'} lost; ${releasedLeases} requests they had in hand went to others.</p>
+${losses} ${losses === 1 ? 'peer was' : 'peers were'} lost; other peers ran the ${releasedLeases} requests that they had not finished.</p>
 <h2>Requests committed per second</h2>
 ${throughput(history)}
 <h2>Peers</h2>

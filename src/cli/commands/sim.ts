@@ -6,13 +6,16 @@ import { HearthError } from '../../base/errors.ts'
 
 const MAIN = fileURLToPath(new URL('../../../sim/main.ts', import.meta.url))
 
-/** Runs the simulator as a process of its own, as git does its commands: nothing here imports it. Its exit status. */
+/** Runs the simulator as a separate process, so that nothing here imports it. Returns its exit status. */
 export async function simCommand(parameters: readonly string[]): Promise<number> {
   if (!existsSync(MAIN)) {
-    throw new HearthError('usage', `the simulator is not installed here: ${MAIN} is missing`)
+    throw new HearthError(
+      'usage',
+      `The simulator is not installed, because ${MAIN} is missing. Run "hearth sim" from a clone of the repository`,
+    )
   }
   const child = spawn(process.execPath, [MAIN, ...parameters], { stdio: 'inherit' })
-  // A terminal gives Ctrl-C to the child by itself.
+  // The terminal sends Ctrl-C to the child, too; this process waits for it.
   const onInterrupt = (): void => {}
   process.on('SIGINT', onInterrupt)
   try {

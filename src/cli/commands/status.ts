@@ -14,7 +14,7 @@ import type { CommandContext } from '../terminal/command-context.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { columns, formatBytes, formatDuration, shortPeer, type Terminal } from '../terminal/terminal.ts'
 
-/** `hearth status`: what the peer of this data folder is, has and does, and why when it does nothing. */
+/** `hearth status`: what the peer of this data folder stores and runs, and why it is idle. */
 export async function statusCommand({ terminal, data, signal }: CommandContext): Promise<number> {
   const status = await askPeer<PeerReport>(requireControl(data.control()), '/v0/status', undefined, signal)
   if (terminal.isJson) terminal.print(JSON.stringify(status))
@@ -44,7 +44,9 @@ export async function servingCommand(
   if (terminal.isJson) terminal.print(JSON.stringify(tasks))
   else
     terminal.print(
-      tasks.accepts ? 'this peer takes work' : 'paused: this peer takes no work until "hearth resume"',
+      tasks.accepts
+        ? 'This peer takes work.'
+        : 'Paused: this peer takes no work until you run "hearth resume"',
     )
   return EXIT.ok
 }
@@ -52,7 +54,7 @@ export async function servingCommand(
 /** How to reach the running peer. Throws `peer-unreachable` when none was ever started here. */
 export function requireControl(access: ControlAccess | undefined): ControlAccess {
   if (access !== undefined) return access
-  throw new HearthError('peer-unreachable', 'no peer runs on this data folder; start one with "hearth up"')
+  throw new HearthError('peer-unreachable', 'No peer runs on this data folder. Start one with "hearth up"')
 }
 
 function printStatus(status: PeerReport, terminal: Terminal): void {
@@ -66,44 +68,44 @@ function printStatus(status: PeerReport, terminal: Terminal): void {
     terminal.print(`not used  ${provider}: ${why.trim()}`)
   terminal.print(
     status.idle === undefined
-      ? `working   ${tasks.running} requests in hand for ${tasks.sessions.length} jobs, ${tasks.completed} done`
+      ? `working   ${tasks.running} requests running for ${tasks.sessions.length} jobs, ${tasks.completed} done`
       : `idle      ${status.idle.words} (${status.idle.code}); ${tasks.completed} requests done so far`,
   )
-  terminal.print(`stores    ${storeLine(status.store)}`)
+  terminal.print(`disk      ${storeLine(status.store)}`)
   for (const line of contextLines(status.contexts)) terminal.print(line)
   for (const line of copiesLines(status)) terminal.print(line)
 }
 
-/** "3.3 MiB of 20.0 GiB (3.3 MiB pinned); 51.2 GiB of the disk are free, 1.0 GiB stay so" */
+/** "3.3 MiB of 20.0 GiB used, 3.3 MiB pinned; 51.2 GiB free (1.0 GiB always kept free)" */
 function storeLine({ usedBytes, quotaBytes, pinnedBytes, freeBytes, keepFreeBytes }: StoreStatus): string {
   const pinned = pinnedBytes === 0 ? 'nothing' : formatBytes(pinnedBytes)
-  return `${formatBytes(usedBytes)} of ${formatBytes(quotaBytes)} (${pinned} pinned); ${formatBytes(freeBytes)} of the disk are free, ${formatBytes(keepFreeBytes)} stay so`
+  return `${formatBytes(usedBytes)} of ${formatBytes(quotaBytes)} used, ${pinned} pinned; ${formatBytes(freeBytes)} free (${formatBytes(keepFreeBytes)} always kept free)`
 }
 
 const TAKES_WORDS = {
-  any: 'takes any',
-  last: 'takes only what may be lost otherwise',
-  none: 'takes none',
+  any: 'of any model that lacks copies',
+  last: 'only of models that might otherwise be lost',
+  none: 'none',
 } as const
 
-/** How many copies of each context the swarm has, as far as this peer knows, and what it does about it. */
+/** How many copies of each context this peer knows of, and what it does to reach the wanted number. */
 function copiesLines({ replication, contexts }: PeerStatus): string[] {
   const names = new Map(contexts.map(({ contextId, names }) => [contextId, names[0]]))
   const rows = replication.contexts.map(({ contextId, copies, wanted, graced, making, code }) => [
     names.get(contextId) ?? shortPeer(contextId),
     `${copies} of ${wanted}`,
-    [graced > 0 ? `${graced} away` : '', making > 0 ? `${making} in the making` : '']
+    [graced > 0 ? `${graced} offline` : '', making > 0 ? `${making} being copied` : '']
       .filter(Boolean)
       .join(', '),
     code === undefined ? '' : DECISION_CODES[code],
   ])
-  const head = `spare copies: this peer ${TAKES_WORDS[replication.takes]}`
+  const head = `spare copies: ${TAKES_WORDS[replication.takes]}`
   return rows.length === 0 ? [head] : [head, ...columns([['CONTEXT', 'COPIES', '', ''], ...rows])]
 }
 
 /** Contexts as a table. */
 export function contextLines(contexts: readonly ContextStatus[]): string[] {
-  if (contexts.length === 0) return ['no contexts; "hearth context add DIR --name NAME" imports one']
+  if (contexts.length === 0) return ['No contexts. Import one with "hearth context add FOLDER --name NAME"']
   const rows = contexts.map((context) => [
     context.names.join(',') || '-',
     tierWords(context),
@@ -134,7 +136,9 @@ function contextWords({ name, contextId, tier, tokensPerSecond }: PeerSummary['c
 
 function printPeers(peers: readonly PeerSummary[], terminal: Terminal): void {
   if (peers.length === 0) {
-    terminal.print('no other peer is connected; others join with the line that "hearth up" printed')
+    terminal.print(
+      'No other peer is connected. On another machine, run the "hearth up --bootstrap …" command that "hearth up" printed here',
+    )
     return
   }
   const rows = peers.map((peer) => [

@@ -27,7 +27,7 @@ import {
   reportEveryMs,
   type ProgressView,
 } from '../terminal/progress.ts'
-import { formatDuration, paint, shortPeer } from '../terminal/terminal.ts'
+import { formatCount, formatDuration, paint, shortPeer } from '../terminal/terminal.ts'
 
 export interface SubmitCommandOptions extends CommonOptions, ReadingOptions {
   context: string
@@ -55,7 +55,10 @@ export async function submitCommand(
     isForced: options.force === true,
   }
   if (request.isDetached && options.output === '-')
-    throw new HearthError('usage', '--detach leaves no terminal to print to: name a file with -o')
+    throw new HearthError(
+      'usage',
+      '--detach cannot print results, because the command exits at once. Name an output file with -o FILE',
+    )
   const leaseSize = leaseSizeOf(options)
   if (request.isDetached) return await handOver(request, context)
   const run = { ...(await whereToRun(options, context)), leaseSize }
@@ -63,7 +66,7 @@ export async function submitCommand(
   return await carryOut(job, run, context)
 }
 
-/** Runs an open job in this process, telling how far it is; closes it. */
+/** Runs an open job in this process, prints its progress, and closes it. */
 export async function carryOut(job: OpenJob, run: RunOptions, context: CommandContext): Promise<number> {
   const progress = new ProgressPrinter(context)
   try {
@@ -75,7 +78,7 @@ export async function carryOut(job: OpenJob, run: RunOptions, context: CommandCo
   } catch (error) {
     progress.stop()
     if (context.signal.aborted) {
-      context.terminal.note(`interrupted; the same command goes on from here${progress.committedWords()}`)
+      context.terminal.note(`Stopped. Run the same command again to resume${progress.committedWords()}`)
     }
     throw error
   } finally {
@@ -83,7 +86,7 @@ export async function carryOut(job: OpenJob, run: RunOptions, context: CommandCo
   }
 }
 
-/** `--detach`: the running peer takes the job; this command ends as soon as the job is safe there. */
+/** `--detach`: hands the job to the running peer; returns once the peer has journaled it. */
 async function handOver(
   { isDetached: _isDetached, ...request }: JobRequest,
   context: CommandContext,
@@ -106,7 +109,7 @@ async function handOver(
   })
   if (!terminal.isJson) terminal.print(jobId)
   terminal.note(
-    `the peer carries ${counts.requests} requests on; "hearth job watch ${jobId.slice(0, 8)}" shows how far it is`,
+    `Handed to the local peer: ${formatCount(counts.requests)} requests. Follow them with "hearth job watch ${jobId.slice(0, 8)}"`,
   )
   return EXIT.ok
 }
@@ -138,7 +141,7 @@ async function whereIsTheSwarm(
   }
   throw new HearthError(
     'no-peers',
-    'where is the swarm? Give --bootstrap ADDR (an address that "hearth up" printed), or start a peer here with "hearth up"',
+    'No peer runs on this machine, so the swarm is unknown. Start one with "hearth up", or give --bootstrap ADDRESS as another "hearth up" printed it',
   )
 }
 
@@ -147,12 +150,12 @@ function leaseSizeOf({ leaseSize: text, detach }: SubmitCommandOptions): number 
   if (detach === true)
     throw new HearthError(
       'usage',
-      '--lease-size is for evaluation, with a job that runs here: leave out --detach',
+      '--lease-size cannot be combined with --detach, because only a job that runs here supports it. Leave one of them out',
     )
   return numberOption('--lease-size', text, { isWhole: true, least: 1, most: TASK_CREDIT_MAX })
 }
 
-/** Says how far the job is: a block on a terminal, a line per 5 s in a pipe, events with --json. */
+/** Prints the progress of a job: a block on a terminal, a line every 5 s in a pipe, events with --json. */
 class ProgressPrinter {
   readonly #context: CommandContext
   #cancel: () => void = () => {}
@@ -168,7 +171,7 @@ class ProgressPrinter {
     const { requests, committed } = journal.counts()
     this.#committed = committed
     terminal.event({ event: 'job', jobId: folder.jobId, resumed: isResumed, requests, committed })
-    if (isResumed) terminal.note(`resuming: ${committed} of ${requests} requests are already committed`)
+    if (isResumed) terminal.note(`Resuming: ${committed} of ${requests} requests are already committed`)
   }
 
   follow(running: { progress(): JobProgress; counts(): JournalCounts }): void {
@@ -194,7 +197,7 @@ class ProgressPrinter {
   }
 
   committedWords(): string {
-    return this.#committed === 0 ? '' : ` (${this.#committed} results are safe)`
+    return this.#committed === 0 ? '' : ` (${this.#committed} results are saved)`
   }
 
   #print(): void {
@@ -229,6 +232,7 @@ function printSummary(summary: JobSummary, { terminal }: CommandContext): void {
   for (const { peer, results } of resultsByPeer) {
     terminal.note(`  ${peer === '' ? 'given up' : shortPeer(peer)}  ${results}`)
   }
-  if (counts.failed > 0) terminal.note(paint('red', `${counts.failed} requests failed; their lines say why`))
+  if (counts.failed > 0)
+    terminal.note(paint('red', `${counts.failed} requests failed; each of their output lines has the error`))
   terminal.note(`results: ${outputPath}`)
 }

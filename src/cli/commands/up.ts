@@ -20,7 +20,7 @@ import { EXIT } from '../terminal/exit-codes.ts'
 import { type StoreCommandOptions, boundsOf, uploadOf } from '../terminal/store-options.ts'
 import { paint } from '../terminal/terminal.ts'
 
-/** How long a peer that has left still answers "hearth drain", ms: a little more than that takes to ask again. */
+/** How long a stopped peer still answers "hearth drain", ms: longer than the interval at which that asks. */
 const LINGER_MS = 750
 
 export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions, StoreCommandOptions {
@@ -44,7 +44,7 @@ export interface UpCommandOptions extends CommonOptions, EndpointCommandOptions,
   churnLog?: string
 }
 
-/** How long lines of the churn log may wait for the disk, ms, and how many of them. */
+/** Lines of the churn log wait at most this long for the disk, ms, and at most this many wait. */
 const CHURN_FLUSH_MS = 1_000
 const CHURN_WAITING_MAX = 16_384
 
@@ -106,7 +106,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
   }
 }
 
-/** Logs who comes and goes into `file`, if there is to be one. Throws `output-unwritable` when it cannot be. */
+/** Logs to `file` which peers join and leave; does nothing without a file. Throws `output-unwritable`. */
 async function startChurnLog(
   peer: Peer,
   file: string | undefined,
@@ -116,7 +116,7 @@ async function startChurnLog(
   try {
     await appendFile(file, '')
   } catch (cause) {
-    throw new HearthError('output-unwritable', `the churn log cannot be written: ${messageOf(cause)}`, {
+    throw new HearthError('output-unwritable', `Cannot write the churn log ${file}: ${messageOf(cause)}`, {
       cause,
     })
   }
@@ -132,13 +132,13 @@ async function startChurnLog(
   }
 }
 
-/** Loopback unless told otherwise; --lan opens the peer to the network it is on, on the port it had last. */
+/** Loopback by default; --lan listens on all networks. Both reuse the last port. */
 function listenOn(options: UpCommandOptions, lastPort: number | undefined): string[] {
   if (options.listen.length > 0) return options.listen
   return [`/ip4/${options.lan === true ? '0.0.0.0' : '127.0.0.1'}/tcp/${lastPort ?? 0}`]
 }
 
-/** A count of something, at least 1; undefined when the option is not given. */
+/** A whole number of at least 1; undefined when the option is absent. */
 function count(name: string, text: string | undefined): number | undefined {
   return text === undefined ? undefined : numberOption(name, text, { isWhole: true, least: 1 })
 }
@@ -167,17 +167,17 @@ function announce(peer: Peer, options: UpCommandOptions, { terminal, data }: Com
   for (const address of addresses) terminal.note(`  listens ${address}`)
   const others = addresses.find((address) => !address.includes('/127.0.0.1/')) ?? addresses[0]
   if (others !== undefined) {
-    terminal.note('  others join with')
+    terminal.note('  to join from another machine, run')
     terminal.note(
       `    ${paint('bold', `hearth up ${options.lan === true ? '--lan ' : ''}--bootstrap ${others} --swarm ${swarm}`)}`,
     )
   }
   if (options.listen.length === 0 && options.lan !== true) {
-    terminal.note('  only this machine can reach it; "hearth up --lan" opens it to the local network')
+    terminal.note('  only this machine can reach this peer; "hearth up --lan" opens it to the local network')
   }
 }
 
-/** Asks the cloud whether it takes this machine away, when the owner said how. */
+/** Starts to watch for a shutdown notice of the cloud, when the owner gave a command for it. */
 async function watchNotice(
   peer: Peer,
   { shutdownNotice }: UpCommandOptions,
@@ -185,13 +185,13 @@ async function watchNotice(
 ): Promise<ShutdownNotice | undefined> {
   if (shutdownNotice === undefined) return undefined
   const notice = new ShutdownNotice(context, shutdownNotice, (deadlineMs) => {
-    void peer.drain({ deadlineMs, why: 'this machine is about to be taken away' })
+    void peer.drain({ deadlineMs, why: 'this machine is about to be reclaimed' })
   })
   await notice.start()
   return notice
 }
 
-/** Resolves when the peer has left: by a signal, by "hearth drain", or by a notice of the cloud. */
+/** Resolves after a clean shutdown, which a signal, "hearth drain" or a notice of the cloud begins. */
 async function untilLeft(
   peer: Peer,
   deadlineMs: number,
@@ -202,16 +202,16 @@ async function untilLeft(
   else signal.addEventListener('abort', onSignal, { once: true })
   await aborted(peer.departure.begun)
   terminal.event({ event: 'leaving', why: peer.departure.status?.why ?? '' })
-  terminal.note('leaving: work in hand is finished or given back, and what only this peer holds handed over')
-  terminal.note('  Ctrl-C once more stops it at once')
+  terminal.note('Shutting down: finishing or returning work, copying models only this peer has')
+  terminal.note('  press Ctrl-C again to stop at once')
   const { onlyHere } = await peer.departure.done
   terminal.event({ event: 'left', onlyHere })
   for (const contextId of onlyHere) {
     terminal.note(
-      `  ${paint('yellow', `no other peer has context ${contextId}: jobs on it wait until this one is back`)}`,
+      `  ${paint('yellow', `No other peer has context ${contextId}. Jobs that need it wait until you run "hearth up" here again`)}`,
     )
   }
-  // Whoever follows it with "hearth drain" sees the end.
+  // "hearth drain" asks once more, and must get the final answer.
   if (!signal.aborted) await sleep(clock, LINGER_MS)
 }
 

@@ -11,10 +11,10 @@ export type HearthEvent = { event: string } & Record<string, unknown>
 const MAIN = fileURLToPath(new URL('../../../bin/hearth.js', import.meta.url))
 /** As in the first line of bin/hearth.js. */
 export const NODE_OPTIONS: readonly string[] = ['--max-semi-space-size=8']
-/** Of what a child says to people, the end that is kept to explain its failure, characters. */
+/** Characters kept from the end of a child's stderr, to explain its failure. */
 const STDERR_KEPT = 4_000
 
-/** A `hearth` command in a process of its own, its NDJSON events read as they come. */
+/** A `hearth` command in a separate process; reads its NDJSON events as they arrive. */
 export class HearthProcess {
   readonly #child: ChildProcess
   readonly #events: HearthEvent[] = []
@@ -49,7 +49,7 @@ export class HearthProcess {
     return this.#events
   }
 
-  /** The end of what it said to people. */
+  /** The last characters that it wrote to stderr. */
   get stderr(): string {
     return this.#stderr
   }
@@ -64,7 +64,7 @@ export class HearthProcess {
   }
 
   /**
-   * The first event of that name which passes `accept`, past or to come. Throws `deadline-passed`, or
+   * The first event with this name that `accept` takes, past or future. Throws `deadline-passed`, or
    * `internal` with the end of stderr when the process ends first.
    */
   event(
@@ -90,7 +90,7 @@ export class HearthProcess {
     this.#child.kill(signal)
   }
 
-  /** SIGTERM, and SIGKILL when that takes more than `graceMs`. */
+  /** Sends SIGTERM, and SIGKILL when the process still runs after `graceMs`. */
   async stop(graceMs: number): Promise<void> {
     this.kill('SIGTERM')
     const cancel = systemClock.schedule(graceMs, () => this.kill('SIGKILL'))

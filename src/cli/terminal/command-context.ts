@@ -18,7 +18,7 @@ export interface CommonOptions {
   verbose?: boolean
 }
 
-/** What a command works with. */
+/** The parts that every command uses. */
 export interface CommandContext {
   terminal: Terminal
   data: DataFolder
@@ -29,22 +29,22 @@ export interface CommandContext {
   signal: AbortSignal
 }
 
-/** How often a timer wakes that does nothing but keep the process, ms. */
+/** Interval of a timer that does nothing but keep the process alive, ms. */
 const HOLD_MS = 60_000
 
-/** Thrown into waits by Ctrl-C. */
+/** The reason of a signal that Ctrl-C or SIGTERM aborts. */
 class Interrupted extends Error {
   readonly signal: NodeJS.Signals
 
   constructor(signal: NodeJS.Signals) {
-    super('interrupted')
+    super(signal === 'SIGINT' ? 'by Ctrl-C' : `by ${signal}`)
     this.signal = signal
   }
 }
 
 /**
- * Runs a command with its terminal, data folder and signal, and sets the exit status. What it throws
- * is said in one line for people, or as an `error` event with `--json`.
+ * Runs a command with its terminal, data folder and signal, and sets the exit status. Prints an error as
+ * one line for people, or as an `error` event with `--json`.
  */
 export async function runCommand(
   options: CommonOptions,
@@ -59,7 +59,7 @@ export async function runCommand(
   process.stdout.on('error', endWithReader)
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
-  // What a command waits for may be a timer that holds no process, as while the network is taken down.
+  // A command may wait for a background timer alone, as while the network stops: node would exit.
   const letGo = every(systemClock, HOLD_MS, () => {}, { background: false })
   try {
     const isChecking = checksAskedFor(process.env)
@@ -79,7 +79,7 @@ export async function runCommand(
   }
 }
 
-/** `hearth status | head`: whoever read has seen enough. */
+/** A closed pipe, as in `hearth status | head`, ends the command without an error. */
 function endWithReader(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE') throw error
   process.exit(EXIT.ok)
@@ -107,11 +107,14 @@ function noteLines(terminal: Terminal, data: Readonly<Record<string, unknown>>):
   if (more > 0) terminal.note(`  and ${more} more`)
 }
 
-/** Logs go to stderr as NDJSON; only warnings unless --verbose. HEARTH_LOG names another level. Throws `usage`. */
+/** Logs go to stderr as NDJSON: warnings, everything with --verbose, or the level in HEARTH_LOG. Throws `usage`. */
 function openLog(isVerbose: boolean): Logger {
   const level = process.env['HEARTH_LOG'] ?? (isVerbose ? 'debug' : 'warn')
   const levels = [...Object.keys(pino.levels.values), 'silent']
   if (!levels.includes(level))
-    throw new HearthError('usage', `HEARTH_LOG takes ${levels.join(', ')}, not "${level}"`)
+    throw new HearthError(
+      'usage',
+      `HEARTH_LOG is "${level}", which is no log level. Set it to one of ${levels.join(', ')}`,
+    )
   return pino({ level, base: null }, pino.destination({ dest: 2, sync: true }))
 }

@@ -3,7 +3,7 @@ import type { DownloadProgress } from '../../context-sharing/hub/hub-download.ts
 import { progressBar, reportEveryMs } from './progress.ts'
 import { formatBytes, formatDuration, paint, shortPeer, type Terminal } from './terminal.ts'
 
-/** A bar on a terminal, a line now and then in a pipe, events with --json. */
+/** Prints the progress of a download: a bar on a terminal, lines in a pipe, events with --json. */
 export class DownloadPrinter {
   readonly #clock: Clock
   readonly #terminal: Terminal
@@ -11,7 +11,7 @@ export class DownloadPrinter {
   #cancel: (() => void) | undefined
   #progress: DownloadProgress | undefined
   #beganMs = 0
-  /** Bytes that were here before this run. */
+  /** Bytes downloaded before this run. */
   #bytesBefore = 0
   #waiting: string | undefined
   #peerWaitedFor: string | undefined
@@ -29,27 +29,27 @@ export class DownloadPrinter {
     this.#progress = progress
   }
 
-  /** Before the first answer, which may be waited for a minute. */
+  /** Printed before the first answer, which may take a minute. */
   asking(endpoint: string): void {
-    const words = `asking ${endpoint} about ${this.#model}`
+    const words = `looking up ${this.#model} at ${endpoint}`
     if (this.#terminal.isInteractive) this.#terminal.redraw([words])
     else this.#terminal.note(words)
   }
 
-  /** The hub fails in a way that may pass. Said at once: the first answer may be waited for half a minute. */
+  /** The hub fails in a way that may pass. Printed at once, because the next answer may take half a minute. */
   wait(reason: string, ms: number): void {
-    this.#waiting = `${reason}; again in ${formatDuration(ms)}`
+    this.#waiting = `${reason}; next attempt in ${formatDuration(ms)}`
     this.#terminal.event({ event: 'download-waiting', model: this.#model, reason, ms })
     if (!this.#terminal.isInteractive) this.#terminal.note(`waiting: ${this.#waiting}`)
     else if (this.#cancel === undefined) this.#terminal.redraw([paint('yellow', `waiting: ${this.#waiting}`)])
   }
 
-  /** Another peer downloads it, or begins before this one. Called about once a second. */
+  /** Another peer downloads the model, or has the first turn. Called about once a second. */
   waitForPeer(peer: string | undefined, done: string): void {
     const words =
       peer === undefined
-        ? `other peers want ${this.#model} too, and one of them begins first`
-        : `peer ${shortPeer(peer)} gets ${this.#model} from the hub (${done}); then this one gets it from peers`
+        ? `another peer that wants ${this.#model} too downloads it first`
+        : `peer ${shortPeer(peer)} downloads ${this.#model} from the hub (${done}); this peer then copies it from there`
     this.#terminal.event({ event: 'origin-waiting', model: this.#model, peer: peer ?? null, done })
     if (this.#terminal.isInteractive) return this.#terminal.redraw([paint('yellow', `waiting: ${words}`)])
     const nowMs = this.#clock.nowMs()
@@ -59,7 +59,7 @@ export class DownloadPrinter {
     this.#terminal.note(`waiting: ${words}`)
   }
 
-  /** Says once more how far it came. */
+  /** Prints the progress a last time. */
   stop(): void {
     this.#cancel?.()
     if (this.#cancel !== undefined) this.#print()
@@ -71,7 +71,7 @@ export class DownloadPrinter {
   #begin({ bytes, bytesTotal, filesTotal }: DownloadProgress): void {
     this.#beganMs = this.#clock.nowMs()
     this.#bytesBefore = bytes
-    const here = bytes === 0 ? '' : `, ${formatBytes(bytes)} of them are here`
+    const here = bytes === 0 ? '' : `, ${formatBytes(bytes)} already here`
     this.#terminal.note(`${this.#model}: ${filesTotal} files, ${formatBytes(bytesTotal)}${here}`)
     this.#cancel = every(this.#clock, reportEveryMs(this.#terminal), () => this.#print())
   }

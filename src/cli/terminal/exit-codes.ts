@@ -1,18 +1,18 @@
 import { isHearthError, type ErrorCode } from '../../base/errors.ts'
 
-/** What the exit status of every command says. docs/operating.md lists them. */
+/** The exit statuses of all commands, as docs/operating.md lists them. */
 export const EXIT = {
   ok: 0,
   internal: 1,
   usage: 2,
   config: 3,
-  /** The job ended, and at least one line is an error. */
+  /** The job ended with at least one failed request. */
   failedLines: 4,
-  /** Nothing could run the job, or nobody was there. */
+  /** No peer answered, or none could run the job. */
   unschedulable: 6,
-  /** Damaged data, or bytes that do not have their hash. */
+  /** Corrupted data: bytes that do not match their hash. */
   verification: 8,
-  /** Disk, memory, or a folder that another process uses. */
+  /** The disk or the memory is full, or another process uses the folder. */
   localResource: 9,
   interrupted: 130,
 } as const
@@ -38,7 +38,7 @@ const BY_CODE: Partial<Record<ErrorCode, number>> = {
   'output-unwritable': EXIT.localResource,
 }
 
-/** The exit status for what a command threw. */
+/** The exit status for an error that a command threw. */
 export function exitCodeOf(error: unknown): number {
   return isHearthError(error) ? (BY_CODE[error.code] ?? EXIT.internal) : EXIT.internal
 }

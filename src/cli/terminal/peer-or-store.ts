@@ -3,7 +3,7 @@ import { ContextStore } from '../../context-sharing/store/context-store.ts'
 import type { ControlAccess } from '../../node/home/data-folder.ts'
 import type { CommandContext } from './command-context.ts'
 
-/** Asks the peer that runs on the data folder; when none does, works on the store itself, under its lock. */
+/** Asks the peer that runs on the data folder; without one, works on the store directly, under its lock. */
 export async function inPeerOrStore<T>(
   { data, clock, log }: CommandContext,
   ask: (access: ControlAccess) => Promise<T>,

@@ -6,16 +6,16 @@ const REDRAW_MS = 200
 const JSON_EVERY_MS = 250
 const PIPE_EVERY_MS = 5_000
 
-/** How often progress is told: a block on a terminal, a line in a pipe, or events with --json. */
+/** The interval between progress reports, ms: a block on a terminal, a line in a pipe, events with --json. */
 export function reportEveryMs({ isJson, isInteractive }: Terminal): number {
   return isJson ? JSON_EVERY_MS : isInteractive ? REDRAW_MS : PIPE_EVERY_MS
 }
 
-/** A job's progress with what the journal counts, taken together. */
+/** The progress of a job and the counts of its journal at one moment. */
 export interface ProgressView {
   counts: JournalCounts
   progress: JobProgress
-  /** Completion tokens per second since this run began. */
+  /** Completion tokens per second since this run started. */
   tokensPerSecond: number
 }
 
@@ -53,7 +53,7 @@ export function progressLine(view: ProgressView): string {
   return parts.join(', ')
 }
 
-/** A block to be redrawn, for a terminal. */
+/** A block of lines for a terminal, redrawn in place. */
 export function progressBlock(view: ProgressView, width: number): string[] {
   const { counts, progress, tokensPerSecond } = view
   const share = counts.committed / Math.max(1, counts.requests)
@@ -65,7 +65,7 @@ export function progressBlock(view: ProgressView, width: number): string[] {
     peer.phase === 'known'
       ? (peer.reason ?? 'not used')
       : `${peer.phase}${peer.detail === undefined ? '' : ` ${peer.detail}`}`,
-    `${peer.outstanding} out`,
+    `${peer.outstanding} sent`,
     `${peer.results} done`,
   ])
   const waiting =
@@ -79,11 +79,11 @@ export function progressBar(share: number, width: number): string {
   return paint('green', '█'.repeat(filled)) + '░'.repeat(Math.max(10, width) - filled)
 }
 
-/** "3 ready, 1 fetching": the peers by what they say of themselves. */
+/** "3 ready, 1 fetching": how many peers report each phase. */
 function phasesOf(progress: JobProgress): string {
   const counts = new Map<string, number>()
   for (const { phase } of progress.peers)
     if (phase !== 'known') counts.set(phase, (counts.get(phase) ?? 0) + 1)
-  if (counts.size === 0) return 'no peer at work'
+  if (counts.size === 0) return 'no peer is working'
   return [...counts].map(([phase, count]) => `${count} ${phase}`).join(', ')
 }

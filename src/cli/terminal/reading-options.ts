@@ -9,34 +9,34 @@ import {
   type JobUrl,
 } from '../../tasks/job/job-file.ts'
 
-/** A setting of sampling that a whole job may have: its name in a request's body, and what it may be. */
+/** A sampling setting of a whole job: its field in a request body, and its bounds. */
 interface SamplingOption {
   flag: string
   field: string
   isWhole: boolean
   least: number
-  /** The body's schema takes neither 0 nor more than this. */
+  /** When present, the value must be above 0 and at most this, as in the schema of the body. */
   aboveZeroTo?: number
   help: string
 }
 
 type SamplingName = 'maxTokens' | 'temperature' | 'topP' | 'topK' | 'minP' | 'repetitionPenalty' | 'seed'
 
-/** By the name that the command line's reader gives each. */
+/** Keyed by the name that commander gives each option. */
 const SAMPLING_OPTIONS: Readonly<Record<SamplingName, SamplingOption>> = {
   maxTokens: {
     flag: '--max-tokens <n>',
     field: 'max_tokens',
     isWhole: true,
     least: 1,
-    help: 'for every request that does not say otherwise; the same goes for those below',
+    help: 'default for requests that set no max_tokens; the sampling options below are defaults, too',
   },
   temperature: {
     flag: '--temperature <t>',
     field: 'temperature',
     isWhole: false,
     least: 0,
-    help: '0 is greedy',
+    help: '0 always takes the likeliest token',
   },
   topP: {
     flag: '--top-p <p>',
@@ -44,21 +44,21 @@ const SAMPLING_OPTIONS: Readonly<Record<SamplingName, SamplingOption>> = {
     isWhole: false,
     least: 0,
     aboveZeroTo: 1,
-    help: 'sample from the likeliest tokens that make up this share',
+    help: 'sample from the likeliest tokens whose probabilities add up to this share',
   },
   topK: {
     flag: '--top-k <n>',
     field: 'top_k',
     isWhole: true,
     least: 0,
-    help: 'sample from the n likeliest tokens; 0 is no bound',
+    help: 'sample from the n likeliest tokens; 0 means all',
   },
   minP: {
     flag: '--min-p <p>',
     field: 'min_p',
     isWhole: false,
     least: 0,
-    help: 'leave out tokens less likely than this share of the likeliest',
+    help: 'drop tokens whose probability is below this share of the likeliest one',
   },
   repetitionPenalty: {
     flag: '--repetition-penalty <r>',
@@ -66,18 +66,18 @@ const SAMPLING_OPTIONS: Readonly<Record<SamplingName, SamplingOption>> = {
     isWhole: false,
     least: 0,
     aboveZeroTo: 100,
-    help: 'over 1 makes tokens that were there already less likely',
+    help: 'a value above 1 makes repeated tokens less likely',
   },
   seed: {
     flag: '--seed <n>',
     field: 'seed',
     isWhole: true,
     least: 0,
-    help: 'sample the same way each time',
+    help: 'make sampling repeatable',
   },
 }
 
-/** How `submit` reads its file, as given on the command line. */
+/** The options of `submit` that say how to read the job file. */
 export interface ReadingOptions extends Partial<Record<SamplingName, string>> {
   format?: JobFormat
   template?: string
@@ -92,22 +92,30 @@ export function addReadingOptions(command: Command): Command {
   const gather = (value: string, values: string[]): string[] => [...values, value]
   command
     .addOption(
-      new Option('--format <format>', 'what the file holds (default: by its name, and --template)').choices(
-        FORMATS,
+      new Option(
+        '--format <format>',
+        'the format of the file (default: from its name and --template)',
+      ).choices(FORMATS),
+    )
+    .option('--template <text>', 'a prompt with {field} placeholders, filled from JSONL or CSV records')
+    .addOption(
+      new Option('--endpoint <url>', 'the API endpoint for prompts that are not batch lines').choices(
+        JOB_URLS,
       ),
     )
-    .option('--template <text>', 'a prompt with {field} in it, filled from JSONL or CSV records')
-    .addOption(new Option('--endpoint <url>', 'where prompts that are not batch lines go').choices(JOB_URLS))
   for (const { flag, help } of Object.values(SAMPLING_OPTIONS)) command.option(flag, help)
   return command.option('--stop <text>', 'end an answer at this text; may be repeated', gather, [])
 }
 
-/** The options checked. Throws `usage`, saying which one and what it takes. */
+/** Checks the options. Throws `usage` with the option and the values it takes. */
 export function readingOf(file: string, options: ReadingOptions): JobFileOptions {
   const format = options.format ?? formatOf(file, options.template)
   const url = options.endpoint ?? '/v1/chat/completions'
   if (options.template !== undefined && format !== 'jsonl' && format !== 'csv') {
-    throw new HearthError('usage', `--template is for records: JSONL or CSV, not ${format}`)
+    throw new HearthError(
+      'usage',
+      `--template works with JSONL and CSV records, and the format is ${format}. Add --format jsonl or --format csv, or leave out --template`,
+    )
   }
   return {
     format,
@@ -133,7 +141,7 @@ function settingOf(option: SamplingOption, text: string): number {
   if (aboveZeroTo === undefined || (value > 0 && value <= aboveZeroTo)) return value
   throw new HearthError(
     'usage',
-    `${flagOf(option)} takes a number above 0, up to ${aboveZeroTo}, not "${text}"`,
+    `${flagOf(option)} is "${text}", but must be a number above 0 and at most ${aboveZeroTo}`,
   )
 }
 

@@ -3,7 +3,7 @@ import type { KeepFree } from '../../context-sharing/store/store-memory.ts'
 import type { StoreBounds } from '../../context-sharing/store/store-room.ts'
 import type { UploadRate } from '../../context-sharing/upload/upload-gate.ts'
 
-/** Options of `hearth up` about what contexts may take: disk and uplink. */
+/** Options of `hearth up` that limit disk and uplink use of contexts. */
 export interface StoreCommandOptions {
   storeQuota?: string
   keepFree?: string
@@ -46,7 +46,10 @@ export function bytesOf(name: string, text: string): number {
   const [, number = '', unit = ''] = /^([0-9]+(?:\.[0-9]+)?) *([a-zA-Z]*)$/.exec(text) ?? []
   const scale = UNITS[unit.toLowerCase()]
   if (number !== '' && scale !== undefined) return Math.floor(Number(number) * scale)
-  throw new HearthError('usage', `${name} takes bytes with a unit, as 50GB or 512MiB, not "${text}"`)
+  throw new HearthError(
+    'usage',
+    `${name} is "${text}", but must be bytes with a unit, such as 50GB or 512MiB`,
+  )
 }
 
 function keepFreeOf(text: string): KeepFree {
@@ -55,7 +58,7 @@ function keepFreeOf(text: string): KeepFree {
   if (Number(percent) <= 100) return { share: Number(percent) / 100 }
   throw new HearthError(
     'usage',
-    `--keep-free takes bytes as 10GB, or a share of the disk as 5%, not "${text}"`,
+    `--keep-free is "${text}", but must be bytes such as 10GB, or a share of the disk such as 5%`,
   )
 }
 
@@ -64,5 +67,8 @@ function rateOf(text: string | undefined): UploadRate {
   if (text === 'unlimited') return 'unlimited'
   const rate = bytesOf('--upload-rate', text.replace(/\/s$/, ''))
   if (rate > 0) return rate
-  throw new HearthError('usage', '--upload-rate takes bytes per second above 0, as 5MB, or "unlimited"')
+  throw new HearthError(
+    'usage',
+    '--upload-rate must be above 0 bytes per second, such as 5MB, or "unlimited". To send nothing, leave the peer stopped',
+  )
 }

@@ -1,9 +1,9 @@
 import { styleText } from 'node:util'
 
-/** What a command writes to: data to `out`, all else to `err`. */
+/** The output of a command: data goes to `out`, messages for people to `err`. */
 export interface Terminal {
   readonly isJson: boolean
-  /** Whether `err` is a terminal that a block can be redrawn on. */
+  /** Whether `err` is a terminal on which a block of lines can be redrawn. */
   readonly isInteractive: boolean
   /** One line of data. */
   print(line: string): void
@@ -11,7 +11,7 @@ export interface Terminal {
   note(line: string): void
   /** One NDJSON event, with `--json` only. */
   event(event: { event: string } & Record<string, unknown>): void
-  /** Redraws a block of lines in place; an empty block leaves what is there. */
+  /** Redraws a block of lines in place; an empty block clears it. */
   redraw(lines: readonly string[]): void
 }
 
@@ -20,7 +20,7 @@ interface Streams {
   err: NodeJS.WriteStream
 }
 
-/** The real terminal: quiet in a pipe, colours only where they show. */
+/** The terminal of this process. Redraws nothing in a pipe. */
 export function openTerminal(
   isJson: boolean,
   streams: Streams = { out: process.stdout, err: process.stderr },
@@ -73,6 +73,11 @@ export function columns(rows: readonly (readonly string[])[]): string[] {
       .join('  ')
       .trimEnd(),
   )
+}
+
+/** 20000 → "20,000". */
+export function formatCount(count: number): string {
+  return new Intl.NumberFormat('en-GB').format(count)
 }
 
 /** 1536 → "1.5 KiB". */

@@ -42,8 +42,12 @@ describe('sampling options of a job', () => {
     ['--top-k', '1.5', '--top-k takes a whole number from 0, not "1.5"'],
     ['--max-tokens', '0', '--max-tokens takes a whole number from 1, not "0"'],
     ['--temperature', 'hot', '--temperature takes a number from 0, not "hot"'],
-    ['--top-p', '0', '--top-p takes a number above 0, up to 1, not "0"'],
-    ['--repetition-penalty', '0', '--repetition-penalty takes a number above 0, up to 100, not "0"'],
+    ['--top-p', '0', '--top-p is "0", but must be a number above 0 and at most 1'],
+    [
+      '--repetition-penalty',
+      '0',
+      '--repetition-penalty is "0", but must be a number above 0 and at most 100',
+    ],
   ])('%s %s is refused, saying what it takes', (flag, value, message) => {
     expect(() => readingOf('batch.jsonl', given(flag, value))).toThrow(message)
   })
