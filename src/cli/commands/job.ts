@@ -116,8 +116,7 @@ export async function jobResultsCommand(
       terminal.note(`${journal.counts().committed} lines: ${outputPathOf(options.output)}`)
     } else {
       const out = await open('/dev/stdout', 'w')
-      for (const line of journal.lines())
-        await out.write(`${JSON.stringify(outputLine(folder.jobId, line))}\n`)
+      for (const line of journal.lines()) await out.write(`${outputLine(folder.jobId, line)}\n`)
       await out.close()
     }
     return EXIT.ok

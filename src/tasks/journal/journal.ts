@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { HearthError } from '../../base/errors.ts'
 import { TASK_PREFIX_UNITS_MAX } from '../../base/limits.ts'
 import { commonPrefix } from '../job/common-prefix.ts'
 import type { JobLine, LineError } from '../job/job-file.ts'
@@ -14,7 +15,7 @@ import {
 } from './journal-database.ts'
 import { insertRequests } from './journal-intake.ts'
 import type { RequestRange } from '../job/request-range.ts'
-import type { LeaseKey, TaskResult } from '../wire/task-messages.ts'
+import type { LeaseKey, TaskRequest, TaskResult } from '../wire/task-messages.ts'
 
 /** Bodies that are looked at for what all of a job begin with; a shorter prefix is not worth the words. */
 const PREFIX_SAMPLE = 16
@@ -46,6 +47,8 @@ export interface SentLeases {
 export interface OpenLease extends LeaseKey {
   holders: string[]
 }
+
+type StoredRequest = Pick<TaskRequest, 'url' | 'body'>
 
 /** What became of a result that was to be committed. */
 export type CommitVerdict = 'committed' | 'duplicate' | 'stale'
@@ -148,7 +151,7 @@ export class Journal {
       INSERT INTO result SELECT request.n, ?, ?, ?, ?, ?, ?, ?, ? FROM request
       WHERE request.n = ? AND request.epoch = ? ON CONFLICT (n) DO NOTHING`)
     this.#has = db.prepare('SELECT 1 FROM result WHERE n = ?')
-    this.#read = db.prepare('SELECT url, body FROM request WHERE n = ?')
+    this.#read = db.prepare('SELECT url, body FROM request WHERE n >= ? AND n < ? ORDER BY n')
   }
 
   get job(): JobRecord {
@@ -224,9 +227,23 @@ export class Journal {
     this.#counts.completionTokens += completionTokens
   }
 
-  /** What a peer needs to run a request. */
-  request(n: number): { url: string; body: string } {
-    return this.#read.get(n) as { url: string; body: string }
+  /**
+   * What a peer needs to run the requests of some leases, in their order. Leases that follow one another in the
+   * file are read by one statement: a read of its own for each request took half of a submitter's processor time.
+   */
+  requests(leases: readonly LeaseKey[]): TaskRequest[] {
+    const requests: TaskRequest[] = []
+    for (let from = 0; from < leases.length;) {
+      const first = leases[from] as LeaseKey
+      let to = from + 1
+      while (leases[to]?.n === first.n + (to - from)) to += 1
+      const rows = this.#read.all(first.n, first.n + (to - from)) as unknown as StoredRequest[]
+      for (const [index, { url, body }] of rows.entries())
+        requests.push({ ...(leases[from + index] as LeaseKey), url, body })
+      from = to
+    }
+    if (requests.length !== leases.length) throw new HearthError('internal', 'a lease is of no request')
+    return requests
   }
 
   /** What the bodies of the job begin with, as far as a sample of them tells; undefined when it is short. */
@@ -234,7 +251,8 @@ export class Journal {
     const { requests } = this.#counts
     const step = Math.max(1, Math.floor((requests - 1) / (PREFIX_SAMPLE - 1)))
     const sample: string[] = []
-    for (let n = 0; n < requests; n += step) sample.push(this.request(n).body)
+    for (let n = 0; n < requests; n += step)
+      sample.push(...this.requests([{ n, epoch: 0 }]).map(({ body }) => body))
     const prefix = commonPrefix(sample, TASK_PREFIX_UNITS_MAX)
     return requests > 1 && prefix.length >= PREFIX_UNITS_MIN ? prefix : undefined
   }

@@ -119,7 +119,7 @@ async function writeThrough(target: string, jobId: string, lines: Iterable<Journ
   const stream = await open(target, 'a')
   try {
     const writer = new LineWriter(stream)
-    for (const line of lines) await writer.add(JSON.stringify(outputLine(jobId, line)))
+    for (const line of lines) await writer.add(outputLine(jobId, line))
     await writer.flush()
   } finally {
     await stream.close()
@@ -132,7 +132,7 @@ async function writeWhole(target: string, jobId: string, lines: Iterable<Journal
     const file = await open(partial, 'w', OUTPUT_MODE)
     try {
       const writer = new LineWriter(file)
-      for (const line of lines) await writer.add(JSON.stringify(outputLine(jobId, line)))
+      for (const line of lines) await writer.add(outputLine(jobId, line))
       await writer.flush()
       await file.sync()
     } finally {
@@ -146,17 +146,21 @@ async function writeWhole(target: string, jobId: string, lines: Iterable<Journal
   }
 }
 
-/** One line of OpenAI batch output: a response when a peer answered, else the error. */
-export function outputLine(jobId: string, line: JournalLine): object {
+/**
+ * One line of OpenAI batch output, without its end: a response when a peer answered, else the error. The body
+ * was checked to be JSON before it was committed, so that it stands in the line as it came.
+ */
+export function outputLine(jobId: string, line: JournalLine): string {
   const id = `${idPrefix(jobId)}${line.n}`
-  const body = JSON.parse(line.body) as Record<string, unknown>
-  if (!line.ok) return { id, custom_id: line.customId, response: null, error: body }
-  return {
-    id,
-    custom_id: line.customId,
-    response: { status_code: line.statusCode, request_id: id, body },
-    error: null,
-  }
+  const start = `{"id":"${id}","custom_id":${JSON.stringify(line.customId)}`
+  const body = onOneLine(line.body)
+  if (!line.ok) return `${start},"response":null,"error":${body}}`
+  return `${start},"response":{"status_code":${line.statusCode},"request_id":"${id}","body":${body}},"error":null}`
+}
+
+/** Line ends in JSON text are white space between its parts: inside a string they are escaped. */
+function onOneLine(json: string): string {
+  return json.replaceAll(/[\n\r]/g, ' ')
 }
 
 function idPrefix(jobId: string): string {

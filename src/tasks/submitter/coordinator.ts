@@ -264,7 +264,7 @@ export class Coordinator {
   #send(peer: string, leases: LeaseKey[]): void {
     this.#commits.addLeases(peer, leases)
     const { journal } = this.#components
-    this.#links.get(peer)?.send(leases, (key) => ({ ...key, ...journal.request(key.n) }))
+    this.#links.get(peer)?.send(leases, (some) => journal.requests(some))
   }
 
   async #close(): Promise<void> {

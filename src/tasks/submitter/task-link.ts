@@ -40,6 +40,8 @@ export interface TaskLinkListener {
   onEnd(reason: string): void
 }
 
+type ReadRequests = (leases: readonly LeaseKey[]) => TaskRequest[]
+
 /** An acknowledgement waits so long for requests to go with, ms: nobody is kept waiting by it. */
 const ACKNOWLEDGE_WAIT_MS = 20
 
@@ -104,10 +106,10 @@ export class TaskLink {
   }
 
   /**
-   * Sends requests in frames; `read` gets the body of each when its turn has come. With a lease size they are
+   * Sends requests in frames; `read` gets their bodies when their turn has come. With a lease size they are
    * one lease.
    */
-  send(leases: readonly LeaseKey[], read: (key: LeaseKey) => TaskRequest): void {
+  send(leases: readonly LeaseKey[], read: ReadRequests): void {
     const { leaseSize } = this.#options
     this.#sendAcknowledgements()
     for (let from = 0; from < leases.length; from += REQUESTS_PER_FRAME_MAX) {
@@ -116,13 +118,9 @@ export class TaskLink {
     }
   }
 
-  #sendGroup(
-    leases: readonly LeaseKey[],
-    read: (key: LeaseKey) => TaskRequest,
-    lease: number | undefined,
-  ): void {
+  #sendGroup(leases: readonly LeaseKey[], read: ReadRequests, lease: number | undefined): void {
     this.#outbox?.push(() => {
-      const requests = leases.map((key) => this.#withoutPrefix(read(key)))
+      const requests = read(leases).map((request) => this.#withoutPrefix(request))
       const [first, ...rest] = frames(requests, FRAME_BYTES_MAX - 1024)
       for (const more of rest) this.#outbox?.push(() => ({ type: 'requests', requests: more }))
       if (first === undefined) return undefined

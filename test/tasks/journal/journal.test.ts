@@ -350,3 +350,17 @@ describe('an output file', () => {
     await claim(join(folder, 'new.jsonl'))
   })
 })
+
+test('requests are read in the order of their leases, whether or not they follow one another in the file', async () => {
+  using journal = await create('a', 'b', 'c', 'd')
+  const keys = [2, 3, 0, 1, 3].map((n, index) => ({ n, epoch: index + 1 }))
+  const prompts = journal.requests(keys).map(({ n, epoch, body }) => [n, epoch, JSON.parse(body).prompt])
+  expect(prompts).toEqual([
+    [2, 1, 'c'],
+    [3, 2, 'd'],
+    [0, 3, 'a'],
+    [1, 4, 'b'],
+    [3, 5, 'd'],
+  ])
+  expect(() => journal.requests([{ n: 4, epoch: 1 }])).toThrow('a lease is of no request')
+})
