@@ -1,4 +1,5 @@
 import type { Cancel, Clock } from '../../base/clock.ts'
+import { present } from '../../base/invariants.ts'
 import { UPLOADS_ACTIVE_MAX } from '../../base/limits.ts'
 import {
   type UploadBudget,
@@ -80,7 +81,15 @@ export class UploadGate {
   }
 
   #step(event: UploadEvent): void {
-    this.#measureCap()
+    const cap = this.#measuredCap()
+    if (cap !== this.#cap) {
+      this.#cap = cap
+      this.#take({ kind: 'cap', bytesPerSecond: cap })
+    }
+    this.#take(event)
+  }
+
+  #take(event: UploadEvent): void {
     const effects = stepUpload(this.#budget, event, this.#clock.nowMs())
     const isBusy = this.#waiting.size > 0 || this.#budget.active.size > 0
     noteDemand(this.#uplink, isBusy, this.#clock.nowMs())
@@ -107,7 +116,7 @@ export class UploadGate {
   }
 
   #grant(id: number): void {
-    const bytes = this.#budget.active.get(id)?.bytes ?? 0
+    const { bytes } = present(this.#budget.active.get(id), 'a granted chunk is active', { id })
     this.#month?.spend(bytes)
     this.#granted.set(id, bytes)
     this.#settle(id, {
@@ -136,11 +145,8 @@ export class UploadGate {
     this.#step({ kind: 'month', leftBytes: month.leftBytes, isSpent: month.isSpent })
   }
 
-  #measureCap(): void {
-    if (this.#rate !== 'measured') return
-    const cap = capOf(this.#uplink, this.#clock.nowMs())
-    if (cap === this.#cap) return
-    this.#cap = cap
-    stepUpload(this.#budget, { kind: 'cap', bytesPerSecond: cap }, this.#clock.nowMs())
+  /** The cap by what the uplink carries; undefined while that is being measured, or is not asked for. */
+  #measuredCap(): number | undefined {
+    return this.#rate === 'measured' ? capOf(this.#uplink, this.#clock.nowMs()) : undefined
   }
 }
