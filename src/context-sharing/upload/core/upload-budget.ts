@@ -1,4 +1,19 @@
-import { CHUNK_BYTES } from '../../../base/limits.ts'
+import { areStepsChecked, impossible, present } from '../../../base/invariants.ts'
+import { checkUpload } from './upload-check.ts'
+import {
+  type ActiveChunk,
+  type Ask,
+  type Bucket,
+  type Flow,
+  REPLICATION_SHARE,
+  UPLOAD_WEIGHTS,
+  type UploadBudget,
+  type UploadClass,
+  bucketCapacity,
+} from './upload-state.ts'
+
+export { BURST_MS, REPLICATION_SHARE, UPLOAD_WEIGHTS, newUploadBudget } from './upload-state.ts'
+export type { UploadBudget, UploadClass } from './upload-state.ts'
 
 /*
  * Whose chunk is sent next, and when. Everything sent draws on one token bucket, the upload cap; spare
@@ -12,19 +27,6 @@ import { CHUNK_BYTES } from '../../../base/limits.ts'
  * other takes over what it has.
  */
 
-export type UploadClass = 'drain' | 'urgent' | 'normal' | 'background'
-
-/** Bytes of one class for each byte of another, while both wait. */
-export const UPLOAD_WEIGHTS: Readonly<Record<UploadClass, number>> = Object.freeze({
-  drain: 8,
-  urgent: 4,
-  normal: 2,
-  background: 1,
-})
-/** Part of the cap that spare copies may take, also when nobody else wants it. */
-export const REPLICATION_SHARE = 0.25
-/** A bucket holds one chunk, and what its rate gives in this time: a timer may be so late. */
-export const BURST_MS = 100
 /** A chunk that could not be sent for this long is refused, and the peer sent elsewhere, ms. */
 export const BUSY_AFTER_MS = 4000
 /** When a refused peer may come again, ms: soon for one that waited, rarely when the month is spent. */
@@ -32,42 +34,6 @@ const RETRY_MS = 1000
 const MONTH_RETRY_MS = 60_000
 /** How long a peer that asks for nothing is remembered, ms. */
 const IDLE_MS_MAX = 60_000
-
-interface Bucket {
-  rateBytesPerSecond: number
-  tokens: number
-  filledAtMs: number
-}
-
-interface Ask {
-  id: number
-  uploadClass: UploadClass
-  bytes: number
-  sinceMs: number
-}
-
-interface Flow {
-  peer: string
-  /** Waiting, the weightiest class first. */
-  asks: Ask[]
-  /** Bytes sent by weight, on the scale of `virtualTime`. */
-  finish: number
-  lastSentMs: number
-}
-
-export interface UploadBudget {
-  readonly activeMax: number
-  readonly flows: Map<string, Flow>
-  /** Being read and sent now, by id. */
-  readonly active: Map<number, { peer: string; bytes: number; weight: number }>
-  /** Undefined while there is no cap. */
-  total: Bucket | undefined
-  replication: Bucket | undefined
-  /** Bytes that may still be sent this month. */
-  monthLeftBytes: number
-  isMonthSpent: boolean
-  virtualTime: number
-}
 
 export type UploadEvent =
   /** A peer waits for `bytes`, one chunk; `id` is new. */
@@ -93,19 +59,6 @@ export type UploadEffect =
   /** A `tick` is wanted then. */
   | { kind: 'wake'; afterMs: number }
 
-export function newUploadBudget(activeMax: number): UploadBudget {
-  return {
-    activeMax,
-    flows: new Map(),
-    active: new Map(),
-    total: undefined,
-    replication: undefined,
-    monthLeftBytes: Infinity,
-    isMonthSpent: false,
-    virtualTime: 0,
-  }
-}
-
 /** Takes in one event and says what is to be done. At most 64 peers have sessions, so they are scanned. */
 export function stepUpload(budget: UploadBudget, event: UploadEvent, nowMs: number): UploadEffect[] {
   fill(budget.total, nowMs)
@@ -116,6 +69,7 @@ export function stepUpload(budget: UploadBudget, event: UploadEvent, nowMs: numb
   const next = grant(budget, nowMs, effects)
   wake(budget, next, nowMs, effects)
   forgetIdle(budget, nowMs)
+  if (areStepsChecked()) checkUpload(budget)
   return effects
 }
 
@@ -124,11 +78,9 @@ function apply(budget: UploadBudget, event: UploadEvent, nowMs: number): void {
     case 'ask':
       return addAsk(budget, event, nowMs)
     case 'withdraw':
-      for (const flow of budget.flows.values()) flow.asks = flow.asks.filter(({ id }) => id !== event.id)
-      return
+      return withdraw(budget, event.id)
     case 'done':
-      budget.active.delete(event.id)
-      return
+      return void endActive(budget, event.id)
     case 'refund':
       return refund(budget, event.id)
     case 'charge':
@@ -161,13 +113,26 @@ function addAsk(
 }
 
 function refund(budget: UploadBudget, id: number): void {
-  const granted = budget.active.get(id)
-  if (granted === undefined) return
-  budget.active.delete(id)
-  const { peer, bytes, weight } = granted
-  const flow = budget.flows.get(peer)
-  if (flow !== undefined) flow.finish -= bytes / weight
+  const { peer, bytes, weight } = endActive(budget, id)
+  const flow = present(budget.flows.get(peer), 'a peer that was granted a chunk is remembered', { peer, id })
+  flow.finish -= bytes / weight
   spend(budget, weight === UPLOAD_WEIGHTS.background ? 'background' : 'normal', -bytes)
+  // The buckets filled up meanwhile: what comes back on top of that would be a burst.
+  for (const bucket of [budget.total, budget.replication]) if (bucket !== undefined) skim(bucket)
+}
+
+function endActive(budget: UploadBudget, id: number): ActiveChunk {
+  const granted = present(budget.active.get(id), 'only a granted chunk ends, and once', { id })
+  budget.active.delete(id)
+  return granted
+}
+
+function withdraw(budget: UploadBudget, id: number): void {
+  for (const flow of budget.flows.values()) {
+    const place = flow.asks.findIndex((ask) => ask.id === id)
+    if (place >= 0) return void flow.asks.splice(place, 1)
+  }
+  throw impossible('only a waiting chunk is withdrawn', { id })
 }
 
 /** Who is next is never sent away: under a small cap one chunk alone takes longer than the others may wait. */
@@ -284,19 +249,20 @@ function newBucket(
   nowMs: number,
 ): Bucket | undefined {
   if (rateBytesPerSecond === undefined) return undefined
-  const tokens = Math.min(old?.tokens ?? Infinity, capacity(rateBytesPerSecond))
+  const tokens = Math.min(old?.tokens ?? Infinity, bucketCapacity(rateBytesPerSecond))
   return { rateBytesPerSecond, tokens, filledAtMs: nowMs }
-}
-
-function capacity(rateBytesPerSecond: number): number {
-  return CHUNK_BYTES + (rateBytesPerSecond * BURST_MS) / 1000
 }
 
 function fill(bucket: Bucket | undefined, nowMs: number): void {
   if (bucket === undefined) return
   const gained = (bucket.rateBytesPerSecond * (nowMs - bucket.filledAtMs)) / 1000
-  bucket.tokens = Math.min(capacity(bucket.rateBytesPerSecond), bucket.tokens + gained)
+  bucket.tokens += gained
+  skim(bucket)
   bucket.filledAtMs = nowMs
+}
+
+function skim(bucket: Bucket): void {
+  bucket.tokens = Math.min(bucketCapacity(bucket.rateBytesPerSecond), bucket.tokens)
 }
 
 /** Until the bucket has `bytes`, ms; 0 when it has, or when there is none. */
