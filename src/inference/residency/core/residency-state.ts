@@ -1,5 +1,9 @@
 // What core/residency.ts decides on, and by which constants (docs/decisions/0015-residency.md).
+import { impossible } from '../../../base/invariants.ts'
 import { SmallMap } from '../../../base/small-map.ts'
+
+/** Contexts of which the measured size is remembered; the oldest is forgotten first. */
+export const SIZES_REMEMBERED_MAX = 1_024
 
 export interface ResidencyOptions {
   /** Memory of all loaded contexts together, bytes. */
@@ -36,6 +40,21 @@ export const RESIDENCY_DEFAULTS: Omit<ResidencyOptions, 'memoryBytesMax'> = {
  * being ended. Until that is gone its memory counts.
  */
 export type ResidentPhase = 'loading' | 'loaded' | 'closing' | 'leaving'
+
+const MOVES: Readonly<Record<ResidentPhase, readonly ResidentPhase[]>> = {
+  loading: ['loaded', 'leaving'],
+  loaded: ['closing', 'leaving'],
+  closing: ['leaving'],
+  leaving: [],
+}
+
+/** The only function that changes a resident's phase. Throws `internal` when the move is not in MOVES. */
+export function moveResident(resident: Resident, phase: ResidentPhase): void {
+  const { contextId, phase: from } = resident
+  if (!MOVES[from].includes(phase))
+    throw impossible('a resident only moves on', { contextId, from, to: phase })
+  resident.phase = phase
+}
 
 export interface Resident {
   contextId: string

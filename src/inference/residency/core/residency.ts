@@ -1,7 +1,9 @@
 // Decides which contexts are loaded under a bound on memory: who waits, what makes room for whom. Pure:
 // time comes in with every event. docs/decisions/0015-residency.md says where the constants come from.
+import { areStepsChecked, invariant, present } from '../../../base/invariants.ts'
 import { roomFor, spentRoom, stayMs } from './residency-room.ts'
-import type { Residency, Resident } from './residency-state.ts'
+import { checkResidency } from './residency-check.ts'
+import { type Residency, type Resident, SIZES_REMEMBERED_MAX, moveResident } from './residency-state.ts'
 
 export type ResidencyEvent =
   /** Somebody wants to use a context. `estimateBytes` stands for its size until that was measured. */
@@ -29,14 +31,13 @@ export type ResidencyEffect =
   /** End its process, and say `unloaded`. */
   | { kind: 'unload'; contextId: string }
 
-const SIZES_REMEMBERED_MAX = 1_024
-
 /** One event in, what to do about it out. The only function that changes a residency. */
 export function stepResidency(state: Residency, event: ResidencyEvent, nowMs: number): ResidencyEffect[] {
   const effects: ResidencyEffect[] = []
   apply(state, event, nowMs, effects)
   shrink(state, effects)
   serveWaiters(state, nowMs, effects)
+  if (areStepsChecked()) checkResidency(state)
   return effects
 }
 
@@ -65,13 +66,23 @@ function apply(state: Residency, event: ResidencyEvent, nowMs: number, effects: 
     case 'measured':
       return measure(state, event.contextId, event.bytes)
     case 'failed':
-      return leave(state.residents.get(event.contextId), 'its process failed', effects)
+      return leave(residentOf(state, event.contextId), 'its process failed', effects)
     case 'evict':
-      return leave(state.residents.get(event.contextId), event.reason, effects)
+      return leave(residentOf(state, event.contextId), event.reason, effects)
     case 'unloaded':
-      return void state.residents.delete(event.contextId)
+      return onUnloaded(state, event.contextId)
     case 'tick':
   }
+}
+
+function residentOf({ residents }: Residency, contextId: string): Resident {
+  return present(residents.get(contextId), 'only a resident fails, is evicted or unloaded', { contextId })
+}
+
+function onUnloaded(state: Residency, contextId: string): void {
+  const { phase } = residentOf(state, contextId)
+  invariant(phase === 'leaving', 'only the process of a leaving context is gone', { contextId, phase })
+  state.residents.delete(contextId)
 }
 
 function acquire(
@@ -105,6 +116,7 @@ function grant(
   effects: ResidencyEffect[],
 ): void {
   const { contextId } = resident
+  invariant(!state.tickets.has(ticket), 'a ticket is granted once', { ticket, contextId })
   state.tickets.set(ticket, resident)
   resident.uses += 1
   resident.usedMs = nowMs
@@ -113,6 +125,7 @@ function grant(
 
 function release(state: Residency, ticket: number, nowMs: number, effects: ResidencyEffect[]): void {
   const resident = state.tickets.get(ticket)
+  // Releasing twice is allowed: an acquirer that gives up may not know whether it was refused.
   if (resident === undefined) {
     const waiting = state.waiters.findIndex((waiter) => waiter.ticket === ticket)
     if (waiting >= 0) state.waiters.splice(waiting, 1)
@@ -127,8 +140,9 @@ function release(state: Residency, ticket: number, nowMs: number, effects: Resid
 
 function onLoaded({ residents }: Residency, contextId: string, nowMs: number): void {
   const resident = residents.get(contextId)
+  // It was evicted while it loaded, and its process said so too late.
   if (resident?.phase !== 'loading') return
-  resident.phase = 'loaded'
+  moveResident(resident, 'loaded')
   resident.loadedMs = nowMs
   resident.loadMs = nowMs - resident.loadBeganMs
   resident.usedMs = nowMs
@@ -136,6 +150,7 @@ function onLoaded({ residents }: Residency, contextId: string, nowMs: number): v
 
 function measure({ residents, sizes }: Residency, contextId: string, bytes: number): void {
   const resident = residents.get(contextId)
+  // Processes are looked at on a timer: this one may be gone, or not yet have what it will have.
   if (resident === undefined || resident.phase === 'loading') return
   resident.bytes = resident.isMeasured ? Math.max(resident.bytes, bytes) : bytes
   resident.isMeasured = true
@@ -148,18 +163,19 @@ function measure({ residents, sizes }: Residency, contextId: string, bytes: numb
 }
 
 /** Ends its process, and tells everybody first if they could have counted on it. */
-function leave(resident: Resident | undefined, reason: string, effects: ResidencyEffect[]): void {
-  if (resident === undefined || resident.phase === 'leaving') return
+function leave(resident: Resident, reason: string, effects: ResidencyEffect[]): void {
+  // Several may say so: each user of a process that failed, and who evicts it.
+  if (resident.phase === 'leaving') return
   const { contextId } = resident
   if (resident.phase === 'loaded') effects.push({ kind: 'close', contextId, reason })
-  resident.phase = 'leaving'
+  moveResident(resident, 'leaving')
   effects.push({ kind: 'unload', contextId })
 }
 
 /** Takes no more uses of it; it leaves now, or with the last one that runs. */
 function close(resident: Resident, reason: string, effects: ResidencyEffect[]): void {
   if (resident.uses === 0) return leave(resident, reason, effects)
-  resident.phase = 'closing'
+  moveResident(resident, 'closing')
   effects.push({ kind: 'close', contextId: resident.contextId, reason })
 }
 
