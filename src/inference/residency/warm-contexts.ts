@@ -34,7 +34,7 @@ export interface WarmContextsOptions {
 }
 
 /** A use of a loaded context. Until it is released, the context is not unloaded for another. */
-export interface ContextLease {
+export interface ContextUse {
   readonly contextId: string
   readonly host: EngineHost
   readonly facts: EngineHostFacts
@@ -46,7 +46,7 @@ export interface WarmContext {
   contextId: string
   /** `isReady` is false while it loads, and after its process died until a run starts the next one. */
   isReady: boolean
-  /** Leases that have not been released. */
+  /** Uses that have not been released. */
   uses: number
   facts: EngineHostFacts | undefined
 }
@@ -132,7 +132,7 @@ export class WarmContexts {
     contextId: string,
     folder: string,
     options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<ContextLease> {
+  ): Promise<ContextUse> {
     options.signal?.throwIfAborted()
     const ticket = this.#nextTicket++
     try {
@@ -148,7 +148,7 @@ export class WarmContexts {
   }
 
   /** A use of a context that is loaded now; undefined when it is not, or is to go. */
-  borrow(contextId: string): Pick<ContextLease, 'host' | 'release'> | undefined {
+  borrow(contextId: string): Pick<ContextUse, 'host' | 'release'> | undefined {
     const host = this.#hosts.get(contextId)
     if (host === undefined || this.#residency.residents.get(contextId)?.phase !== 'loaded') return undefined
     const ticket = this.#nextTicket++
