@@ -3,7 +3,7 @@ import { backoffMs, withJitter } from '../../../base/waiting/backoff.ts'
 import type { Refusal } from './candidate-book.ts'
 import type { CoordinatorState, CoordinatorEffect, CoordinatorEvent, Lease } from './coordinator-state.ts'
 import { endLease, failLease, feed, feedHungry, giveBack, leaveLease } from './leases.ts'
-import { feedDueMs, projectedMs, recruitDueMs } from './pace.ts'
+import { feedDueMs, measureWhenDue, projectedMs, recruitDueMs } from './pace.ts'
 import { takeBack } from './tail.ts'
 import type { LeaseKey, Outcome } from '../../wire/task-messages.ts'
 
@@ -341,7 +341,8 @@ function tick(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect
 /** Opens links to the best peers known: warm, then stored, then those that could fetch, if it pays back. */
 function recruit(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect[]): void {
   if (!state.book.hasRoom) return
-  const leftMs = projectedMs(state, nowMs)
+  measureWhenDue(state, nowMs)
+  const leftMs = projectedMs(state)
   state.recruitAtMs = state.pace.perSecond === 0 ? Infinity : state.pace.measureAtMs
   for (const peer of state.book.recruits(nowMs, leftMs, state.pace.requestMs)) {
     state.book.connect(peer, nowMs)

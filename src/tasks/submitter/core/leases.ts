@@ -1,7 +1,7 @@
 // Who gets which request: the leases that a coordinator gives out, takes back and copies.
 import type { PeerView } from './candidate-book.ts'
 import type { CoordinatorState, CoordinatorEffect, Lease } from './coordinator-state.ts'
-import { lookEveryMs, projectedMs } from './pace.ts'
+import { lookEveryMs, measureWhenDue, projectedMs } from './pace.ts'
 import { giveOut, isBetterLeft, slowLeases, worthCopying, type SlowLease } from './tail.ts'
 import type { LeaseKey } from '../../wire/task-messages.ts'
 
@@ -24,8 +24,9 @@ export function feed(
     state.failures.size === 0 || state.book.linkedCount === 1
       ? undefined
       : (request: number): boolean => state.failures.get(request)?.includes(view.peer) !== true
+  if (mayWait && view.credit > 0 && state.pending.size > 0) measureWhenDue(state, nowMs)
   while (view.credit > 0 && state.pending.size > 0) {
-    if (mayWait && isBetterLeft(view, state.book, projectedMs(state, nowMs), nowMs)) break
+    if (mayWait && isBetterLeft(view, state.book, projectedMs(state), nowMs)) break
     const request = state.pending.take(nowMs, suits)
     if (request === undefined) break
     leases.push(lease(state, request, view, nowMs))

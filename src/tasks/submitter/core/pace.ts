@@ -12,13 +12,13 @@ const TAKEN_PARTS = 32
 const REQUEST_PARTS = 64
 
 /** How long the rest of the job lasts at the rate of now, ms; without a rate yet, for ever. */
-export function projectedMs(state: CoordinatorState, nowMs: number): number {
-  if (nowMs >= state.pace.measureAtMs) measure(state, nowMs)
-  return leftMs(state)
+export function projectedMs({ unsettled, pace }: CoordinatorState): number {
+  return pace.perSecond === 0 ? Infinity : (1_000 * unsettled) / pace.perSecond
 }
 
-function leftMs({ unsettled, pace }: CoordinatorState): number {
-  return pace.perSecond === 0 ? Infinity : (1_000 * unsettled) / pace.perSecond
+/** Measures the rate anew when that is due: to be called before `projectedMs`. */
+export function measureWhenDue(state: CoordinatorState, nowMs: number): void {
+  if (nowMs >= state.pace.measureAtMs) measure(state, nowMs)
 }
 
 function measure(state: CoordinatorState, nowMs: number): void {
@@ -28,7 +28,7 @@ function measure(state: CoordinatorState, nowMs: number): void {
   for (const { tookMs } of book.linked()) if (tookMs > 0) times.push(tookMs)
   pace.requestMs = median(times) ?? 0
   const takenMs = nowMs - state.startedAtMs
-  const partMs = Math.min(leftMs(state) / LEFT_PARTS, takenMs / TAKEN_PARTS)
+  const partMs = Math.min(projectedMs(state) / LEFT_PARTS, takenMs / TAKEN_PARTS)
   // Less than a request takes tells nothing new: at the tail, what is left is shorter than that.
   pace.measureAtMs = nowMs + Math.max(OFTEN_MS, pace.requestMs / REQUEST_PARTS, partMs)
 }
