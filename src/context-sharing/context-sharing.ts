@@ -129,9 +129,11 @@ export class ContextSharing {
   whyInUse(contextId: string): string | undefined {
     const loaded = this.#components.whyLoaded?.(contextId)
     if (loaded !== undefined) return loaded
-    if (this.isFetching(contextId)) return 'it is being fetched'
+    if (this.isFetching(contextId)) return 'it is downloading'
     const peers = this.#running?.server.sessionsOf(contextId) ?? 0
-    return peers === 0 ? undefined : `${peers} ${peers === 1 ? 'peer fetches' : 'peers fetch'} it from here`
+    return peers === 0
+      ? undefined
+      : `${peers} ${peers === 1 ? 'peer downloads' : 'peers download'} it from here`
   }
 
   /** Removes a context as its owner says. Throws `context-kept` as Collector.remove does. */
@@ -189,7 +191,7 @@ export class ContextSharing {
 
   /** Damaged chunks are fetched again at once, for those contexts that were whole. */
   #mend({ path, chunks, contextIds, wholeIds }: Damage): void {
-    const words = `${chunks} chunks of ${path} are not what they were; they are not served any more`
+    const words = `${chunks} chunks of ${path} are corrupted; they are no longer served and are downloaded again`
     for (const contextId of contextIds) {
       this.#components.decisions.note({ contextId, by: 'store', code: 'damaged', words })
     }
@@ -203,7 +205,7 @@ export class ContextSharing {
     if (this.#running !== undefined) return this.#running
     throw new HearthError(
       'context-unavailable',
-      `nothing can be done with ${contextId}: this peer is stopped`,
+      `cannot use ${contextId}, because this peer is stopped: start it with "hearth up" and try again`,
     )
   }
 }

@@ -169,5 +169,5 @@ function filesFault(manifest: Manifest): string | undefined {
 }
 
 function invalid(what: string, cause?: unknown): HearthError {
-  return new HearthError('context-invalid', `this is not a context that Hearth can use: ${what}`, { cause })
+  return new HearthError('context-invalid', `not a context that Hearth can use: ${what}`, { cause })
 }

@@ -28,7 +28,7 @@ export async function requireRoom(folder: string, bytes: number, keepFreeBytes: 
   if (free - bytes >= keepFreeBytes) return
   throw new HearthError(
     'disk-full',
-    `${bytes} bytes are to be stored at ${folder}, and ${keepFreeBytes} kept free, but only ${free} are: free some space, or choose another data folder`,
+    `cannot store ${bytes} bytes at ${folder}: only ${free} bytes are free there, and ${keepFreeBytes} must stay free. Free some space, or choose another data folder`,
     { data: { folder, bytes, freeBytes: free, keepFreeBytes } },
   )
 }

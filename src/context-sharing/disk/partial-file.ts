@@ -79,7 +79,7 @@ export class PartialFile {
     if (bytes.byteLength !== chunk.length || !bytesEqual(await sha256InTurns(bytes), chunk.sha256)) {
       throw new HearthError(
         'chunk-corrupt',
-        `chunk ${indexInFile} of ${this.file.path} is not what its manifest says`,
+        `chunk ${indexInFile} of ${this.file.path} does not have the hash in its manifest`,
         { data: { path: this.file.path, chunk: indexInFile } },
       )
     }
@@ -272,7 +272,7 @@ export class PartialFile {
   #damaged(chunks: number): HearthError {
     return new HearthError(
       'data-corrupt',
-      `the disk lost ${chunks} chunks of ${this.file.path} after they were verified: check the disk, and fetch the context again (only those are fetched)`,
+      `the disk lost ${chunks} chunks of ${this.file.path} after they were verified: check the disk, and fetch the context again (only the lost chunks are downloaded)`,
       { data: { path: this.file.path, chunks } },
     )
   }

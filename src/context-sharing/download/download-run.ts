@@ -241,7 +241,7 @@ export class DownloadRun {
       this.#dispatch({ kind: 'chunk-verified', peer, chunk })
     } catch (error) {
       if (!isHearthError(error, 'chunk-corrupt')) return this.#outcome.reject(error)
-      this.#components.log.warn(this.#fields({ peer, chunk }), 'a source sent a corrupt chunk')
+      this.#components.log.warn(this.#fields({ peer, chunk }), 'a source sent a corrupted chunk')
       session.complain(chunk)
       this.#dispatch({ kind: 'chunk-corrupt', peer, chunk })
     } finally {
@@ -264,7 +264,7 @@ export class DownloadRun {
     const { context } = this.#components
     return new HearthError(
       'context-unavailable',
-      `context ${context.contextId} could not be fetched within ${this.#options.unavailableAfterMs} ms without a new byte: ${reason}. The ${context.heldBytes} of ${context.bytesTotal} bytes that came are kept; try again when a peer that holds it is back`,
+      `cannot fetch context ${context.contextId}: no new byte for ${this.#options.unavailableAfterMs} ms, because ${reason}. The ${context.heldBytes} of ${context.bytesTotal} bytes already here are kept; try again when a peer that has the context is up`,
       {
         data: {
           contextId: context.contextId,

@@ -103,7 +103,12 @@ export class Downloader {
   async stop(): Promise<void> {
     const fetches = [...this.#fetches.values()]
     for (const { controller } of fetches) {
-      controller.abort(new HearthError('context-unavailable', 'the fetch was ended: this peer is stopping'))
+      controller.abort(
+        new HearthError(
+          'context-unavailable',
+          'the download stopped, because this peer is shutting down; verified chunks are kept',
+        ),
+      )
     }
     await Promise.allSettled(fetches.map(({ result }) => result))
   }
@@ -212,13 +217,13 @@ export class Downloader {
 
   #noteFoundLocally({ contextId, heldBytes }: HeldContext, bytesBefore: number): void {
     if (heldBytes <= bytesBefore) return
-    const words = `${heldBytes - bytesBefore} bytes are in other contexts here too`
+    const words = `${heldBytes - bytesBefore} bytes were already here, in other contexts`
     this.#components.decisions.note({ contextId, by: 'download', code: 'found-locally', words })
   }
 
   #noteComplete({ contextId, sources, bytesReused }: FetchResult): void {
     const fetched = sources.reduce((sum, { bytes }) => sum + bytes, 0)
-    const words = `${fetched} bytes from ${sources.length} peers, ${bytesReused} were here before`
+    const words = `${fetched} bytes from ${sources.length} peers, ${bytesReused} bytes already here`
     this.#components.decisions.note({ contextId, by: 'download', code: 'fetch-complete', words })
   }
 

@@ -40,7 +40,7 @@ export async function findManifest(
 ): Promise<FoundManifest> {
   const { clock } = components
   const deadlineMs = clock.nowMs() + options.unavailableAfterMs
-  let reason = 'no peer is known to hold it'
+  let reason = 'no known peer has it'
   for (let round = 0; ; round += 1) {
     const peers = await findPeers(components, contextId, deadlineMs, options.signal)
     for (let from = 0; from < peers.length; from += ASKED_AT_ONCE) {
@@ -49,7 +49,7 @@ export async function findManifest(
       try {
         return { bytes: await Promise.any(answers), peers }
       } catch (error) {
-        reason = `of ${peers.length} peers that may hold it, none gave its manifest; the last one: ${lastOf(error)}`
+        reason = `none of ${peers.length} peers that may have it sent its manifest; the last one answered: ${lastOf(error)}`
       }
       options.signal.throwIfAborted()
     }
@@ -109,7 +109,7 @@ function lastOf(error: unknown): string {
 function unavailable(contextId: string, ms: number, reason: string): HearthError {
   return new HearthError(
     'context-unavailable',
-    `context ${contextId} could not be fetched within ${ms} ms: ${reason}. Try again when a peer that holds it is back`,
+    `cannot fetch context ${contextId} within ${ms} ms: ${reason}. Try again when a peer that has it is up`,
     { data: { contextId, reason } },
   )
 }

@@ -80,7 +80,7 @@ function notOpened(peer: string, answer: HolderMessage | undefined): HearthError
     return new HearthError('limit-reached', `peer ${peer} is busy`, { data: { retryMs, alternatives } })
   }
   const what = answer === undefined ? 'ended the stream' : `answered "${answer.type}"`
-  return new HearthError('message-invalid', `peer ${peer} ${what} where it should have opened the context`)
+  return new HearthError('message-invalid', `peer ${peer} ${what} instead of opening the context`)
 }
 
 /** What the session tells of while it runs. */
@@ -202,7 +202,7 @@ export class SourceSession {
         return this.#events.peers(message.peers)
       case 'reject':
         if (message.chunks.length > 0) return this.#events.refused(message.chunks)
-        throw this.#broken(`it refuses to go on: ${message.code}`)
+        throw this.#broken(`it ended the session: ${message.code}`)
       case 'holding':
       case 'absent':
       case 'manifest':
@@ -212,7 +212,8 @@ export class SourceSession {
 
   async #onData(chunk: number, length: number): Promise<void> {
     this.#requireAsked(chunk)
-    if (this.#map.chunk(chunk).length !== length) throw this.#broken(`chunk ${chunk} has ${length} bytes`)
+    if (this.#map.chunk(chunk).length !== length)
+      throw this.#broken(`it sent ${length} bytes for chunk ${chunk}`)
     const bytes = await this.#receive(length)
     await this.#storing
     this.#storing = this.#events.chunk(chunk, bytes)
@@ -221,7 +222,7 @@ export class SourceSession {
 
   #requireAsked(chunk: number): void {
     const times = this.#asked.get(chunk)
-    if (times === undefined) throw this.#broken(`chunk ${chunk} came unasked`)
+    if (times === undefined) throw this.#broken(`it sent chunk ${chunk}, which was not requested`)
     if (times > 1) this.#asked.set(chunk, times - 1)
     else this.#asked.delete(chunk)
   }
@@ -246,6 +247,6 @@ export function bitfieldOf(source: OpenedSource, map: ChunkMap): Bitfield {
   if (source.chunks === map.count) return new Bitfield(map.count, source.bitfield)
   throw new HearthError(
     'message-invalid',
-    `peer ${source.stream.peer} says that the context has ${source.chunks} chunks, not ${map.count}`,
+    `peer ${source.stream.peer} announced ${source.chunks} chunks for the context, which has ${map.count}`,
   )
 }

@@ -29,7 +29,7 @@ export function contextDetail(
   if (entry === undefined || context === undefined) {
     throw new HearthError(
       'context-unknown',
-      `nothing of ${contextId} is here: "hearth context get ${contextId}" fetches it`,
+      `this peer has no part of ${contextId}: fetch it with "hearth context get ${contextId}"`,
     )
   }
   const heldBytes = context.heldFiles()
@@ -46,7 +46,10 @@ export function contextDetail(
 /** Pins a context, or takes the pin back. Throws `context-unknown` when nothing of it is here. */
 export async function setPinned(store: ContextStore, contextId: string, isPinned: boolean): Promise<void> {
   if (store.entry(contextId) === undefined) {
-    throw new HearthError('context-unknown', `nothing of ${contextId} is here to be pinned: fetch it first`)
+    throw new HearthError(
+      'context-unknown',
+      `${contextId} cannot be pinned, because this peer has no part of it: fetch it with "hearth context get ${contextId}" first`,
+    )
   }
   await store.memory.setPinned(contextId, isPinned)
 }

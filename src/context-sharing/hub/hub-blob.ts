@@ -51,7 +51,7 @@ export async function downloadBlob(download: BlobDownload): Promise<void> {
   // Bytes of an earlier run, or of another program, may have been wrong: once more from the beginning.
   if (wasBegun && (await fillAndPlace(download))) return
   throw hubFailure(
-    `${file.path} arrived damaged: its bytes do not have the hash that the hub says; try again, and check any proxy between`,
+    `${file.path} arrived damaged: its hash differs from the one that the hub lists. Run the command again; if it repeats, check the proxy`,
     { reason: 'corrupt' },
   )
 }
@@ -119,7 +119,8 @@ async function fill(filling: Filling, download: BlobDownload): Promise<void> {
         filling.bytesReached = filling.bytes
         patience.renew()
       }
-      if (filling.bytes < file.size) throw hubFailure(`${file.path} ended early`, { reason: 'unreachable' })
+      if (filling.bytes < file.size)
+        throw hubFailure(`the download of ${file.path} ended early`, { reason: 'unreachable' })
     } catch (error) {
       // A hub that sends whole files only: what is here cannot be gone on with.
       if (isNoRange(error) && filling.bytes > 0) await restart(filling, file)

@@ -27,7 +27,7 @@ export class HubCache {
     await this.#makeFolders()
     return lockForThisProcess(
       join(this.path, '.locks', this.#folderName, 'hearth.lock'),
-      `another hearth downloads ${this.#name} now: wait for it`,
+      `another hearth process is downloading ${this.#name}: wait until it is done, then run the command again`,
     )
   }
 
@@ -37,7 +37,7 @@ export class HubCache {
     } catch (cause) {
       throw new HearthError(
         'config-invalid',
-        `the cache ${this.path} cannot be written (${messageOf(cause)}): set HF_HOME or HF_HUB_CACHE to a folder that can`,
+        `cannot write the cache ${this.path} (${messageOf(cause)}): set HF_HOME or HF_HUB_CACHE to a writable folder`,
         { cause },
       )
     }
@@ -78,7 +78,7 @@ export class HubCache {
     if (commit !== undefined && (await isFolder(this.snapshotPath(commit)))) return commit
     throw new HearthError(
       'download-failed',
-      `${this.#name}@${revision} is not in the cache ${this.path}, and HF_HUB_OFFLINE is set: unset it to download`,
+      `${this.#name}@${revision} is not in the cache ${this.path}, and HF_HUB_OFFLINE forbids downloads: unset HF_HUB_OFFLINE and run the command again`,
       { data: { reason: 'offline' } },
     )
   }

@@ -7,10 +7,10 @@ import type { HubFile } from './hub-client.ts'
 export async function filesFault(folder: string, files: readonly HubFile[]): Promise<string | undefined> {
   for (const file of files) {
     const stats = await stat(join(folder, file.path)).catch(() => undefined)
-    if (stats?.size !== file.size) return `${file.path} has not the size that the hub lists`
+    if (stats?.size !== file.size) return `${file.path} does not have the size that the hub lists`
     const bytes = await readFile(join(folder, file.path))
     if (hashOf(file).update(bytes).digest('hex') !== file.hash)
-      return `${file.path} has not the hash that the hub lists`
+      return `${file.path} does not have the hash that the hub lists`
   }
   return undefined
 }

@@ -55,7 +55,8 @@ export class HubClient {
     return await this.#ask(`the hub's list of ${repo}'s files`, signal, async (fetch) => {
       const files: HubFile[] = []
       for await (const entry of listFiles({ repo, revision: commit, recursive: true, hubUrl, fetch })) {
-        if (files.length >= IMPORT_ENTRIES_MAX) throw tooMuch(`${repo} has over ${IMPORT_ENTRIES_MAX} files`)
+        if (files.length >= IMPORT_ENTRIES_MAX)
+          throw tooMuch(`${repo} has more than ${IMPORT_ENTRIES_MAX} files, which is the limit`)
         if (entry.type === 'file') files.push(readEntry(entry, hubUrl))
       }
       return files
@@ -97,7 +98,7 @@ export class HubClient {
         xet: false,
         downloadInfo: { size, etag: hash, url },
       })
-      if (whole === null) throw hubFailure(`${repo} has no ${path}`, { reason: 'not-found' })
+      if (whole === null) throw hubFailure(`${repo} has no file ${path}`, { reason: 'not-found' })
       yield* watch.listen(whole.slice(offset, size).stream() as AsyncIterable<Uint8Array>, size - offset)
     } catch (error) {
       throw this.#explain(failure ?? error, watch.signal)
@@ -163,7 +164,7 @@ function boundBody(response: Response): Response {
     transform(chunk, controller) {
       bytes += chunk.byteLength
       if (bytes > HUB_ANSWER_BYTES_MAX)
-        controller.error(tooMuch(`the hub sent over ${HUB_ANSWER_BYTES_MAX} bytes`))
+        controller.error(tooMuch(`the hub sent more than ${HUB_ANSWER_BYTES_MAX} bytes, which is the limit`))
       else controller.enqueue(chunk)
     },
   })

@@ -175,6 +175,7 @@ function select(files: readonly HubFile[], { name }: HubRepo, dtype: string | un
     files.map(({ path }) => path),
     {},
     dtype,
+    name,
   )
   const fault = pathsFault(files.map(({ path }) => path))
   if (fault !== undefined) throw hubFailure(`${name} cannot be stored: ${fault}`, { reason: 'refused' })
@@ -182,7 +183,7 @@ function select(files: readonly HubFile[], { name }: HubRepo, dtype: string | un
   if (format === 'onnx') return selection
   throw new HearthError(
     'model-unsupported',
-    `${name} has its weights as ${format} only, and models run from ONNX: look for an export of it, as those of onnx-community`,
+    `${name} has its weights as ${format} only, and Hearth runs ONNX: look for an ONNX export, for example on https://huggingface.co/onnx-community`,
   )
 }
 

@@ -54,8 +54,8 @@ export function failureOf(
   if (isHidden || code === 'GatedRepo') {
     const remedy =
       token === undefined
-        ? `it does not exist, or it is private or gated: check its name, or set HF_TOKEN to a token of an account that may read it`
-        : `HF_TOKEN is not valid, or its account may not read it: check the token, and if the model is gated, ask for access on its page`
+        ? `the model does not exist, or it is private or gated: check its name, or set HF_TOKEN to a token of an account that may read it`
+        : `HF_TOKEN is not valid, or its account may not read the model: check the token, and if the model is gated, ask for access on its page`
     return hubFailure(`${page} cannot be read (status ${status}): ${remedy}`, {
       reason: 'denied',
       statusCode: status,
@@ -67,7 +67,7 @@ export function failureOf(
       statusCode: status,
     })
   }
-  return hubFailure(`the hub at ${endpoint} refuses (status ${status})`, {
+  return hubFailure(`the hub at ${endpoint} refuses the request (status ${status})`, {
     reason: 'refused',
     statusCode: status,
   })
@@ -79,7 +79,7 @@ export function unreachable(error: unknown, endpoint: string): HearthError {
   const code = (cause as { code?: unknown } | undefined)?.code
   const why = typeof code === 'string' ? code : messageOf(cause)
   return hubFailure(
-    `the hub at ${endpoint} cannot be reached (${why}): check the network, or use what the cache has with HF_HUB_OFFLINE=1`,
+    `the hub at ${endpoint} cannot be reached (${why}): check the network, or set HF_HUB_OFFLINE=1 to use only cached files`,
     { reason: 'unreachable' },
     error,
   )

@@ -39,7 +39,7 @@ export function parseHubName(text: string): HubRepo {
   if (isWhole && !/\.\.|--/.test(name) && !/\.\.|\/\/|\/$/.test(revision)) return { name, revision }
   throw new HearthError(
     'usage',
-    `"${text}" names no model of a hub: write hf:OWNER/NAME or hf:OWNER/NAME@REVISION`,
+    `"${text}" is not the name of a hub model: write hf:OWNER/NAME or hf:OWNER/NAME@REVISION`,
   )
 }
 
@@ -52,7 +52,10 @@ export function readHubEnvironment(variables: NodeJS.ProcessEnv): HubEnvironment
   const read = (name: string): string | undefined => variables[name]?.trim() || undefined
   const endpoint = (read('HF_ENDPOINT') ?? 'https://huggingface.co').replace(/\/+$/, '')
   if (!URL.canParse(endpoint) || !/^https?:\/\//.test(endpoint)) {
-    throw new HearthError('config-invalid', `HF_ENDPOINT is no address: "${endpoint}"`)
+    throw new HearthError(
+      'config-invalid',
+      `HF_ENDPOINT is not a web address: "${endpoint}": set it to one such as https://huggingface.co, or unset it`,
+    )
   }
   const home = read('HF_HOME') ?? join(read('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'huggingface')
   return {

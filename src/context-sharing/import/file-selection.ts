@@ -65,17 +65,19 @@ const ONNX_NAME = /^(.*?)(?:_(fp16|q8|int8|uint8|quantized|q4|q4f16|bnb4))?\.onn
 /**
  * Splits `paths` into what belongs to the context and what does not. Of several models, the one of
  * `wantedDtype` ('q4', 'fp16' …) is the entry. Throws `context-invalid`.
- * @param given parts of the runtime info that are not to be inferred
+ * @param given parts of the runtime info that are not inferred
+ * @param folder the folder's name in messages
  */
 export function selectFiles(
   paths: readonly string[],
   given: Partial<RuntimeInfo> = {},
   wantedDtype?: string,
+  folder = 'this folder',
 ): Selection {
   // In one order, so that the choice does not depend on who lists the files.
   const visible = paths.filter((path) => !isHidden(path)).sort(comparePaths)
-  const entry = given.entry ?? findEntry(visible, wantedDtype)
-  if (!visible.includes(entry)) throw invalid(`there is no file "${entry}" in it to be its entry`)
+  const entry = given.entry ?? findEntry(visible, wantedDtype, folder)
+  if (!visible.includes(entry)) throw invalid(`it has no file "${entry}", which was named as its entry`)
   const format = FORMATS.find(({ isEntry }) => isEntry(entry))
   const files = visible
     .flatMap((path) => classify(path, entry, format))
@@ -98,7 +100,7 @@ function isHidden(path: string): boolean {
 }
 
 /** Of a dtype that is asked for, the model that has it; else the preferred one, else the only one. */
-function findEntry(paths: readonly string[], dtype: string | undefined): string {
+function findEntry(paths: readonly string[], dtype: string | undefined, folder: string): string {
   for (const { isEntry, preferred } of FORMATS) {
     const candidates = paths.filter(isEntry)
     if (candidates.length === 0) continue
@@ -106,10 +108,13 @@ function findEntry(paths: readonly string[], dtype: string | undefined): string 
     const entry = preferred.find((path) => paths.includes(path)) ?? onlyOne(candidates)
     if (entry !== undefined) return entry
     throw invalid(
-      `it has several models (${candidates.slice(0, 4).join(', ')}…): say which one is the entry, with --dtype ${dtypesOf(candidates).join(' or ')}`,
+      `it has several models (${candidates.slice(0, 4).join(', ')}…): choose one with --dtype ${dtypesOf(candidates).join(' or ')}`,
     )
   }
-  throw invalid('there is no .onnx, .safetensors or .gguf file in it: give the folder that holds the model')
+  throw new HearthError(
+    'context-invalid',
+    `no model found in ${folder}; Hearth needs ONNX (onnx/model.onnx), safetensors or GGUF`,
+  )
 }
 
 function entryOfDtype(candidates: readonly string[], dtype: string): string {
@@ -119,8 +124,8 @@ function entryOfDtype(candidates: readonly string[], dtype: string): string {
   if (entry !== undefined) return entry
   throw invalid(
     found.length === 0
-      ? `it has no model of dtype ${dtype}, but ${dtypesOf(candidates).join(', ')}`
-      : `it has several models of dtype ${dtype} (${found.slice(0, 4).join(', ')}…)`,
+      ? `it has no model of dtype ${dtype}; it has ${dtypesOf(candidates).join(', ')}: choose one with --dtype`
+      : `it has several models of dtype ${dtype} (${found.slice(0, 4).join(', ')}…): leave one of them in the folder`,
   )
 }
 
@@ -200,5 +205,5 @@ function folderOf(path: string): string {
 }
 
 function invalid(what: string): HearthError {
-  return new HearthError('context-invalid', `this is no context that Hearth can use: ${what}`)
+  return new HearthError('context-invalid', `not a context that Hearth can use: ${what}`)
 }

@@ -67,7 +67,7 @@ export async function copyFolder(
   options: CopyFolderOptions,
 ): Promise<FolderCopy> {
   const found = await findFiles(folder)
-  const selection = selectFiles([...found.keys()], options.runtime, options.dtype)
+  const selection = selectFiles([...found.keys()], options.runtime, options.dtype, folder)
   const fault = pathsFault(selection.files.map(({ path }) => path))
   if (fault !== undefined) throw refused(folder, fault)
   const stats = await Promise.all(
@@ -138,7 +138,11 @@ async function readFolder(folder: string, parent: string): ReturnType<typeof rea
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code
     if (code === 'ENOENT' || code === 'ENOTDIR') {
-      throw new HearthError('context-invalid', `there is no folder ${join(folder, parent)}`, { cause })
+      throw new HearthError(
+        'context-invalid',
+        `the folder ${join(folder, parent)} does not exist: check its path`,
+        { cause },
+      )
     }
     throw cause
   }
@@ -155,19 +159,19 @@ function acceptedPath(folder: string, diskPath: string): string {
 
 function whyNotAFile(isLink: boolean, path: string): string {
   return isLink
-    ? `"${path}" is a symbolic link, which could lead anywhere: give a folder with the files themselves (cp -rL FOLDER COPY)`
-    : `"${path}" is neither a file nor a folder: remove it, or give another folder`
+    ? `"${path}" is a symbolic link, which could lead outside the folder: import a copy that has the files themselves (cp -rL FOLDER COPY)`
+    : `"${path}" is neither a file nor a folder: remove it, or import another folder`
 }
 
 async function statOfOriginal(folder: string, diskPath: string): Promise<Stats> {
   const stats = await lstat(join(folder, diskPath)).catch((cause: unknown) => {
-    throw refused(folder, `"${diskPath}" is not there: download the model again`, cause)
+    throw refused(folder, `"${diskPath}" is missing: download the model again`, cause)
   })
   if (!stats.isFile()) throw refused(folder, whyNotAFile(stats.isSymbolicLink(), diskPath))
   if (stats.nlink > 1) {
     throw refused(
       folder,
-      `"${diskPath}" is a hard link (${stats.nlink} names for one file), so that it could be changed from elsewhere: give a folder with copies (cp -r FOLDER COPY)`,
+      `"${diskPath}" is a hard link (${stats.nlink} names for one file), so another program could change it: import a copy of the folder (cp -r FOLDER COPY)`,
     )
   }
   return stats
@@ -186,7 +190,10 @@ async function copyOne(work: CopyWork, index: number, selected: SelectedFile, co
   }
   const after = await statOfOriginal(work.folder, diskPath)
   if (before?.ino !== after.ino || before.size !== after.size || before.mtimeMs !== after.mtimeMs) {
-    throw refused(work.folder, `"${diskPath}" changed while it was copied: try again when it is at rest`)
+    throw refused(
+      work.folder,
+      `"${diskPath}" changed while it was copied: try again when no program writes to it`,
+    )
   }
 }
 

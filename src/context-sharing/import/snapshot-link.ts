@@ -32,7 +32,7 @@ export function blobFault(diskPath: string, sha256: Uint8Array): string | undefi
   const name = basename(diskPath)
   const isNamedByHash = basename(dirname(diskPath)) === 'blobs' && SHA256_NAME.test(name)
   if (!isNamedByHash || name === toHex(sha256)) return undefined
-  return `is damaged: it does not have the hash that its blob is named by; remove ${diskPath} and download it again`
+  return `is damaged: its hash differs from the name of its blob. Delete ${diskPath} and download it again`
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -113,7 +113,7 @@ export class Origins {
     if (before === undefined && this.#wanted.size >= ORIGINS_WANTED_MAX) {
       throw new HearthError(
         'limit-reached',
-        `${ORIGINS_WANTED_MAX} models are being downloaded here already: wait for one of them`,
+        `${ORIGINS_WANTED_MAX} models are already downloading on this peer, which is the limit: try again when one of them is done`,
       )
     }
     const wanted = before ?? {
@@ -182,7 +182,7 @@ export class Origins {
         }
       })
     } catch (error) {
-      log.debug({ peer, error: messageOf(error) }, 'asked for a model, and got no answer')
+      log.debug({ peer, error: messageOf(error) }, 'no answer to a question about a model')
       return undefined
     }
   }
@@ -193,9 +193,9 @@ export class Origins {
     if (store.held(contextId)?.isStored === true) return true
     try {
       if (originIdOfManifest(await manifestOf(contextId, this.#stopped.signal)) === originId) return true
-      log.warn({ contextId, peer }, 'a peer says of another context that it is the model asked for')
+      log.warn({ contextId, peer }, 'a peer named a context that is not the model it was asked about')
     } catch (error) {
-      log.info({ contextId, peer, error: messageOf(error) }, 'a context could not be looked at')
+      log.info({ contextId, peer, error: messageOf(error) }, 'context not readable')
     }
     return false
   }

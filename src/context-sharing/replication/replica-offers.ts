@@ -61,7 +61,7 @@ export class ReplicaOffers {
       if (!stream.isClosed) await stream.close(wait)
       return answer
     } catch (error) {
-      this.#components.log.debug({ peer, error: messageOf(error) }, 'an offer was not answered')
+      this.#components.log.debug({ peer, error: messageOf(error) }, 'no answer to an offer of a copy')
       return undefined
     }
   }

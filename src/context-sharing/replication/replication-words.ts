@@ -6,8 +6,8 @@ export function decisionOf(effect: ReplicationEffect): Decision | undefined {
   switch (effect.kind) {
     case 'decision': {
       const { live, graced, making, wanted } = effect
-      const away = graced === 0 ? '' : `${graced} away for a short while, `
-      const counts = `${live} copies of ${wanted}, ${away}${making} in the making`
+      const away = graced === 0 ? '' : `${graced} briefly away, `
+      const counts = `${live} copies of ${wanted}, ${away}${making} being made`
       return decision(effect.contextId, `copy-${effect.code}`, counts)
     }
     case 'pull':
@@ -15,27 +15,22 @@ export function decisionOf(effect: ReplicationEffect): Decision | undefined {
     case 'cancel':
       return decision(effect.contextId, 'copy-given-up', DECISION_CODES[`copy-${effect.code}`])
     case 'offer':
-      return decision(
-        effect.contextId,
-        'copy-offered',
-        `${effect.copies} other copies are known`,
-        effect.peer,
-      )
+      return decision(effect.contextId, 'copy-offered', `${effect.copies} other known copies`, effect.peer)
     case 'accept':
       return decision(effect.contextId, 'copy-accepted', 'it asked for a copy here', effect.peer)
     case 'decline':
-      return decision(effect.contextId, 'copy-declined', `the reason given: ${effect.code}`, effect.peer)
+      return decision(effect.contextId, 'copy-declined', `the reason is ${effect.code}`, effect.peer)
     default:
       return undefined
   }
 }
 
 const PULL_WORDS = {
-  repair: 'a copy is missing, and it is our turn',
-  urgent: 'there is only one copy, and it is our turn',
-  prefetch: 'jobs run on all its copies: one more is made ahead of need',
-  offered: 'a holder asked for it',
-  drain: 'a holder that leaves asked for it',
+  repair: 'a copy is missing, and it is this peer’s turn',
+  urgent: 'only one copy is left, and it is this peer’s turn',
+  prefetch: 'jobs use all its copies, so one more is made in advance',
+  offered: 'a peer that has the context asked for it',
+  drain: 'a peer that is shutting down asked for it',
 } as const
 
 /** What a decision means, then the values that decided it. */

@@ -175,10 +175,7 @@ export class Replicator {
       const bytes = Math.min(SPARE_QUOTA_SHARE_MAX * quotaBytes - usedBytes, freeBytes - keepFreeBytes)
       if (!this.#stopped.signal.aborted) this.#dispatch({ kind: 'room', bytes })
     } catch (error) {
-      this.#components.log.warn(
-        { error: messageOf(error) },
-        'the room for spare copies could not be measured',
-      )
+      this.#components.log.warn({ error: messageOf(error) }, 'cannot measure the room for spare copies')
     }
   }
 
@@ -230,7 +227,7 @@ export class Replicator {
     try {
       await this.#components.swarm.look(contextId, this.#stopped.signal)
     } catch (error) {
-      this.#components.log.debug({ contextId, error: messageOf(error) }, 'looking for copies failed')
+      this.#components.log.debug({ contextId, error: messageOf(error) }, 'search for copies failed')
     }
     this.#dispatch({ kind: 'looked', contextId })
   }
@@ -272,12 +269,12 @@ export class Replicator {
     try {
       const outcome = await auditReplica(this.#components, peer, context, this.#stopped.signal)
       if (outcome === 'lied') {
-        const words = 'it was asked for one chunk, chosen at random'
+        const words = 'it was asked for one random chunk'
         decisions.note({ contextId, by: 'replication', code: 'holder-doubted', peer, words })
       }
       this.#dispatch({ kind: 'audited', peer, contextId, outcome })
     } catch (error) {
-      this.#components.log.debug({ contextId, peer, error: messageOf(error) }, 'the audit was broken off')
+      this.#components.log.debug({ contextId, peer, error: messageOf(error) }, 'audit interrupted')
     }
   }
 }

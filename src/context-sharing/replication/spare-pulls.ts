@@ -36,7 +36,7 @@ export class SparePulls {
   }
 
   cancel(contextId: string): void {
-    this.#pulls.get(contextId)?.abort(new HearthError('stream-closed', 'the copy is not needed'))
+    this.#pulls.get(contextId)?.abort(new HearthError('stream-closed', 'the copy is no longer needed'))
   }
 
   cancelAll(): void {

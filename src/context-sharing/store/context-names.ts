@@ -56,14 +56,14 @@ export class ContextNames {
     if (ids.length > 1) {
       throw new HearthError(
         'context-ambiguous',
-        `"${nameOrId}" is the start of ${ids.join(' and ')}: give more of it`,
+        `several contexts start with "${nameOrId}": ${ids.join(' and ')}. Type more of the id`,
         { data: { contextIds: ids } },
       )
     }
     if (ids[0] !== undefined) return ids[0]
     throw new HearthError(
       'context-unknown',
-      `nothing here is called "${nameOrId}": import a folder under that name, or give the whole contextId`,
+      `no context here is named "${nameOrId}": import a folder under that name, or use the whole contextId`,
       { data: { nameOrId } },
     )
   }
@@ -74,7 +74,7 @@ export class ContextNames {
     if (!this.#names.has(name) && this.#names.size >= CONTEXT_NAMES_MAX) {
       throw new HearthError(
         'limit-reached',
-        `there are ${CONTEXT_NAMES_MAX} names already: remove some contexts`,
+        `this peer already has ${CONTEXT_NAMES_MAX} names, which is the limit: remove some contexts with "hearth context rm"`,
       )
     }
     this.#names.set(name, contextId)
@@ -94,7 +94,7 @@ export class ContextNames {
     } catch (cause) {
       throw new HearthError(
         'data-corrupt',
-        `${this.#path} is damaged: remove it (the contexts stay, only their names are lost)`,
+        `${this.#path} is damaged: delete the file. The contexts stay; only their names are lost`,
         { cause },
       )
     }

@@ -188,7 +188,7 @@ export class ContextStore {
     if (this.held(contextId)?.isStored === true) return this.#paths.contextFolder(contextId)
     throw new HearthError(
       'context-unavailable',
-      `context ${contextId} is not stored here yet: fetch it first`,
+      `context ${contextId} is not complete on this peer: fetch it with "hearth context get ${contextId}" first`,
       {
         data: { contextId },
       },
@@ -295,7 +295,7 @@ export class ContextStore {
     if (chunks === 0) return
     this.#components.log.error(
       { path: file.path, chunks },
-      'a stored file is damaged on disk; its bad chunks have to be fetched again',
+      'a stored file is damaged on disk; its bad chunks will be downloaded again',
     )
     const whole = concerned.filter(({ isStored }) => isStored)
     for (const context of concerned) await contexts.reload(context)

@@ -16,5 +16,5 @@ export const NO_COPIES: Copies = { mayDrop: () => ({ may: false, others: 0 }) }
 /** Why this copy is not dropped to make room; undefined when it may be. A part of a context is no copy of it. */
 export function whyNotDropped({ may, others }: DropAdvice): string | undefined {
   if (others === 0) return 'no other peer is known to have all of it: this may be the last copy'
-  return may ? undefined : `${others} other peers have it, and count on the copy here`
+  return may ? undefined : `${others} other peers have it, and they rely on the copy here`
 }

@@ -99,7 +99,7 @@ export class HeldContexts {
       const context = await this.#remember(contextId, await readFile(paths.manifest(contextId)))
       context.isStored = context.held.isFull && (await isFolderWhole(paths, context))
     } catch (error) {
-      log.error({ contextId, error: messageOf(error) }, 'context on disk cannot be used')
+      log.error({ contextId, error: messageOf(error) }, 'context on disk is not usable')
     }
   }
 

@@ -139,7 +139,7 @@ export class StoreMemory {
     } catch (cause) {
       throw new HearthError(
         'data-corrupt',
-        `${this.#path} is damaged: remove it (the contexts stay; pins and --store-quota have to be set again)`,
+        `${this.#path} is damaged: delete the file. The contexts stay; set pins and --store-quota again`,
         { cause },
       )
     }

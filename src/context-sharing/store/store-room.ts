@@ -90,11 +90,11 @@ export class StoreRoom {
     const overQuota = usedBytes + bytes - quotaBytes
     const overDisk = bytes + keepFreeBytes - freeBytes
     if (overDisk > 0 && overDisk >= overQuota) {
-      const words = `${bytes} bytes are to be stored at ${folder}, and ${keepFreeBytes} kept free, but only ${freeBytes} are: free some space, keep less free (--keep-free), or choose another data folder`
+      const words = `cannot store ${bytes} bytes at ${folder}: only ${freeBytes} bytes are free there, and ${keepFreeBytes} must stay free (--keep-free). Free some space, lower --keep-free, or choose another data folder`
       return { limit: 'disk', bytes: overDisk, words }
     }
     if (overQuota <= 0) return undefined
-    const words = `${bytes} bytes are to be stored at ${folder}, which has ${usedBytes} of the ${quotaBytes} bytes that it may take: raise --store-quota, or remove contexts ("hearth context rm")`
+    const words = `cannot store ${bytes} bytes at ${folder}: it uses ${usedBytes} of its quota of ${quotaBytes} bytes. Raise --store-quota, or remove contexts with "hearth context rm"`
     return { limit: 'quota', bytes: overQuota, words }
   }
 
@@ -137,7 +137,7 @@ export class StoreRoom {
     if (this.#writtenBytes < GUARD_BYTES) return
     const { keepFreeBytes, freeBytes } = await this.usage()
     if (freeBytes < keepFreeBytes) {
-      const words = `only ${freeBytes} bytes are free at ${this.#components.folder}, and ${keepFreeBytes} are to stay free: free some space, or keep less free (--keep-free); what is verified is kept`
+      const words = `only ${freeBytes} bytes are free at ${this.#components.folder}, and ${keepFreeBytes} must stay free (--keep-free). Free some space, or lower --keep-free; verified chunks are kept`
       throw diskFull({ limit: 'disk', bytes: keepFreeBytes - freeBytes, words })
     }
     this.#writtenBytes = 0

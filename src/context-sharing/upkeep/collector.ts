@@ -58,14 +58,18 @@ export class Collector {
   async remove(contextId: string, { force }: { force: boolean }): Promise<void> {
     const { store } = this.#components
     const entry = store.entry(contextId)
-    if (entry === undefined) throw new HearthError('context-unknown', `nothing of ${contextId} is here`)
+    if (entry === undefined)
+      throw new HearthError(
+        'context-unknown',
+        `this peer has no part of ${contextId}, so there is nothing to remove: "hearth context list" shows what it has`,
+      )
     const words = force || entry.tier.kind === 'absent' ? undefined : this.#whyNotRemove(contextId)
     if (words !== undefined) {
-      const message = `${contextId} is kept: ${words}. --force removes it all the same`
+      const message = `${contextId} is kept: ${words}. Add --force to remove it anyway`
       throw new HearthError('context-kept', message, { data: { contextId } })
     }
     await store.remove(contextId)
-    this.#note('removed', contextId, force ? 'its owner forced it' : 'its owner said so')
+    this.#note('removed', contextId, force ? 'its owner removed it with --force' : 'its owner removed it')
   }
 
   async #look(): Promise<void> {
@@ -91,7 +95,7 @@ export class Collector {
     const why = store.memory.get(contextId).isPinned ? 'it is pinned' : this.#whyStay(contextId)
     if (why !== undefined) return this.#note('kept', contextId, why)
     await store.remove(contextId)
-    this.#note('collected', contextId, `room was wanted, and ${words}`)
+    this.#note('collected', contextId, `room was needed, but ${words}`)
     log.info({ contextId, words }, 'context dropped to make room')
   }
 

@@ -75,7 +75,7 @@ export class Scrubber {
       () => {
         this.#scrubNext()
           .catch((error: unknown) => {
-            this.#components.log.warn({ error: messageOf(error) }, 'a stored chunk could not be checked')
+            this.#components.log.warn({ error: messageOf(error) }, 'a stored chunk is unreadable')
           })
           .finally(() => {
             if (this.#isRunning) this.#waitForNext()

@@ -76,7 +76,7 @@ export class UploadMonth {
     } catch (error) {
       this.#components.log.error(
         { error: messageOf(error) },
-        'the bytes sent this month could not be written down: nothing more is sent until they are',
+        'cannot record the bytes sent this month; uploads stop until it works',
       )
       return
     }

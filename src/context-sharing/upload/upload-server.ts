@@ -152,10 +152,7 @@ export class UploadServer {
   }
 
   #noteRefused(contextId: string, peer: string, reason: 'waited' | 'month'): void {
-    const words =
-      reason === 'month'
-        ? 'the bytes of this month are spent'
-        : 'its turn did not come in time: others wait too'
+    const words = reason === 'month' ? 'the monthly upload limit is reached' : 'the upload queue was too long'
     this.#components.decisions.note({ contextId, by: 'upload', code: 'upload-refused', peer, words })
   }
 

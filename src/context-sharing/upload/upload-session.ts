@@ -255,7 +255,7 @@ export class UploadSession {
   async #onUnreadable(chunk: number): Promise<void> {
     this.#components.log.error(
       { contextId: this.#context.contextId, chunk },
-      'a stored chunk is damaged on disk: remove and fetch the context again',
+      'a stored chunk is damaged on disk: remove the context and fetch it again',
     )
     await this.#reject('unreadable', [chunk])
   }
@@ -265,7 +265,7 @@ export class UploadSession {
     const isSound = await this.#context.check(chunk)
     this.#components.log.warn(
       { peer: this.peer, contextId: this.#context.contextId, chunk, isSound },
-      'a peer says that a chunk from here was corrupt',
+      'a peer reports that a chunk from here was corrupted',
     )
   }
 

@@ -26,7 +26,8 @@ export function isEncoder({ inputs, outputs }: OnnxModel): boolean {
 export function checkEncoder(model: OnnxModel): string {
   const initialized = new Set(model.initializers.map(({ name }) => name))
   const foreign = model.inputs.find(({ name }) => !KNOWN_INPUTS.has(name) && !initialized.has(name))
-  if (foreign !== undefined) throw unsupported(`it wants an input named ${foreign.name}`)
+  if (foreign !== undefined)
+    throw unsupported(`it needs an input named ${foreign.name}, which Hearth does not provide`)
   const output = STATE_OUTPUTS.find((name) => model.outputs.some((other) => other.name === name))
   if (output === undefined) throw unsupported(`it has none of the outputs ${STATE_OUTPUTS.join(', ')}`)
   return output
@@ -124,7 +125,10 @@ export class EncoderModel {
 
 /** Of the text alone: fp16 weights can overflow for one text and not for its neighbours. */
 function noNumbers(): HearthError {
-  return new HearthError('request-invalid', 'the model computes values that are no numbers for this input')
+  return new HearthError(
+    'request-invalid',
+    'the model computes NaN for this input: change the input, or use another dtype of the model',
+  )
 }
 
 /** `states` is [tokens, size]. */

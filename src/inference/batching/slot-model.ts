@@ -228,7 +228,7 @@ export class SlotModel implements TokenModel {
     )
     if (isFinite) return true
     this.#store.clear(slot)
-    const why = 'the model computes values that are no numbers for this prompt'
+    const why = 'the model computes NaN for this prompt: change the prompt, or use another dtype of the model'
     this.#runs.get(sequence)?.finish(new HearthError('request-invalid', why))
     return false
   }

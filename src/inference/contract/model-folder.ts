@@ -183,7 +183,10 @@ async function readOptional(folder: string, name: string): Promise<string | unde
   const found = await stat(path).catch(() => undefined)
   if (found === undefined) return undefined
   if (found.size > CONTEXT_JSON_BYTES_MAX) {
-    throw new HearthError('context-invalid', `${name}: ${found.size} bytes, over ${CONTEXT_JSON_BYTES_MAX}`)
+    throw new HearthError(
+      'context-invalid',
+      `${name} has ${found.size} bytes, over the limit of ${CONTEXT_JSON_BYTES_MAX}`,
+    )
   }
   return await readFile(path, 'utf8')
 }
@@ -235,7 +238,7 @@ function poolingKind(config: Record<string, unknown>): Pooling['kind'] {
 function unsupportedPooling(what: string): HearthError {
   return new HearthError(
     'model-unsupported',
-    `this embedding model needs ${what}, which Hearth does not compute`,
+    `this embedding model needs ${what}, which Hearth does not support`,
   )
 }
 

@@ -53,7 +53,7 @@ export async function detectDevices(
   if (wish !== 'auto' && chosen.provider !== wish) {
     throw new HearthError(
       'config-invalid',
-      `the device ${wish} does not work here (${probes[0]?.why ?? 'no reason given'}): see docs/devices.md, or use the processor with --device cpu`,
+      `the device ${wish} does not work here (${probes[0]?.why ?? 'no reason given'}): see docs/devices.md, or use --device cpu`,
     )
   }
   return { processor, cards, probes, chosen }

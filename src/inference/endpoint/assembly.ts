@@ -71,7 +71,8 @@ export class AnswerAssembly {
   finish(): Fields {
     const drafts = [...this.#drafts].sort(([left], [right]) => left - right)
     const isWhole = drafts.length > 0 && drafts.every(([, { finishReason }]) => finishReason !== undefined)
-    if (!isWhole) throw new HearthError('engine-failed', 'the endpoint hung up in the middle of an answer')
+    if (!isWhole)
+      throw new HearthError('engine-failed', 'the endpoint closed the connection in the middle of an answer')
     return {
       ...this.#head,
       object: this.#isChat ? 'chat.completion' : 'text_completion',
@@ -105,7 +106,7 @@ function parseChunk(data: string): z.infer<typeof CHUNK> {
   try {
     return CHUNK.parse(JSON.parse(data))
   } catch (cause) {
-    throw new HearthError('engine-failed', 'the endpoint sent an event that is no part of an answer', {
+    throw new HearthError('engine-failed', 'the endpoint sent an event that is not part of an answer', {
       cause,
     })
   }

@@ -51,7 +51,7 @@ export async function readDeclaration(folder: string): Promise<EndpointDeclarati
     () => undefined,
   )
   if (size === undefined) return undefined
-  if (size > DECLARATION_BYTES_MAX) throw invalid(`it has ${size} bytes`)
+  if (size > DECLARATION_BYTES_MAX) throw invalid(`it has ${size} bytes, which is over the limit`)
   try {
     const { model, declared } = DECLARATION.parse(JSON.parse(await readFile(path, 'utf8')))
     return { model, declared }

@@ -98,7 +98,7 @@ export class EndpointClient {
     const more = models.length > names.length ? ` and ${models.length - names.length} more` : ''
     throw new HearthError(
       'model-unsupported',
-      `the endpoint does not serve ${model}, but ${names.join(', ')}${more}`,
+      `the endpoint does not serve ${model}. It serves ${names.join(', ')}${more}: choose one of them`,
     )
   }
 
@@ -109,7 +109,9 @@ export class EndpointClient {
       if (reply.kind !== 'busy') return reply
       const waitMs = busyWaitMs(retries, reply.retryAfterMs, random)
       if (waitMs === undefined) {
-        throw failed(`the endpoint is busy (status ${reply.statusCode}, asked ${retries + 1} times)`)
+        throw failed(
+          `the endpoint is busy: it answered ${retries + 1} requests with status ${reply.statusCode}`,
+        )
       }
       await sleep(clock, waitMs, signal)
     }
@@ -177,7 +179,7 @@ export class EndpointClient {
     const isAboutKey = statusCode === 401 || statusCode === 403
     throw failed(
       isAboutKey
-        ? `the endpoint refuses its key (status ${statusCode}): its owner should look at --api-key-file`
+        ? `the endpoint refuses its API key (status ${statusCode}): the owner of this peer must correct --api-key-file`
         : `the endpoint failed (status ${statusCode}): ${message}`,
       { statusCode },
     )
@@ -191,7 +193,9 @@ export class EndpointClient {
   /** Whatever went wrong, as this engine's failure. Its address stays with us: peers read this. */
   #failure(error: unknown): HearthError {
     if (isHearthError(error, 'engine-failed')) return error
-    const why = isHearthError(error) ? error.message : `the endpoint cannot be reached: ${causeOf(error)}`
+    const why = isHearthError(error)
+      ? error.message
+      : `cannot reach the endpoint (${causeOf(error)}): check that its server runs`
     return failed(this.#withoutKey(why), undefined, error)
   }
 }
@@ -220,7 +224,7 @@ function parseObject(text: string): Record<string, unknown> {
   } catch {
     // Said below: whatever it is, it is no answer.
   }
-  throw failed('the endpoint sent an answer that is no JSON object')
+  throw failed('the endpoint sent an answer that is not a JSON object')
 }
 
 /** OpenAI's {"error":{"message"}}, vLLM's {"message"}, Ollama's {"error":"…"}, or what there is. */

@@ -26,7 +26,7 @@ async function* lines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string>
     if (rest.length > ENDPOINT_EVENT_CHARACTERS_MAX) {
       throw new HearthError(
         'engine-failed',
-        `the endpoint sent a line of over ${ENDPOINT_EVENT_CHARACTERS_MAX} characters`,
+        `the endpoint sent a line longer than ${ENDPOINT_EVENT_CHARACTERS_MAX} characters`,
       )
     }
     for (const part of parts) yield part.endsWith('\r') ? part.slice(0, -1) : part

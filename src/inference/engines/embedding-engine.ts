@@ -77,16 +77,20 @@ export class EmbeddingEngine implements Engine {
   #tokensOf(input: string | number[]): number[] {
     const tokens = typeof input === 'string' ? this.#codec.encodeText(input) : input
     const { contextLengthMax } = this.facts
-    if (tokens.length === 0) throw new HearthError('request-invalid', 'the input is empty')
+    if (tokens.length === 0)
+      throw new HearthError('request-invalid', 'the input is empty: write text or tokens into "input"')
     const size = this.#vocabularySize ?? Infinity
     const foreign = tokens.find((token) => token >= size)
     if (foreign !== undefined) {
-      throw new HearthError('request-invalid', `the input has a token that the model lacks: ${foreign}`)
+      throw new HearthError(
+        'request-invalid',
+        `token ${foreign} of the input is not in the model's vocabulary`,
+      )
     }
     if (tokens.length > contextLengthMax) {
       throw new HearthError(
         'request-invalid',
-        `the input has ${tokens.length} tokens; it may have ${contextLengthMax}`,
+        `the input has ${tokens.length} tokens, and this model takes at most ${contextLengthMax}: shorten it`,
       )
     }
     return tokens

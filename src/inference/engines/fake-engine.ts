@@ -49,7 +49,7 @@ class FakeEngine implements Engine {
     options: { signal?: AbortSignal | undefined } = {},
   ): Promise<EngineResult> {
     const prompt = promptOf(request)
-    if (prompt === undefined) return refuse(`no prompt in a request to ${request.url}`)
+    if (prompt === undefined) return refuse(`the request to ${request.url} has no prompt`)
     return await this.#slots.hold(options.signal, async () => {
       const tokens = Math.min(tokensMaxOf(request.body), 8)
       const ms = this.#timing.prefillMs + tokens * this.#timing.tokenMs

@@ -49,7 +49,7 @@ class OpenAiEngine implements Engine {
     const target = PATHS[request.url]
     if (target === undefined) return refuse(400, `this context does not serve ${request.url}`)
     const body = this.#bodyOf(request.body, target.isStreamed)
-    if (body === undefined) return refuse(400, "the request's body is no object")
+    if (body === undefined) return refuse(400, "the request's body is not a JSON object")
     const signal =
       options.signal === undefined
         ? this.#closed.signal
@@ -66,10 +66,13 @@ class OpenAiEngine implements Engine {
     try {
       const answer = await this.#client.ask(path, body, signal)
       if (answer.kind === 'refused')
-        return refuse(answer.statusCode, `the endpoint refuses it: ${answer.message}`)
+        return refuse(answer.statusCode, `the endpoint rejects the request: ${answer.message}`)
       const bytes = Buffer.byteLength(JSON.stringify(answer.body))
       if (bytes > RESULT_BODY_BYTES_MAX) {
-        return refuse(422, `its answer has ${bytes} bytes, the limit is ${RESULT_BODY_BYTES_MAX}`)
+        return refuse(
+          422,
+          `the answer has ${bytes} bytes, over the limit of ${RESULT_BODY_BYTES_MAX}: ask for fewer tokens`,
+        )
       }
       return { ok: true, statusCode: 200, body: answer.body, usage: usageOf(answer.body) }
     } catch (error) {
@@ -109,7 +112,9 @@ function endpointFor(
   { endpoint }: EngineOptions,
 ): EndpointOptions {
   if (declaration === undefined) {
-    throw unsupported('this peer runs only what its endpoint serves (--engine openai), and no weights')
+    throw unsupported(
+      'this peer serves only the model of its endpoint (--engine openai) and runs no weights itself',
+    )
   }
   const what = `an endpoint that serves ${describeDeclaration(declaration)}`
   if (endpoint === undefined) {

@@ -40,7 +40,7 @@ export function describeDecoder(model: OnnxModel, vocabularyDefault: number | un
   if (pasts.some(({ dims }) => dims[1] !== keyValueHeads || dims[3] !== headSize)) {
     throw unsupported('its layers have caches of different sizes')
   }
-  if (headSize % 2 !== 0) throw unsupported(`its heads are of ${headSize} elements, an odd number`)
+  if (headSize % 2 !== 0) throw unsupported(`its heads have ${headSize} elements, which is odd`)
   refuseForeignInputs(model)
   return {
     kvShape: { layers: pasts.length / 2, keyValueHeads, headSize },
@@ -55,14 +55,14 @@ export function isGroupedQuery({ operator }: ModelNode): boolean {
 }
 
 export function unsupported(why: string): HearthError {
-  return new HearthError('model-unsupported', `this model is not a decoder that we can run: ${why}`)
+  return new HearthError('model-unsupported', `Hearth cannot run this model as a decoder: ${why}`)
 }
 
 function refuseForeignInputs({ inputs, initializers }: OnnxModel): void {
   const initialized = new Set(initializers.map(({ name }) => name))
   for (const { name } of inputs) {
     if (KNOWN_INPUTS.has(name) || PAST_INPUT.test(name) || initialized.has(name)) continue
-    throw unsupported(`it wants an input named ${name}`)
+    throw unsupported(`it needs an input named ${name}, which Hearth does not provide`)
   }
 }
 
@@ -70,13 +70,13 @@ function vocabularyOf({ outputs }: OnnxModel, vocabularyDefault: number | undefi
   const size = outputs.find(({ name }) => name === 'logits')?.dims[2]
   if (typeof size === 'number') return size
   if (size === undefined || vocabularyDefault === undefined)
-    throw unsupported('it has no logits of known size')
+    throw unsupported('the size of its logits is not known')
   return vocabularyDefault
 }
 
 function cacheTypeOf(pasts: readonly ModelValue[]): number {
   const [type, ...others] = new Set(pasts.map((past) => past.type))
   if ((type !== FLOAT && type !== FLOAT16) || others.length > 0)
-    throw unsupported('its cache is not of floats')
+    throw unsupported('its cache does not hold floats')
   return type
 }

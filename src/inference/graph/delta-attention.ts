@@ -82,7 +82,7 @@ export function checkGroupedQuery(node: ModelNode): void {
   const window = node.attributes.get('local_window_size')
   if (window !== undefined && window.integer !== -1) throw unsupported('its attention has a window')
   if (node.inputs.slice(EXTRA_INPUTS_FROM).some((input) => input !== '')) {
-    throw unsupported('its attention has inputs that we do not know')
+    throw unsupported('its attention has unknown inputs')
   }
 }
 
@@ -173,7 +173,7 @@ export class DeltaAttention {
     const { keyValueHeads, headSize } = this.#decoder.kvShape
     const heads = attributes.get('num_heads')?.integer ?? 0
     if (attributes.get('kv_num_heads')?.integer !== keyValueHeads || heads % keyValueHeads !== 0) {
-      throw unsupported('its attention has other heads than its cache')
+      throw unsupported('its attention and its cache have different heads')
     }
     const scale = attributes.get('scale')?.float ?? 0
     return {

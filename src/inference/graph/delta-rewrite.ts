@@ -86,7 +86,7 @@ export function rewriteToDelta(
 }
 
 function checkModel(model: OnnxModel, operatorSet: number): void {
-  if (operatorSet < OPERATOR_SET_MIN) throw unsupported(`it is of operator set ${operatorSet}`)
+  if (operatorSet < OPERATOR_SET_MIN) throw unsupported(`it uses operator set ${operatorSet}`)
   if (model.nodes.some(({ hasSubgraph }) => hasSubgraph)) throw unsupported('it has branches or loops')
 }
 
@@ -122,7 +122,7 @@ function replaceAttention(edit: GraphEdit, model: OnnxModel, decoder: Decoder): 
   })
   return Array.from({ length: decoder.kvShape.layers }, (_, layer) => {
     const node = nodes.find(({ inputs }) => inputs[3] === `past_key_values.${layer}.key`)
-    if (node === undefined) throw unsupported(`layer ${layer} has no attention that we know`)
+    if (node === undefined) throw unsupported(`layer ${layer} has an unknown kind of attention`)
     let news: NewRows | undefined
     edit.replace(node, () => {
       news = attention?.build(node, layer)
@@ -149,7 +149,7 @@ function findAppend(edit: GraphEdit, layer: number, part: string): Append {
   const axis = node?.attributes.get('axis')?.integer
   const isAppend = node?.operator === 'Concat' && node.inputs.length === 2 && (axis === 2 || axis === -2)
   if (!isAppend || past !== `past_key_values.${layer}.${part}` || added === undefined) {
-    throw unsupported(`layer ${layer} does not append to its cache in a way that we know`)
+    throw unsupported(`layer ${layer} appends to its cache in an unknown way`)
   }
   return { node, past, added }
 }
@@ -208,7 +208,7 @@ function findHead(edit: GraphEdit): { states: string; takers: Set<ModelNode> } {
   const visit = (value: string): void => {
     const node = edit.producerOf(value)
     if (edit.isConstant(value) || (node !== undefined && seen.has(node))) return
-    if (node === undefined) throw unsupported('its logits are made in a way that we do not know')
+    if (node === undefined) throw unsupported('its logits are computed in an unknown way')
     seen.add(node)
     const [first = ''] = node.inputs
     if (HEAD_OPERATORS.has(node.operator)) {
@@ -221,7 +221,7 @@ function findHead(edit: GraphEdit): { states: string; takers: Set<ModelNode> } {
   visit('logits')
   const [state, ...others] = states
   if (state === undefined || others.length > 0 || takers.size === 0) {
-    throw unsupported('its logits are made in a way that we do not know')
+    throw unsupported('its logits are computed in an unknown way')
   }
   return { states: state, takers }
 }

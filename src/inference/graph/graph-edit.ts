@@ -64,7 +64,7 @@ export class GraphEdit {
   replace(node: ModelNode, build: () => void): void {
     const made = this.#collect(build)
     const current = this.#current(node)
-    if (current === undefined) throw new RangeError(`${node.name} is not in the graph any more`)
+    if (current === undefined) throw new RangeError(`${node.name} is no longer in the graph`)
     this.#nodes.splice(this.#nodes.indexOf(current), 1, ...made)
   }
 

@@ -54,7 +54,7 @@ function lowerPriority(nice: number): void {
   try {
     setPriority(nice)
   } catch (error) {
-    log.warn({ nice, error: messageOf(error) }, 'priority not lowered')
+    log.warn({ nice, error: messageOf(error) }, 'cannot lower the priority of the process')
   }
 }
 

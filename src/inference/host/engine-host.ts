@@ -171,11 +171,11 @@ export class EngineHost {
       this.#others.add(quick)
       this.#state = full
       this.#facts = facts
-      quick.retire(new HearthError('engine-failed', 'a process at full speed took over'))
+      quick.retire(new HearthError('engine-failed', 'a process at full speed replaced this one'))
     } catch (error) {
       this.#components.log.warn(
         { folder: this.folder, reason: messageOf(error) },
-        'context stays as it started',
+        'context keeps the process that it started with',
       )
     }
   }

@@ -105,7 +105,10 @@ export class EngineProcess {
     if (this.#cause !== undefined) return Promise.reject(this.#cause)
     if (this.#waiting.size >= ENGINE_RUNS_WAITING_MAX) {
       return Promise.reject(
-        new HearthError('limit-reached', `${this.#waiting.size} requests already wait for the engine`),
+        new HearthError(
+          'limit-reached',
+          `the engine's queue is full: ${this.#waiting.size} requests are waiting`,
+        ),
       )
     }
     const run = this.#nextRun++
@@ -147,7 +150,7 @@ export class EngineProcess {
     })
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       if (stream !== null) {
-        logLines(stream, (line) => this.#log.debug({ pid: this.pid, line }, 'engine process says'))
+        logLines(stream, (line) => this.#log.debug({ pid: this.pid, line }, 'engine process output'))
       }
     }
   }
@@ -237,7 +240,7 @@ function childEnvironment(): NodeJS.ProcessEnv {
 }
 
 function describeExit(code: number | null, signal: NodeJS.Signals | null): string {
-  if (signal === MEMORY_SIGNAL) return 'the engine process held more memory than its bound'
+  if (signal === MEMORY_SIGNAL) return 'the engine process used more memory than its limit'
   if (signal === 'SIGKILL')
     return 'the engine process was killed, perhaps because the machine ran out of memory'
   return signal === null

@@ -35,7 +35,9 @@ export function checkModelSafety(model: OnnxModel, source: ByteSource): void {
     graphBytes += node.encoded.byteLength
   }
   if (graphBytes > ONNX_GRAPH_BYTES_MAX) {
-    throw unsafe(`its graph without weights has ${graphBytes} bytes, over ${ONNX_GRAPH_BYTES_MAX}`)
+    throw unsafe(
+      `its graph without weights has ${graphBytes} bytes, over the limit of ${ONNX_GRAPH_BYTES_MAX}`,
+    )
   }
   for (const tensor of model.initializers) {
     checkSize(tensor)
@@ -52,12 +54,13 @@ function checkSections(source: ByteSource): void {
 
 function checkOperator({ name, operator, domain, hasSubgraph }: ModelNode): void {
   const isKnown = domain === '' || (domain === 'com.microsoft' && MICROSOFT_OPERATORS.has(operator))
-  if (!isKnown) throw unsafe(`the operator ${operator} of ${domain} (node ${name}) is not one we know`)
+  if (!isKnown)
+    throw unsafe(`the operator ${operator} of ${domain} (node ${name}) is not on the list of known operators`)
   if (hasSubgraph || CONTROL_FLOW.has(operator)) {
-    throw unsafe(`${operator} (node ${name}) is a branch or a loop, which need not end`)
+    throw unsafe(`${operator} (node ${name}) is a branch or a loop, which might never end`)
   }
   if (domain === '' && RANDOM_OPERATORS.has(operator)) {
-    throw unsafe(`${operator} (node ${name}) draws chance of its own`)
+    throw unsafe(`${operator} (node ${name}) draws its own random numbers`)
   }
 }
 
@@ -86,7 +89,7 @@ function checkSize({ name, type, dims, place }: ModelTensor): void {
   }
   const bytes = Math.ceil((count * bits) / 8)
   if (place !== undefined && !Number.isNaN(place.length) && place.length !== bytes) {
-    throw unsafe(`${name} has ${place.length} bytes, and its dimensions want ${bytes}`)
+    throw unsafe(`${name} has ${place.length} bytes, but its dimensions need ${bytes}`)
   }
 }
 
@@ -99,8 +102,9 @@ function checkPlace({ name, encoded }: ModelTensor, source: ByteSource): void {
     }
   }
   const foreign = keys.find((key) => !EXTERNAL_KEYS.has(key))
-  if (foreign !== undefined) throw unsafe(`the place of ${name} has an entry ${JSON.stringify(foreign)}`)
-  if (new Set(keys).size < keys.length) throw unsafe(`the place of ${name} is said twice`)
+  if (foreign !== undefined)
+    throw unsafe(`the external data of ${name} has an unknown entry ${JSON.stringify(foreign)}`)
+  if (new Set(keys).size < keys.length) throw unsafe(`the external data of ${name} has an entry twice`)
 }
 
 function* fieldsOf(
@@ -112,5 +116,8 @@ function* fieldsOf(
 }
 
 function unsafe(why: string): HearthError {
-  return new HearthError('model-unsupported', `this model is not run: ${why}`)
+  return new HearthError(
+    'model-unsupported',
+    `Hearth does not run this model, because it may be unsafe: ${why}`,
+  )
 }

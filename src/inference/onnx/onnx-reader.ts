@@ -73,7 +73,11 @@ export function readModel(source: ByteSource): OnnxModel {
     if (field.number === 1) irVersion = field.integer
     if (field.number === 7) graph = field
     if (field.number === 8) operatorSets.push(readOperatorSet(source, field))
-    if (field.number === 25) throw new HearthError('model-unsupported', 'the ONNX model has local functions')
+    if (field.number === 25)
+      throw new HearthError(
+        'model-unsupported',
+        'the ONNX model has local functions, which Hearth does not support: export it without them',
+      )
   }
   if (graph === undefined) throw malformed('it has no graph')
   return { irVersion, operatorSets, ...readGraph(source, graph) }
@@ -99,7 +103,11 @@ function readGraph(source: ByteSource, { start, end }: Field): Omit<OnnxModel, '
     if (field.number === 5) initializers.push(readTensor(source, field))
     if (field.number === 11) inputs.push(readValue(source, field))
     if (field.number === 12) outputs.push(readValue(source, field))
-    if (field.number === 15) throw new HearthError('model-unsupported', 'the ONNX model has sparse weights')
+    if (field.number === 15)
+      throw new HearthError(
+        'model-unsupported',
+        'the ONNX model has sparse weights, which Hearth does not support: export it with dense weights',
+      )
     if (nodes.length + initializers.length > ONNX_NODES_MAX) throw malformed('it has too many nodes')
   }
   return { nodes, initializers, inputs, outputs }

@@ -126,7 +126,7 @@ export function bytesOf(part: Part): Uint8Array {
   if (part instanceof Uint8Array) return part
   const bytes = part.read()
   if (bytes.byteLength !== part.byteLength) {
-    throw new RangeError(`${bytes.byteLength} bytes where ${part.byteLength} were announced`)
+    throw new RangeError(`${bytes.byteLength} bytes, but ${part.byteLength} were announced`)
   }
   return bytes
 }

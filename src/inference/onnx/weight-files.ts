@@ -14,7 +14,7 @@ export async function checkWeightFiles({ initializers }: OnnxModel, folder: stri
     if (place?.location === undefined) continue
     const size = sizes.get(place.location) ?? (await sizeOf(folder, place.location))
     sizes.set(place.location, size)
-    if (!isWithin(place, size)) throw invalid(`${name} is said to be where ${place.location} has no bytes`)
+    if (!isWithin(place, size)) throw invalid(`${place.location} ends before the data of ${name}`)
   }
 }
 
@@ -29,8 +29,8 @@ async function sizeOf(folder: string, location: string): Promise<number> {
     throw invalid(`weights in ${JSON.stringify(location)}, outside the model's folder`)
   }
   const found = await lstat(join(folder, location)).catch(() => undefined)
-  if (found === undefined) throw invalid(`${location}, with the model's weights, is missing`)
-  if (!found.isFile()) throw invalid(`${location}, with the model's weights, is not a plain file`)
+  if (found === undefined) throw invalid(`the weights file ${location} is missing`)
+  if (!found.isFile()) throw invalid(`the weights file ${location} is not a regular file`)
   return found.size
 }
 

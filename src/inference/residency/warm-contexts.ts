@@ -168,7 +168,7 @@ export class WarmContexts {
   async stop(): Promise<void> {
     for (const [ticket, { admitted }] of this.#waiting) {
       this.#step({ kind: 'release', ticket })
-      admitted.reject(new HearthError('engine-failed', 'the peer unloads its contexts'))
+      admitted.reject(new HearthError('engine-failed', 'the peer is unloading its contexts'))
     }
     const contextIds = [...this.#residency.residents.keys()]
     await Promise.all(contextIds.map((contextId) => this.evict(contextId, 'the peer is stopping')))
@@ -197,7 +197,7 @@ export class WarmContexts {
       const used = this.list().map((context) => context.contextId)
       throw new HearthError(
         'limit-reached',
-        `no room was made for context ${contextId} within ${this.#options.waitMsMax} ms; loaded are ${used.join(', ')}`,
+        `no memory became free for context ${contextId} within ${this.#options.waitMsMax} ms; the loaded contexts are ${used.join(', ')}`,
         { cause: error },
       )
     }

@@ -56,7 +56,7 @@ async function openOnDevice(
     await tryOneStep(opened.graph)
     return opened
   } catch (error) {
-    log.warn({ provider, reason: messageOf(error) }, 'model does not run on this device, using the processor')
+    log.warn({ provider, reason: messageOf(error) }, 'model does not run on this device; using the CPU')
     await opened?.graph.close()
     return undefined
   }
@@ -66,7 +66,7 @@ async function tryOneStep(graph: StepGraph): Promise<void> {
   const input = { rows: [[0, 0]], past: { kind: 'none' as const }, pastLengths: [0], wantsLogits: true }
   const output = await graph.run(input)
   if (output.logits(0).every(Number.isFinite)) return
-  throw new HearthError('engine-failed', 'it computes values that are no numbers')
+  throw new HearthError('engine-failed', 'it computes NaN')
 }
 
 /** The engine asked for; by default the delta form, and the stock form where that is not to be had. */
@@ -87,7 +87,7 @@ async function openOn(
     return { graph, engine: 'ort-delta', provider }
   } catch (error) {
     if (wanted === 'ort-delta' || !isHearthError(error, 'model-unsupported')) throw error
-    log.info({ reason: messageOf(error) }, 'model has no delta form, running its stock form')
+    log.info({ reason: messageOf(error) }, 'model has no delta form; running its stock form')
     return await openPresent()
   }
 }

@@ -10,7 +10,7 @@ export async function checkChatTemplate(folder: string): Promise<void> {
   try {
     void new Template(source, () => 0)
   } catch (cause) {
-    const message = `the chat template cannot be rendered: ${messageOf(cause)}; change it in chat_template.jinja or tokenizer_config.json, then add the folder again`
+    const message = `cannot render the chat template: ${messageOf(cause)}. Change it in chat_template.jinja or tokenizer_config.json, then add the folder again`
     throw new HearthError('context-invalid', message, { data: { folder }, cause })
   }
 }

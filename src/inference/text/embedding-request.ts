@@ -32,7 +32,10 @@ export interface EmbeddingRequest {
 /** Throws `request-invalid`, with a message for whoever wrote the request. */
 export function readEmbeddingRequest({ url, body }: EngineRequest): EmbeddingRequest {
   if (url !== '/v1/embeddings') {
-    throw new HearthError('request-invalid', `this context makes embeddings: it does not serve ${url}`)
+    throw new HearthError(
+      'request-invalid',
+      `this context makes embeddings and does not serve ${url}: use /v1/embeddings`,
+    )
   }
   const { model, input, encoding_format: format } = parse(BODY, withoutNeutral(body))
   return { model, inputs: toList(input), isBase64: format === 'base64' }

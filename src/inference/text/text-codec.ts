@@ -66,7 +66,7 @@ export class TextCodec {
     try {
       return this.#tokenizer.encode(text, addsSpecialTokens)
     } catch (error) {
-      throw new HearthError('request-invalid', `the prompt cannot be tokenized: ${messageOf(error)}`)
+      throw new HearthError('request-invalid', `cannot tokenize the prompt: ${messageOf(error)}`)
     }
   }
 
@@ -85,7 +85,7 @@ export class TextCodec {
         add_generation_prompt: true,
       })
     } catch (error) {
-      throw new HearthError('request-invalid', `the chat template refuses the messages: ${messageOf(error)}`)
+      throw new HearthError('request-invalid', `the chat template rejects the messages: ${messageOf(error)}`)
     }
   }
 }

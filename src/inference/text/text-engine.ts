@@ -79,16 +79,20 @@ export class TextEngine implements Engine {
   /** Throws `request-invalid` when the prompt cannot be run. */
   #tokensMax(request: TextRequest, promptTokens: readonly number[]): number {
     const { contextLengthMax, vocabularySize } = this.#model.facts
-    if (promptTokens.length === 0) throw new HearthError('request-invalid', 'the prompt is empty')
+    if (promptTokens.length === 0)
+      throw new HearthError('request-invalid', 'the prompt is empty: write text into it')
     const foreign = promptTokens.find((token) => !(token < vocabularySize))
     if (foreign !== undefined) {
-      throw new HearthError('request-invalid', `the prompt has a token that the model lacks: ${foreign}`)
+      throw new HearthError(
+        'request-invalid',
+        `token ${foreign} of the prompt is not in the model's vocabulary`,
+      )
     }
     const room = contextLengthMax - promptTokens.length
     if (room < 1) {
       throw new HearthError(
         'request-invalid',
-        `the prompt has ${promptTokens.length} tokens; prompt and answer may have ${contextLengthMax}`,
+        `the prompt has ${promptTokens.length} tokens, and prompt and answer together may have ${contextLengthMax}: shorten the prompt`,
       )
     }
     const fallback = request.kind === 'completion' ? COMPLETION_TOKENS_DEFAULT : room

@@ -124,11 +124,11 @@ function recordLine(
   options: JobFileOptions,
 ): JobLine | LineError {
   if (value === null || typeof value !== 'object' || Array.isArray(value))
-    return { line, message: 'not a record: a JSON object is needed' }
+    return { line, message: 'not a record: each line must be a JSON object' }
   const record = value as Record<string, unknown>
   const filled = template.fill(record)
   if ('missing' in filled)
-    return { line, message: `it has no field "${filled.missing}", which the template names` }
+    return { line, message: `the record has no field "${filled.missing}", which the template uses` }
   const id = record['custom_id'] ?? record['id']
   const customId = typeof id === 'string' ? id : (exactNumberText(id) ?? `line-${line}`)
   return promptLine(line, customId, filled.text, options)

@@ -51,7 +51,7 @@ export async function* readLines(path: string): AsyncGenerator<FileLine> {
 }
 
 function lineOf(line: number, bytes: Buffer): FileLine {
-  if (!isUtf8(bytes)) return { line, message: 'not UTF-8 text; save the file as UTF-8' }
+  if (!isUtf8(bytes)) return { line, message: 'not UTF-8 text: save the file as UTF-8' }
   const text = bytes.toString('utf8')
   return { line, text: line === 1 && text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text }
 }

@@ -16,7 +16,7 @@ export class Template {
     if (!this.#pieces.some(({ kind }) => kind === 'field')) {
       throw new HearthError(
         'usage',
-        'the template names no field: write {name} where a record’s value belongs',
+        'the template uses no field: write {name} where a record’s value belongs',
       )
     }
   }
@@ -66,7 +66,7 @@ function parse(source: string): Piece[] {
     else
       throw new HearthError(
         'usage',
-        `the template has a lone "${match[0]}"; write it twice to mean the character`,
+        `the template has an unpaired "${match[0]}": write it twice to mean the character`,
       )
   }
   addText(source.slice(at))

@@ -64,7 +64,10 @@ export function createTables(db: DatabaseSync, job: JobRecord): void {
 
 /** One process runs a job at a time; the lock goes with the process, however it ends. */
 export function lockJob(path: string): () => void {
-  return lockForThisProcess(lockPath(path), `this job is already running in another process (${path})`)
+  return lockForThisProcess(
+    lockPath(path),
+    `this job is already running in another process (${path}): wait for it, or stop it and run the command again`,
+  )
 }
 
 /** Whether a process runs the job of this journal now. */
@@ -119,7 +122,7 @@ function upgrade(db: DatabaseSync, path: string): void {
     if (tables === undefined) {
       throw new HearthError(
         'data-corrupt',
-        `${path} is a journal of version ${version}; this Hearth reads versions 2 to ${JOURNAL_VERSION}`,
+        `${path} is a journal of version ${version}, and this Hearth reads versions 2 to ${JOURNAL_VERSION}: use the version of Hearth that wrote it`,
       )
     }
     db.exec(tables)
@@ -133,23 +136,31 @@ export function asHearthError(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || error instanceof HearthError || !('errcode' in error)) return error
   const primary = Number(error.errcode) & 0xff
   if (primary === 5) {
-    return new HearthError('data-in-use', `${path} is open in another process: this job is already running`, {
-      cause: error,
-    })
+    return new HearthError(
+      'data-in-use',
+      `this job is already running in another process (${path} is open there): wait for it, or stop it and run the command again`,
+      {
+        cause: error,
+      },
+    )
   }
   if (primary === 13)
     return new HearthError(
       'disk-full',
-      `no room left to write ${path}: free some space and run the same command again`,
+      `no room left to write ${path}: free some space, then run the same command again`,
       { cause: error },
     )
   if (primary === 10)
     return new HearthError(
       'disk-full',
-      `${path} cannot be written (${error.message}): is a quota used up, or the disk failing? What is committed is safe; run the same command again when it can be written`,
+      `cannot write ${path} (${error.message}): check the disk and its quota, then run the same command again. Committed results are safe`,
       { cause: error },
     )
   if (primary === 11 || primary === 26)
-    return new HearthError('data-corrupt', `${path} is damaged: ${error.message}`, { cause: error })
+    return new HearthError(
+      'data-corrupt',
+      `${path} is damaged (${error.message}): restore the file from a backup, or delete it and submit the job again`,
+      { cause: error },
+    )
   return error
 }

@@ -37,7 +37,7 @@ export async function insertRequests(
   }
   if (errorCount > 0) throw invalidInput(inputPath, errors, errorCount)
   if (n === 0)
-    throw new HearthError('input-invalid', `${inputPath} has no requests: give one JSON object per line`)
+    throw new HearthError('input-invalid', `${inputPath} has no requests: write one JSON object per line`)
 }
 
 function invalidInput(inputPath: string, errors: LineError[], errorCount: number): HearthError {

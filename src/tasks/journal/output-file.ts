@@ -56,13 +56,13 @@ export async function writeOutputFile(
     const place = await placeOf(path)
     if (place.kind === 'stream') return await writeThrough(place.target, jobId, lines)
     if (place.exists && !(await isOwn(place.target, jobId)))
-      throw new HearthError('output-unwritable', 'the file exists, and this job did not write it')
+      throw new HearthError('output-unwritable', 'the file exists, and another program or job wrote it')
     await writeWhole(place.target, jobId, lines)
   } catch (cause) {
     const why = isHearthError(cause) ? cause.message : messageOf(cause)
     throw new HearthError(
       'output-unwritable',
-      `cannot write ${path}: ${why}. The results are safe in the job's journal: run the same command again when it can be written, or type "hearth job results ${jobId.slice(0, 8)} -o OTHER_FILE"`,
+      `cannot write ${path}: ${why}. The results are safe in the job's journal: run the same command again when the file is writable, or type "hearth job results ${jobId.slice(0, 8)} -o OTHER_FILE"`,
       { cause },
     )
   }
@@ -92,7 +92,7 @@ async function requireWritable(path: string, place: Place): Promise<void> {
     if (place.kind === 'file') await access(dirname(place.target), constants.W_OK)
     if (place.kind === 'stream' || place.exists) await access(place.target, constants.W_OK)
   } catch (cause) {
-    throw new HearthError('usage', `-o ${path} cannot be written: ${messageOf(cause)}; name another file`, {
+    throw new HearthError('usage', `cannot write -o ${path}: ${messageOf(cause)}; name another file`, {
       cause,
     })
   }

@@ -201,7 +201,7 @@ export class Coordinator {
         this.#dispatch({ kind: 'candidates', candidates: found })
       }
     } catch (error) {
-      if (!this.#stop.signal.aborted) log.debug({ error: messageOf(error) }, 'looking for peers failed')
+      if (!this.#stop.signal.aborted) log.debug({ error: messageOf(error) }, 'search for peers failed')
     } finally {
       this.#isFinding = false
     }
@@ -283,7 +283,10 @@ export function requireArrived(
 ): CommitEntry {
   if (arrived?.peer === peer && arrived.result.n === key.n && arrived.result.epoch === key.epoch)
     return arrived
-  throw new HearthError('internal', `request ${key.n} is to be committed without the result of peer ${peer}`)
+  throw new HearthError(
+    'internal',
+    `request ${key.n} cannot be committed, because the result of peer ${peer} is missing`,
+  )
 }
 
 function ownError(effect: Extract<CoordinatorEffect, { kind: 'fail' }>): TaskResult {

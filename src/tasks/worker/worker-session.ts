@@ -77,7 +77,7 @@ export class WorkerSession {
     return requests.map(({ prefixed, ...request }) => {
       if (prefixed === undefined) return request
       if (prefix === undefined)
-        throw new HearthError('message-invalid', 'a request lacks the prefix it begins with')
+        throw new HearthError('message-invalid', 'a request names a prefix that was not sent')
       return { ...request, body: prefix + request.body }
     })
   }

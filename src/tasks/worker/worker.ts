@@ -168,7 +168,7 @@ export class Worker {
     const signal = this.#stop.signal
     const first = await stream.receive(submitterMessageSchema, { deadlineMs: openMs, signal })
     if (first?.type !== 'open')
-      throw new HearthError('message-invalid', `peer ${stream.peer} did not begin with open`)
+      throw new HearthError('message-invalid', `the first message of peer ${stream.peer} was not open`)
     const session = `session-${this.#nextSession++}`
     const link = new WorkerSession(stream, first.prefix, { deadlineMs: silenceMs, signal })
     this.#sessions.set(session, link)
@@ -195,7 +195,7 @@ export class Worker {
   #onMessage(session: string, link: WorkerSession, message: SubmitterMessage): void {
     switch (message.type) {
       case 'open':
-        throw new HearthError('message-invalid', 'a task stream is opened once')
+        throw new HearthError('message-invalid', 'a task stream was opened twice')
       case 'requests':
         if (message.lease !== undefined) this.#dispatch({ kind: 'lease', session, requests: message.lease })
         this.#dispatch({ kind: 'requests', session, requests: link.whole(message.requests) })
@@ -243,7 +243,7 @@ export class Worker {
         void this.#run(effect.run, effect.contextId, effect.request)
         break
       case 'stop-run':
-        this.#runs.get(effect.run)?.abort(new HearthError('stream-closed', 'not wanted any more'))
+        this.#runs.get(effect.run)?.abort(new HearthError('stream-closed', 'no longer wanted'))
         break
     }
   }
@@ -261,10 +261,7 @@ export class Worker {
     try {
       await this.#sessions.get(session)?.end()
     } catch (error) {
-      this.#components.log.debug(
-        { reason, error: messageOf(error) },
-        'a session could not be closed in peace',
-      )
+      this.#components.log.debug({ reason, error: messageOf(error) }, 'closing a session failed')
     }
   }
 
@@ -278,7 +275,7 @@ export class Worker {
       this.#lastFailure = undefined
       this.#dispatch({ kind: 'prepared', contextId, slots: context.slots })
     } catch (error) {
-      log.warn({ contextId, error: messageOf(error) }, 'a context could not be made ready')
+      log.warn({ contextId, error: messageOf(error) }, 'preparing a context failed')
       const reason = isHearthError(error) ? error.code : 'internal'
       this.#lastFailure = { contextId, reason, detail: messageOf(error) }
       this.#dispatch({ kind: 'unprepared', ...this.#lastFailure })
@@ -295,7 +292,7 @@ export class Worker {
     try {
       await discard(contextId, { keepsFiles })
     } catch (error) {
-      log.warn({ contextId, error: messageOf(error) }, 'a context could not be discarded')
+      log.warn({ contextId, error: messageOf(error) }, 'unloading a context failed')
     }
     this.#dispatch({ kind: 'discarded', contextId })
   }
@@ -305,7 +302,7 @@ export class Worker {
     this.#runs.set(run, stop)
     try {
       const context = this.#contexts.get(contextId)
-      if (context === undefined) throw new HearthError('engine-failed', 'the context is not loaded any more')
+      if (context === undefined) throw new HearthError('engine-failed', 'the context is no longer loaded')
       const result = await context.run({ url: request.url, body: request.body }, { signal: stop.signal })
       this.#completed += 1
       this.#dispatch({ kind: 'done', run, result })

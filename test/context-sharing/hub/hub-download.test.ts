@@ -130,7 +130,7 @@ describe('a model of a hub', () => {
     expect(hub.callsTo(/model\.onnx/)).toEqual([])
     expect(await failureOf({ dtype: 'bnb4' })).toMatchObject({
       code: 'context-invalid',
-      message: expect.stringContaining('no model of dtype bnb4, but fp16, fp32, q4'),
+      message: expect.stringContaining('no model of dtype bnb4; it has fp16, fp32, q4'),
     })
   })
 

@@ -88,7 +88,7 @@ describe('which files of a folder belong to its context', () => {
   })
 
   it.each([
-    [['onnx/model.onnx', 'onnx/model_fp16.onnx'], 'q4', 'it has no model of dtype q4, but fp16, fp32'],
+    [['onnx/model.onnx', 'onnx/model_fp16.onnx'], 'q4', 'it has no model of dtype q4; it has fp16, fp32'],
     [
       ['onnx/a_q4.onnx', 'onnx/b_q4.onnx'],
       'q4',
@@ -135,9 +135,9 @@ describe('which files of a folder belong to its context', () => {
   })
 
   it.each([
-    [['config.json'], {}, 'no .onnx, .safetensors or .gguf file'],
-    [[], {}, 'no .onnx, .safetensors or .gguf file'],
-    [['a.gguf', 'b.gguf'], {}, 'several models (a.gguf, b.gguf…): say which one is the entry'],
+    [['config.json'], {}, 'no model found in'],
+    [[], {}, 'no model found in'],
+    [['a.gguf', 'b.gguf'], {}, 'several models (a.gguf, b.gguf…): choose one'],
     [['model.onnx'], { entry: 'other.onnx' }, 'no file "other.onnx"'],
   ])('of %j is refused', (folder, runtime, message) => {
     expect(() => selectFiles(folder, runtime)).toThrow(message)

@@ -180,12 +180,12 @@ describe('importing is refused, naming the file,', () => {
   })
 
   it('for a folder that is not there, or a file', async () => {
-    await refused('/does/not/exist', 'there is no folder /does/not/exist')
-    await refused(join(await folderWith({ x: '' }), 'x'), 'there is no folder')
+    await refused('/does/not/exist', 'the folder /does/not/exist does not exist')
+    await refused(join(await folderWith({ x: '' }), 'x'), 'does not exist')
   })
 
   it('for a folder without a model', async () => {
-    await refused(await folderWith({ 'config.json': '{}' }), 'no .onnx, .safetensors or .gguf file')
+    await refused(await folderWith({ 'config.json': '{}' }), 'no model found in')
   })
 
   it('for a folder that is far too deep', async () => {
@@ -212,7 +212,7 @@ describe('importing is refused, naming the file,', () => {
     closers.add(() => store.close())
     await expect(store.import(await folderWith(modelFiles('full', 10)))).rejects.toMatchObject({
       code: 'disk-full',
-      message: expect.stringContaining('free some space'),
+      message: expect.stringContaining('Free some space'),
     })
     expect(await readdir(join(folder, 'incoming'))).toEqual([])
     expect(store.list()).toEqual([])
@@ -272,7 +272,7 @@ describe('the store', () => {
     const store = new ContextStore({ clock: systemClock, log: silentLogger }, { folder })
     await expect(store.open()).rejects.toMatchObject({
       code: 'data-corrupt',
-      message: expect.stringContaining('remove it'),
+      message: expect.stringContaining('delete the file'),
     })
   })
 

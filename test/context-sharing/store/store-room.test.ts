@@ -168,7 +168,7 @@ describe('a disk that others fill', () => {
     })
     await expect(fetcher!.sharing.fetch(contextId)).rejects.toMatchObject({
       code: 'disk-full',
-      message: expect.stringContaining('what is verified is kept'),
+      message: expect.stringContaining('verified chunks are kept'),
     })
     const heldBytes = store.held(contextId)!.heldBytes
     expect(heldBytes).toBeGreaterThan(0)

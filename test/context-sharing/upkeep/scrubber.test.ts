@@ -73,7 +73,7 @@ describe('a scrub', () => {
     const { code, words } = fetcher!.decisions.of(contextId).findLast(({ by }) => by === 'download')!
     expect([code, words]).toEqual([
       'fetch-complete',
-      `${CHUNK_BYTES} bytes from 1 peers, ${5 * CHUNK_BYTES} were here before`,
+      `${CHUNK_BYTES} bytes from 1 peers, ${5 * CHUNK_BYTES} bytes already here`,
     ])
     expect(await sharing.scrub([contextId], {})).toMatchObject({ chunksBad: 0 })
   })

@@ -89,7 +89,7 @@ describe('the bytes of a month', () => {
     await writeFile(path, '{"version":1,"contexts":{"x":1}}')
     await expect(monthOf(path, GIB)).rejects.toMatchObject({
       code: 'data-corrupt',
-      message: expect.stringContaining('remove it'),
+      message: expect.stringContaining('delete the file'),
     })
     expect(await readFile(path, 'utf8')).toContain('"x"')
   })

@@ -297,7 +297,7 @@ describe('an endpoint that does not', () => {
         sendEvent(response, first)
         response.end()
       },
-      'the endpoint hung up in the middle of an answer',
+      'the endpoint closed the connection in the middle of an answer',
     ],
     [
       'hangs up at once',
@@ -311,7 +311,7 @@ describe('an endpoint that does not', () => {
         sendEvent(response, first)
         response.end('data: {"choices": [{"ind\n\n')
       },
-      'the endpoint sent an event that is no part of an answer',
+      'the endpoint sent an event that is not part of an answer',
     ],
     [
       'streams what is no UTF-8',
@@ -327,7 +327,7 @@ describe('an endpoint that does not', () => {
         beginStream(response)
         response.end(`data: ${'x'.repeat(ENDPOINT_EVENT_CHARACTERS_MAX)}`)
       },
-      `the endpoint sent a line of over ${ENDPOINT_EVENT_CHARACTERS_MAX} characters`,
+      `the endpoint sent a line longer than ${ENDPOINT_EVENT_CHARACTERS_MAX} characters`,
     ],
     [
       'streams a choice beyond any that was asked for',
@@ -335,7 +335,7 @@ describe('an endpoint that does not', () => {
         beginStream(response)
         sendEvent(response, { choices: [{ index: ENDPOINT_CHOICES_MAX + 1, delta: { content: 'x' } }] })
       },
-      'the endpoint sent an event that is no part of an answer',
+      'the endpoint sent an event that is not part of an answer',
     ],
     [
       'refuses at a length beyond reading',
@@ -365,7 +365,7 @@ describe('an endpoint that does not', () => {
       ({ response }) => {
         response.end('<html>')
       },
-      'the endpoint sent an answer that is no JSON object',
+      'the endpoint sent an answer that is not a JSON object',
     ],
     [
       'sends it to another server',
@@ -457,7 +457,7 @@ describe('an endpoint that does not', () => {
 
   test.each([
     ['/v1/audio', {}, 'this context does not serve /v1/audio'],
-    ['/v1/chat/completions', 7, "the request's body is no object"],
+    ['/v1/chat/completions', 7, "the request's body is not a JSON object"],
   ])('a request to %s with body %j never reaches it', async (url, body, message) => {
     const server = await serve({})
     const engine = await load(server.url)

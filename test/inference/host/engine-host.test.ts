@@ -87,7 +87,7 @@ test('a process that hangs is killed, and its requests fail with the deadline th
   const pid = host.pid as number
   await expect(host.run(complete('!hang'))).rejects.toMatchObject({
     code: 'engine-failed',
-    message: 'the engine process said nothing for 300 ms',
+    message: 'the engine process was silent for 300 ms',
   })
   expect(await host.run(complete('after'))).toMatchObject({ ok: true })
   expect(isRunning(pid)).toBe(false)
@@ -111,7 +111,7 @@ test('a load over its bound is given up', async () => {
 test('a process over its memory bound is killed', async () => {
   const host = makeHost({ residentBytesMax: 1, fake: { prefillMs: 60_000 } })
   const run = host.start().then(() => host.run(complete('slow')))
-  await expect(run).rejects.toThrow(/more memory than its bound|over its bound of 1/)
+  await expect(run).rejects.toThrow(/more memory than its limit|over its limit of 1/)
 })
 
 test('a cancelled run frees its slot', async () => {

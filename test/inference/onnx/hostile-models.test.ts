@@ -75,12 +75,12 @@ const REFUSED: [string, (folder: string) => void, RegExp][] = [
     withWeightsAt('model.onnx_link', (folder) =>
       symlinkSync(join(folder, 'weights'), join(folder, 'model.onnx_link')),
     ),
-    /not a plain file/,
+    /not a regular file/,
   ],
   [
     'weights that end early',
     withWeightsAt('model.onnx_tiny', (folder) => writeFileSync(join(folder, 'model.onnx_tiny'), 'few')),
-    /has no bytes/,
+    /ends before/,
   ],
 ]
 

@@ -78,7 +78,7 @@ test('who waits too long is told what is loaded, and loads nothing later', async
   const first = await warm.acquire('a', '/a')
   await expect(warm.acquire('b', '/b')).rejects.toMatchObject({
     code: 'limit-reached',
-    message: 'no room was made for context b within 50 ms; loaded are a',
+    message: 'no memory became free for context b within 50 ms; the loaded contexts are a',
   })
   first.release()
   expect(namesOf(warm)).toEqual(['a'])
@@ -92,7 +92,9 @@ test('a context over the bound on memory is refused with what it needs', async (
   makeWarm(4, {}, { memoryBytesMax: 2 ** 30 })
   await expect(warm.acquire('large', folder)).rejects.toMatchObject({
     code: 'limit-reached',
-    message: expect.stringMatching(/needs about 1\d{9} bytes of memory, and contexts may have 1073741824/),
+    message: expect.stringMatching(
+      /needs about 1\d{9} bytes of memory, and all contexts together may use 1073741824/,
+    ),
   })
   expect(warm.list()).toEqual([])
 })

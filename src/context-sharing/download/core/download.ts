@@ -141,7 +141,7 @@ function onOpen(
 ): void {
   const source = download.sources.get(event.peer)
   if (source?.phase !== 'connecting') {
-    if (source === undefined) effects.push({ kind: 'close', peer: event.peer, reason: 'not wanted any more' })
+    if (source === undefined) effects.push({ kind: 'close', peer: event.peer, reason: 'no longer wanted' })
     return
   }
   source.phase = 'open'
@@ -205,7 +205,7 @@ function onCorrupt(
   const source = download.sources.get(peer)
   if (source !== undefined) withdrawChunk(download, source, chunk)
   if (bad.size < BAD_CHUNKS_MAX || download.banned.has(peer)) return
-  const reason = `${bad.size} of its chunks were corrupt`
+  const reason = `${bad.size} of its chunks were corrupted`
   lose(download, peer, reason, nowMs)
   download.candidates.delete(peer)
   download.banned.add(peer)
@@ -276,10 +276,10 @@ function isStarving(download: Download, nowMs: number): boolean {
 
 function whyNothingCame(download: Download): string {
   const missing = `${download.pool.wantedCount} chunks are missing`
-  if (download.candidates.size === 0) return `${missing}, and no peer is known to hold the context`
+  if (download.candidates.size === 0) return `${missing}, and no known peer has the context`
   const connected = [...download.sources.values()].filter(({ phase }) => phase === 'open').length
-  const loss = download.lastLoss === '' ? '' : `; the last one lost: ${download.lastLoss}`
-  return `${missing}; of ${download.candidates.size} peers that may hold the context, ${connected} are connected, and none sends anything${loss}`
+  const loss = download.lastLoss === '' ? '' : `; the last lost source: ${download.lastLoss}`
+  return `${missing}; ${connected} of ${download.candidates.size} peers that may have the context are connected, and none sends anything${loss}`
 }
 
 function finish(

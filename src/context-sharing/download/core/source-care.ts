@@ -25,10 +25,10 @@ export function checkSource(
   const oldestMs = Math.min(...[...source.requests.values()].map(({ requestedMs }) => requestedMs))
   if (nowMs - oldestMs > CHUNK_AGE_MS_MAX) return drop(download, source, 'it is too slow', nowMs, effects)
   if (isUseless(download, source, nowMs)) {
-    return drop(download, source, 'it has nothing that is missing', nowMs, effects)
+    return drop(download, source, 'it has none of the missing chunks', nowMs, effects)
   }
   if (source.isRetiring && source.requests.size === 0) {
-    return drop(download, source, 'another may be faster', nowMs, effects)
+    return drop(download, source, 'another peer may be faster', nowMs, effects)
   }
   if (source.stalledSinceMs === undefined && isSilent(source, nowMs)) stall(download, source, nowMs, effects)
   hedge(download, source, nowMs, effects)

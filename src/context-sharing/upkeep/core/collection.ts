@@ -128,5 +128,5 @@ function countUsers(holdings: readonly Holding[]): Map<string, number> {
 function wordsOf({ isWhole, usedAtMs, replicas }: Holding, bytes: number, nowMs: number): string {
   const hours = Math.floor(Math.max(0, nowMs - usedAtMs) / 3_600_000)
   const used = usedAtMs === 0 ? 'it was never used' : `it was last used ${hours} h ago`
-  return `${isWhole ? '' : 'it is not complete, '}${used}, ${replicas} other peers have it, and it gives back ${bytes} bytes`
+  return `${isWhole ? '' : 'it is incomplete, '}${used}, ${replicas} other peers have it, and deleting it frees ${bytes} bytes`
 }

@@ -64,12 +64,12 @@ export class Watchdog {
   #complain(nowMs: number): string | undefined {
     const { loadMsMax, runMsMax, silenceMsMax, residentBytesMax } = this.#limits
     if (this.#residentBytes > residentBytesMax) {
-      return `the engine process holds ${this.#residentBytes} bytes, over its bound of ${residentBytesMax}`
+      return `the engine process uses ${this.#residentBytes} bytes of memory, over its limit of ${residentBytesMax}`
     }
     if (this.#isLoading) {
       return nowMs - this.#startedMs > loadMsMax ? `loading took longer than ${loadMsMax} ms` : undefined
     }
-    if (nowMs - this.#heardMs > silenceMsMax) return `the engine process said nothing for ${silenceMsMax} ms`
+    if (nowMs - this.#heardMs > silenceMsMax) return `the engine process was silent for ${silenceMsMax} ms`
     const [oldestMs] = this.#begunMs.values()
     return oldestMs !== undefined && nowMs - oldestMs > runMsMax
       ? `a run took longer than ${runMsMax} ms`

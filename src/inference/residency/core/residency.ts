@@ -98,10 +98,12 @@ function acquire(
   }
   const refuse = (why: string): void => void effects.push({ kind: 'refuse', ticket, contextId, why })
   if (estimateBytes > memoryBytesMax) {
-    return refuse(`it needs about ${estimateBytes} bytes of memory, and contexts may have ${memoryBytesMax}`)
+    return refuse(
+      `it needs about ${estimateBytes} bytes of memory, and all contexts together may use ${memoryBytesMax}`,
+    )
   }
   if (state.waiters.length >= waitersMax) {
-    return refuse(`${state.waiters.length} others already wait for a context to be loaded`)
+    return refuse(`the loading queue is full: ${state.waiters.length} others are waiting`)
   }
   // One that once grew over the bound may come back alone.
   const bytes = Math.min(state.sizes.get(contextId) ?? estimateBytes, memoryBytesMax)
@@ -181,8 +183,7 @@ function close(resident: Resident, reason: string, effects: ResidencyEffect[]): 
 
 /** A process has grown: idle ones go until the rest fits. */
 function shrink(state: Residency, effects: ResidencyEffect[]): void {
-  for (const resident of spentRoom(state))
-    leave(resident, 'loaded contexts have grown over the bound on memory', effects)
+  for (const resident of spentRoom(state)) leave(resident, 'loaded contexts exceed the memory limit', effects)
 }
 
 /** In their order; those who want a context that is loaded for the first of them get it with him. */

@@ -46,7 +46,7 @@ class BytePair {
     this.#fusesUnknown = flagOf(part, 'fuse_unk', false)
     this.#hasByteFallback = flagOf(part, 'byte_fallback', false)
     this.#ignoresMerges = flagOf(part, 'ignore_merges', false)
-    if (!Array.isArray(part['merges'])) throw new Error('BPE: merges is no list')
+    if (!Array.isArray(part['merges'])) throw new Error('BPE: merges is not a list')
     for (const [rank, merge] of part['merges'].entries()) this.#addMerge(merge, rank)
   }
 
@@ -66,7 +66,7 @@ class BytePair {
     const pair = typeof merge === 'string' ? merge.split(' ') : merge
     const [left, right] = Array.isArray(pair) && pair.length === 2 ? (pair as string[]) : []
     if (typeof left !== 'string' || typeof right !== 'string')
-      throw new Error(`BPE: merge ${rank} is no pair`)
+      throw new Error(`BPE: merge ${rank} is not a pair`)
     const joined = left + (right.startsWith(this.#prefix) ? right.slice(this.#prefix.length) : right)
     const ids = [left, right, joined].map((token) => this.vocabulary.get(token))
     const [leftId, rightId, id] = ids

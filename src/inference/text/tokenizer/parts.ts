@@ -8,18 +8,18 @@ export class TokenizeError extends Error {}
 
 export function partOf(value: unknown, what: string): Part {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Error(`${what} is no object`)
+    throw new Error(`${what} is not an object`)
   return value as Part
 }
 
 export function partsOf(value: unknown, what: string): Part[] {
-  if (!Array.isArray(value)) throw new Error(`${what} is no list`)
+  if (!Array.isArray(value)) throw new Error(`${what} is not a list`)
   return value.map((item) => partOf(item, what))
 }
 
 export function textOf(part: Part, name: string, fallback?: string): string {
   const value = part[name] ?? fallback
-  if (typeof value !== 'string') throw new Error(`${String(part['type'])}: ${name} is no text`)
+  if (typeof value !== 'string') throw new Error(`${String(part['type'])}: ${name} is not text`)
   return value
 }
 
@@ -32,7 +32,7 @@ export function flagOf(part: Part, name: string, fallback: boolean): boolean {
 
 export function countOf(part: Part, name: string, fallback?: number): number {
   const value = part[name] ?? fallback
-  if (!Number.isSafeInteger(value)) throw new Error(`${String(part['type'])}: ${name} is no integer`)
+  if (!Number.isSafeInteger(value)) throw new Error(`${String(part['type'])}: ${name} is not an integer`)
   return value as number
 }
 

@@ -13,13 +13,13 @@ interface Node {
 
 export function unigram(part: Part): Model {
   const { vocab } = part
-  if (!Array.isArray(vocab)) throw new Error('Unigram: vocab is no list')
+  if (!Array.isArray(vocab)) throw new Error('Unigram: vocab is not a list')
   const entries = vocab as [string, number][]
   const vocabulary = new Map<string, number>()
   const root: Node = { children: new Map(), id: undefined }
   for (const [id, entry] of entries.entries()) {
     if (!Array.isArray(entry) || typeof entry[0] !== 'string' || typeof entry[1] !== 'number') {
-      throw new Error(`Unigram: token ${id} is no pair of text and score`)
+      throw new Error(`Unigram: token ${id} is not a pair of text and score`)
     }
     vocabulary.set(entry[0], id)
     insert(root, entry[0], id)

@@ -238,15 +238,15 @@ export class CandidateBook {
   explain(): Refusal | undefined {
     if (this.isReached) return undefined
     const views = this.all()
-    if (views.length === 0) return { code: 'no-peers', words: 'no other peer of the swarm was found' }
+    if (views.length === 0) return { code: 'no-peers', words: 'no other peer of the swarm is connected' }
     const holders = views.filter((view) => view.tier !== 'absent')
     if (holders.length === 0)
-      return { code: 'context-unknown', words: `none of ${views.length} peers holds the context` }
+      return { code: 'context-unknown', words: `none of ${views.length} peers has the context` }
     const reasons = countBy(holders.map((view) => view.refusal?.words ?? 'not reached yet'))
     const words = [...reasons].map(([reason, count]) => `${count}: ${reason}`).join('; ')
     return {
       code: holders[0]?.refusal?.code ?? 'connecting',
-      words: `${holders.length} peers hold the context, none can run it (${words})`,
+      words: `${holders.length} peers have the context, but none can run it (${words})`,
     }
   }
 

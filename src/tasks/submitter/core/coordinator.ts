@@ -320,7 +320,7 @@ function loseSilent(
       heardAtMs = Math.min(heardAtMs, view.heardAtMs)
       continue
     }
-    const reason = `nothing was heard for ${silenceMs} ms`
+    const reason = `it was silent for ${silenceMs} ms`
     effects.push({ kind: 'close', peer: view.peer, reason })
     releasePeer(state, view.peer, nowMs, effects)
     state.book.lose(view.peer, reason, nowMs, random)

@@ -116,7 +116,7 @@ describe('a download', () => {
   it('gives up with a reason when nobody holds the context', () => {
     const result = world([])
     expect(result.outcome).toBe('give-up')
-    expect(result.reason).toContain('no peer is known')
+    expect(result.reason).toContain('no known peer')
     expect(result.elapsedMs).toBeGreaterThanOrEqual(120_000)
   })
 

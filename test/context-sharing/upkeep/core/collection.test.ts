@@ -72,7 +72,7 @@ const holdings = fc
     fc.record({
       isWhole: fc.boolean(),
       isPinned: fc.boolean(),
-      use: fc.constantFrom(undefined, undefined, 'it is being fetched'),
+      use: fc.constantFrom(undefined, undefined, 'it is downloading'),
       usedAtMs: fc.integer({ min: 0, max: NOW_MS }),
       replicas: fc.integer({ min: 0, max: 5 }),
       keys: files,
