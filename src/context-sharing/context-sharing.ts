@@ -106,7 +106,7 @@ export class ContextSharing {
     return this.#running?.downloader.isFetching(contextId) === true
   }
 
-  /** Calls `listener` when a fetch of a context has begun to take in chunks, and when it has ended. */
+  /** Calls `listener` when a fetch of a context starts to receive chunks, and when it ends. */
   onFetching(listener: (contextId: string) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)

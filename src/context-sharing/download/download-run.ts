@@ -19,7 +19,7 @@ export interface DownloadRunComponents {
   log: Logger
   decisions: DecisionSink
   context: HeldContext
-  /** Peers that sent corrupt chunks lately. */
+  /** Peers that recently sent corrupted chunks. */
   isBanned: (peer: string) => boolean
   ban: (peer: string) => void
 }
@@ -36,7 +36,7 @@ interface OpenSource {
   session: SourceSession | undefined
 }
 
-/** The shell of one download: turns the core's effects into streams, and what comes of them into events. */
+/** The shell of one download: turns the core's effects into streams, and their outcomes into events. */
 export class DownloadRun {
   readonly #components: DownloadRunComponents
   readonly #options: DownloadRunOptions
@@ -44,7 +44,7 @@ export class DownloadRun {
   readonly #sources = new Map<string, OpenSource>()
   readonly #controller = new AbortController()
   readonly #outcome = Promise.withResolvers<void>()
-  /** Chunks from sources that are being stored: their events come when that is done. */
+  /** Chunks that are being stored; each raises its event when it is on disk. */
   readonly #storing = new Set<number>()
   /** Streams and look-ups under way; `closed` waits for them. */
   readonly #underWay = new Set<Promise<void>>()
@@ -95,13 +95,13 @@ export class DownloadRun {
     }
   }
 
-  /** Ends what is left of the streams, and waits for it. */
+  /** Ends the remaining streams and waits for them. */
   async close(): Promise<void> {
     this.#controller.abort(new HearthError('stream-closed', 'the fetch is over'))
     await Promise.all(this.#underWay)
   }
 
-  /** Peers that fetch the context themselves, and so have chunks of it, or will. */
+  /** Peers that are fetching the same context: they have some chunks, or will soon. */
   heardOf(peers: readonly string[]): void {
     this.#dispatch({ kind: 'holders-found', peers: this.#notOurselves(peers), wasAsked: false })
   }
@@ -112,7 +112,7 @@ export class DownloadRun {
     for (const { controller } of this.#sources.values()) controller.abort(reason)
   }
 
-  /** Another peer has these chunks in flight. */
+  /** These chunks are being requested from another peer. */
   claimed(chunks: number[]): void {
     this.#dispatch({ kind: 'claimed', chunks })
   }
@@ -170,7 +170,7 @@ export class DownloadRun {
     return peers.filter((peer) => peer !== this.#components.network.self && !this.#components.isBanned(peer))
   }
 
-  /** One source from dialling to its end. Never throws: how it ended is an event. */
+  /** Runs one source from dialling to its end. Never throws: the outcome is an event. */
   async #connect(peer: string): Promise<void> {
     const source: OpenSource = { controller: new AbortController(), session: undefined }
     const signal = AbortSignal.any([this.#controller.signal, source.controller.signal])

@@ -31,9 +31,9 @@ export interface DownloaderOptions {
   unavailableAfterMs: number
 }
 
-/** One fetch, and those that wait for it. */
+/** One fetch and its waiting callers. */
 interface Fetch {
-  /** Its priority: sources that are opened from then on hear of it. */
+  /** The priority that newly opened sources are told. */
   wanted: WantedFetch<string>
   turn: PromiseWithResolvers<void>
   result: Promise<FetchResult>
@@ -75,7 +75,7 @@ export class Downloader {
     }
   }
 
-  /** The manifest of a context, from here or from whoever holds it. Throws as `findManifest` does. */
+  /** The manifest of a context, from the local store or from a holder. Throws as `findManifest` does. */
   async manifest(
     contextId: string,
     options: { unavailableAfterMs: number; signal: AbortSignal },
@@ -84,7 +84,7 @@ export class Downloader {
     return known ?? decodeManifest((await this.#findManifest(contextId, options)).bytes, contextId)
   }
 
-  /** The fetch of a context under way, for what fetchers of it tell us. */
+  /** The running fetch of a context, which takes in news from other fetchers. */
   running(contextId: string): DownloadRun | undefined {
     return this.#fetches.get(contextId)?.run
   }
@@ -93,13 +93,13 @@ export class Downloader {
     return this.#fetches.has(contextId)
   }
 
-  /** Calls `listener` when a fetch of a context has begun to take in chunks, and when it has ended. */
+  /** Calls `listener` when a fetch of a context starts to receive chunks, and when it ends. */
   onFetching(listener: (contextId: string) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  /** Ends all fetches; what came is kept. Resolves when none is left. */
+  /** Ends all fetches and keeps their verified chunks. Resolves when the last one has ended. */
   async stop(): Promise<void> {
     const fetches = [...this.#fetches.values()]
     for (const { controller } of fetches) {

@@ -12,7 +12,7 @@ export interface SourceProgress {
 
 export interface FetchProgress {
   contextId: string
-  /** Verified bytes on disk, whatever they came from. */
+  /** Verified bytes on disk, from any source. */
   bytesDone: number
   bytesTotal: number
   /** Most bytes first. */
@@ -32,7 +32,7 @@ export interface FetchResult {
   /** Where the files are now. */
   folder: string
   bytesTotal: number
-  /** Bytes fetched from whom, most first; empty when nothing had to be fetched. */
+  /** Bytes fetched from each peer, most first; empty when nothing had to be fetched. */
   sources: SourceProgress[]
   /** Bytes that were on this disk before (an earlier try, or a file that another context has too). */
   bytesReused: number

@@ -9,7 +9,7 @@ import { contextIdOf } from '../content/manifest.ts'
 import { OPEN_DEADLINE_MS } from '../wire/messages.ts'
 import { openSource, receiveManifest } from './source-session.ts'
 
-/** Holders asked at once: one that hangs does not hold up the others, and few are asked in vain. */
+/** Holders asked in parallel, so that one that hangs does not delay the others. */
 const ASKED_AT_ONCE = 3
 /** Waits between rounds, ms. */
 const RETRY_WAITS_MS = [500, 1000, 2000, 5000]
@@ -30,8 +30,8 @@ export interface FoundManifest {
 }
 
 /**
- * Gets the manifest of a context from whoever gives the right one first. Throws `context-unavailable`
- * when nobody has within `unavailableAfterMs`, or the signal's reason.
+ * Gets the manifest of a context from the first holder that sends the right one. Throws `context-unavailable`
+ * when no holder has sent it within `unavailableAfterMs`, or the signal's reason.
  */
 export async function findManifest(
   components: ManifestSearchComponents,

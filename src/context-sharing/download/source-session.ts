@@ -18,12 +18,12 @@ import {
 import { Outgoing } from '../wire/outgoing.ts'
 import { TELL_CLAIM_EVERY_MS, TELL_HAVE_EVERY_MS } from './timings.ts'
 
-/** How often the holder is told of chunks that it need not give away first, and of those in flight to us, ms. */
+/** How often the holder learns which chunks it need not send first, and which are in flight to this peer, ms. */
 const TELL_EVERY_MS = { have: TELL_HAVE_EVERY_MS, claim: TELL_CLAIM_EVERY_MS }
 
 export interface OpenedSource {
   stream: MessageStream
-  /** What the holder has, and how many chunks it thinks that the context has. */
+  /** The holder's chunks, and the chunk count that it announced for the context. */
   chunks: number
   bitfield: Uint8Array
   roundTripMs: number
@@ -64,7 +64,7 @@ export async function receiveManifest({ stream }: OpenedSource, signal: AbortSig
   await stream.send({ type: 'manifest-request' }, wait)
   for (;;) {
     const answer = await stream.receive(holderMessageSchema, wait)
-    // What the holder gained meanwhile is in the bitfield of the next stream.
+    // The next stream's bitfield includes the chunks that the holder gained meanwhile.
     if (answer?.type === 'have' || answer?.type === 'peers') continue
     if (answer?.type !== 'manifest') throw notOpened(stream.peer, answer)
     return await stream.receiveBytes(answer.bytes, wait)
@@ -83,7 +83,7 @@ function notOpened(peer: string, answer: HolderMessage | undefined): HearthError
   return new HearthError('message-invalid', `peer ${peer} ${what} instead of opening the context`)
 }
 
-/** What the session tells of while it runs. */
+/** Callbacks of a running session. */
 export interface SourceEvents {
   has: (chunks: number[]) => void
   bytes: (bytes: number) => void
@@ -108,11 +108,11 @@ export class SourceSession {
   readonly #signal: AbortSignal
   readonly #outgoing: Outgoing
   /**
-   * How often each chunk was asked for and did not come: only those may come. A cancelled chunk stays,
+   * Outstanding requests per chunk: only requested chunks may arrive. A cancelled chunk stays,
    * since it may be on its way.
    */
   readonly #asked = new Map<number, number>()
-  /** A chunk is received into one of them while the one before is stored from the other. */
+  /** Two buffers: one receives a chunk while the previous chunk is stored from the other. */
   readonly #buffers: Uint8Array[] = []
   #filling = 0
   #storing: Promise<void> = Promise.resolve()
@@ -176,7 +176,7 @@ export class SourceSession {
     this.#post({ type: 'corrupt', chunk })
   }
 
-  /** Ends our side after what was said; the holder ends its own then. */
+  /** Ends this side of the stream after the queued messages; the holder then ends its own. */
   end(): void {
     this.#outgoing.flush()
     this.#outgoing.post(async () => {
@@ -227,7 +227,7 @@ export class SourceSession {
     else this.#asked.delete(chunk)
   }
 
-  /** Into the one of two buffers whose last chunk is stored by now. */
+  /** Reads into the buffer whose last chunk is already stored. */
   async #receive(length: number): Promise<Uint8Array> {
     this.#filling = 1 - this.#filling
     const buffer = (this.#buffers[this.#filling] ??= Buffer.allocUnsafeSlow(CHUNK_BYTES))

@@ -11,14 +11,14 @@ export interface FileDetail {
   heldBytes: number
 }
 
-/** Everything that this machine knows of one context. */
+/** Everything that this machine knows about one context. */
 export interface ContextDetail extends ContextEntry {
   fileDetails: FileDetail[]
-  /** What was decided about it since this peer started, in order. */
+  /** Decisions about it since this peer started, in order. */
   decisions: DatedDecision[]
 }
 
-/** Throws `context-unknown` when nothing of it is here, and nothing was decided about it. */
+/** Throws `context-unknown` when this peer has no part of the context and no decision about it. */
 export function contextDetail(
   store: ContextStore,
   contextId: string,
@@ -43,7 +43,7 @@ export function contextDetail(
   return { ...entry, fileDetails, decisions }
 }
 
-/** Pins a context, or takes the pin back. Throws `context-unknown` when nothing of it is here. */
+/** Pins or unpins a context. Throws `context-unknown` when this peer has no part of it. */
 export async function setPinned(store: ContextStore, contextId: string, isPinned: boolean): Promise<void> {
   if (store.entry(contextId) === undefined) {
     throw new HearthError(

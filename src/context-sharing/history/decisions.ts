@@ -3,7 +3,7 @@ import type { EventSink } from '../../base/log/event-log.ts'
 import { DECIDED_CONTEXTS_MAX, DECISIONS_PER_CONTEXT_MAX } from '../../base/limits.ts'
 
 /**
- * Every decision that is told of, with what it means. docs/protocol/decision-log.md lists the same;
+ * Every logged decision and its meaning. docs/protocol/decision-log.md lists the same;
  * test/context-sharing/history/decisions.test.ts holds the two together.
  */
 export const DECISION_CODES = {
@@ -51,15 +51,15 @@ export const DECISION_CODES = {
 
 export type DecisionCode = keyof typeof DECISION_CODES
 
-/** Who decides: each keeps its own last decisions, so that a busy one does not push out another's. */
+/** The deciders. Each keeps its own last decisions, so that a busy one does not evict another's. */
 export type Decider = 'download' | 'upload' | 'replication' | 'store'
 
-/** Why something was done about a context, or why not. */
+/** Why a peer did something with a context, or did not. */
 export interface Decision {
   contextId: string
   by: Decider
   code: DecisionCode
-  /** One sentence with the values that decided it, for people. */
+  /** One sentence for people, with the values behind the decision. */
   words: string
   /** The other peer concerned. */
   peer?: string | undefined
@@ -68,7 +68,7 @@ export interface Decision {
 /** A decision with when it was made, ms since the Unix epoch. */
 export type DatedDecision = Decision & { atMs: number }
 
-/** What deciders get: a place to say what they decided. Never throws, never waits. */
+/** Records a decision. Never throws and never waits. */
 export interface DecisionSink {
   note(decision: Decision): void
 }
@@ -102,7 +102,7 @@ export class DecisionLog implements DecisionSink {
     if (this.#contexts.size > DECIDED_CONTEXTS_MAX && oldest !== undefined) this.#contexts.delete(oldest)
   }
 
-  /** What was decided about a context lately, in order. */
+  /** The latest decisions about a context, in order. */
   of(contextId: string): DatedDecision[] {
     const byDecider = [...(this.#contexts.get(contextId)?.values() ?? [])]
     return byDecider.flat().sort((left, right) => left.atMs - right.atMs)

@@ -1,4 +1,4 @@
-// One file of a hub, into the cache: goes on where a killed download was, and counts only with its hash.
+// Downloads one hub file into the cache. Resumes after a kill; a file counts only once its hash is verified.
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { constants, open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
@@ -15,25 +15,25 @@ export interface BlobDownload {
   client: Pick<HubClient, 'bytes'>
   commit: string
   file: HubFile
-  /** Where the blob goes; until it is whole it is beside, as `PATH.incomplete`. */
+  /** The blob's final path; until it is complete it lies beside it, as `PATH.incomplete`. */
   path: string
-  /** Called with the bytes of the file that are here, in all. */
+  /** Called with the total bytes of the file that are here. */
   onBytes: (bytes: number) => void
-  /** Called before it is tried again after `ms`. */
+  /** Called before the next attempt, which follows after `ms`. */
   onWait: (reason: string, ms: number) => void
   signal: AbortSignal | undefined
 }
 
-/** What is here of a blob in progress, and its hash up to there. */
+/** The bytes of a blob in progress, and their running hash. */
 interface Filling {
   handle: FileHandle
   hash: Hash
   bytes: number
-  /** The most that ever was here. */
+  /** The largest number of bytes that was ever here. */
   bytesReached: number
 }
 
-/** Bytes of a blob that are here, whole or not. */
+/** Bytes of a blob that are here, complete or not. */
 export async function heldBytesOf(path: string, { size }: HubFile): Promise<number> {
   if ((await sizeOf(path)) === size) return size
   return Math.min(size, (await sizeOf(incompletePath(path))) ?? 0)
@@ -48,7 +48,7 @@ export async function downloadBlob(download: BlobDownload): Promise<void> {
   if ((await sizeOf(path)) === file.size) return onBytes(file.size)
   const wasBegun = (await sizeOf(incompletePath(path))) !== undefined
   if (await fillAndPlace(download)) return
-  // Bytes of an earlier run, or of another program, may have been wrong: once more from the beginning.
+  // Bytes of an earlier run or of another program may be wrong, so download the file once more from the start.
   if (wasBegun && (await fillAndPlace(download))) return
   throw hubFailure(
     `${file.path} arrived damaged: its hash differs from the one that the hub lists. Run the command again; if it repeats, check the proxy`,
@@ -56,7 +56,7 @@ export async function downloadBlob(download: BlobDownload): Promise<void> {
   )
 }
 
-/** Whether the file is whole and in its place now; when its hash is wrong, nothing of it is kept. */
+/** Moves a complete file into its place and returns whether it did. A file with a wrong hash is deleted. */
 async function fillAndPlace(download: BlobDownload): Promise<boolean> {
   const { path, file, signal } = download
   const incomplete = incompletePath(path)
@@ -78,7 +78,7 @@ async function fillAndPlace(download: BlobDownload): Promise<boolean> {
   return true
 }
 
-/** Reads what an earlier run left, so that it is part of the hash; what cannot be its beginning is dropped. */
+/** Hashes the bytes that an earlier run left; bytes that cannot be the start of the file are deleted. */
 async function takeOver(
   path: string,
   filling: Filling,
@@ -87,7 +87,7 @@ async function takeOver(
 ): Promise<void> {
   const { size } = await filling.handle.stat()
   if (size > file.size) return await restart(filling, file)
-  // A stream that is given the signal throws an error of its own, and not the signal's reason.
+  // A stream that receives the signal throws its own error instead of the signal's reason.
   for await (const bytes of createReadStream(path)) {
     signal?.throwIfAborted()
     count(filling, bytes as Uint8Array)
@@ -122,7 +122,7 @@ async function fill(filling: Filling, download: BlobDownload): Promise<void> {
       if (filling.bytes < file.size)
         throw hubFailure(`the download of ${file.path} ended early`, { reason: 'unreachable' })
     } catch (error) {
-      // A hub that sends whole files only: what is here cannot be gone on with.
+      // The hub sends whole files only, so the download cannot resume.
       if (isNoRange(error) && filling.bytes > 0) await restart(filling, file)
       else await patience.waitAfter(error)
     }

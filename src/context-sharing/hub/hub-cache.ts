@@ -22,7 +22,7 @@ export class HubCache {
     return ['models', ...this.#name.split('/')].join('--')
   }
 
-  /** Makes its folders, and takes the model for this process. Throws `data-in-use`, or `config-invalid` for a cache that cannot be written. */
+  /** Makes the folders and locks the model for this process. Throws `data-in-use`, or `config-invalid` for a read-only cache. */
   async lock(): Promise<() => void> {
     await this.#makeFolders()
     return lockForThisProcess(
@@ -72,7 +72,7 @@ export class HubCache {
     }
   }
 
-  /** The commit that a revision stood for, when a snapshot of it is here. Throws `download-failed` when none is. */
+  /** The cached commit of a revision. Throws `download-failed` when the cache has no snapshot of it. */
   async commitOffline(revision: string): Promise<string> {
     const commit = await this.#commitOf(revision)
     if (commit !== undefined && (await isFolder(this.snapshotPath(commit)))) return commit
@@ -83,7 +83,7 @@ export class HubCache {
     )
   }
 
-  /** The commit that a revision stood for when it was last downloaded; undefined when it never was. */
+  /** The commit of a revision at its last download; undefined when it was never downloaded. */
   async #commitOf(revision: string): Promise<string | undefined> {
     if (isCommit(revision)) return revision
     const text = await readFile(this.#refPath(revision), 'utf8').catch(() => undefined)

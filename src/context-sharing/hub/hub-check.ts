@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { hashOf } from './hub-blob.ts'
 import type { HubFile } from './hub-client.ts'
 
-/** What is wrong with files that are said to be these of a hub; undefined when nothing is. They are read whole. */
+/** The first difference between local files and the hub's list; undefined when they match. Reads each file whole. */
 export async function filesFault(folder: string, files: readonly HubFile[]): Promise<string | undefined> {
   for (const file of files) {
     const stats = await stat(join(folder, file.path)).catch(() => undefined)

@@ -1,5 +1,5 @@
-// What is asked of a hub: the commit of a revision, its files, their bytes. Hugging Face's own client
-// knows the addresses; deadlines, bounds, the token and what failures mean are ours.
+// Asks a hub for the commit of a revision, its files, and their bytes. Hugging Face's own client
+// knows the addresses; this file adds deadlines, bounds, the token and the meaning of failures.
 import { downloadFile, listFiles, modelInfo } from '@huggingface/hub'
 import type { Clock } from '../../base/clock.ts'
 import { withDeadline } from '../../base/waiting/deadline.ts'
@@ -37,7 +37,7 @@ export class HubClient {
     this.#repo = repo
   }
 
-  /** The commit that the revision stands for now. Throws `download-failed`. */
+  /** The current commit of the revision. Throws `download-failed`. */
   async commit(signal: AbortSignal | undefined): Promise<string> {
     const { name, revision } = this.#repo
     const { endpoint: hubUrl } = this.#environment
@@ -77,7 +77,7 @@ export class HubClient {
     const { endpoint } = this.#environment
     const never = new AbortController().signal
     const watch = new SilenceWatch(this.#clock, SILENCE_MS_MAX, `the hub at ${endpoint}`, signal ?? never)
-    // The client gives only the message of what its fetch threw.
+    // The client passes on only the message of the error that its fetch threw.
     let failure: unknown
     const fetch: typeof globalThis.fetch = async (input, init) => {
       try {
@@ -121,7 +121,7 @@ export class HubClient {
     }
   }
 
-  /** Our signal and token; a response that is no success is thrown. The token goes to no other server: fetch drops it at a redirect. */
+  /** Adds the signal and the token, and throws on a failure status. Fetch drops the token at a redirect to another server. */
   async #fetch(
     input: Parameters<typeof fetch>[0],
     init: RequestInit | undefined,
@@ -181,7 +181,7 @@ interface Entry {
   lfs?: { oid: string; size: number } | undefined
 }
 
-/** What the hub says is checked: its paths become paths of our disk. */
+/** Checks the hub's list, because its paths become paths on this disk. */
 function readEntry({ path, size, oid, lfs }: Entry, hubUrl: string): HubFile {
   const file = { path, size: lfs?.size ?? size, hash: lfs?.oid ?? oid ?? '' }
   const isWhole =

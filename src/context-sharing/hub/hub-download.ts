@@ -15,10 +15,10 @@ import type { HubEnvironment, HubRepo } from './hub-repo.ts'
 import { Patience } from './patience.ts'
 
 export interface DownloadProgress {
-  /** Files that are whole, and all that the context needs. */
+  /** Complete files, and all files that the context needs. */
   files: number
   filesTotal: number
-  /** Bytes that are here, with those of earlier runs, and all that the context needs. */
+  /** Bytes that are here, earlier runs included, and all bytes that the context needs. */
   bytes: number
   bytesTotal: number
 }
@@ -29,7 +29,7 @@ export interface DownloadOptions {
   dtype?: string | undefined
   /** Called as often as bytes come. */
   onProgress: (progress: DownloadProgress) => void
-  /** Called when the hub fails in a way that may pass: it is asked again after `ms`. */
+  /** Called at a transient failure of the hub: the next attempt follows after `ms`. */
   onWait: (reason: string, ms: number) => void
   signal?: AbortSignal | undefined
 }
@@ -59,7 +59,7 @@ export async function downloadModel(
   return await (await HubDownload.plan(components, repo, options)).run(options)
 }
 
-/** What the cache has of a model, nothing asked of the hub. Throws `download-failed` when that is nothing. */
+/** The cached files of a model, without a request to the hub. Throws `download-failed` when the cache has none. */
 export async function modelInCache(repo: HubRepo, environment: HubEnvironment): Promise<DownloadedModel> {
   const cache = new HubCache(environment.cachePath, repo)
   const commit = await cache.commitOffline(repo.revision)
@@ -72,7 +72,7 @@ interface HubDownloadComponents {
   cache: HubCache
 }
 
-/** A model of a hub of which the files are known, and may be downloaded or not. */
+/** A hub model whose files are known; they may or may not be downloaded. */
 export class HubDownload {
   readonly #components: HubDownloadComponents
   readonly #repo: HubRepo
@@ -113,7 +113,7 @@ export class HubDownload {
   }
 
   /**
-   * What is wrong with a folder that came from peers under the originId; undefined when it is the same as a
+   * The fault of a folder that came from peers under the originId; undefined when it is the same as a
    * download. Weights are not read: their hashes are part of the originId, and were verified as they came.
    */
   async faultOf(folder: string): Promise<string | undefined> {
@@ -121,7 +121,7 @@ export class HubDownload {
     return await filesFault(folder, others)
   }
 
-  /** What it is called before there is a contextId; undefined when the hub does not list the hash of some weights. */
+  /** The model's originId; undefined when the hub does not list the hash of some weights. */
   get originId(): string | undefined {
     const classes = this.#classes
     const listed = this.files.map(({ path, size, hash }) => ({
@@ -152,7 +152,7 @@ export class HubDownload {
   }
 
   /**
-   * Downloads what the cache has not. Throws `download-failed`, `deadline-passed`, `data-in-use`,
+   * Downloads the files that the cache lacks. Throws `download-failed`, `deadline-passed`, `data-in-use`,
    * `disk-full`, or the signal's reason; what arrived stays for the next time.
    */
   async run(options: DownloadOptions): Promise<DownloadedModel> {
@@ -216,7 +216,7 @@ async function heldOf(cache: HubCache, files: readonly HubFile[]): Promise<numbe
   return await Promise.all(files.map((file) => heldBytesOf(cache.blobPath(file.hash), file)))
 }
 
-/** The entry comes last: a snapshot that a killed process left half made has no model in it. */
+/** The entry comes last, so that a snapshot left by a killed process has no model in it. */
 async function place(
   cache: HubCache,
   commit: string,

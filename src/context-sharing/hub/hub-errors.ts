@@ -8,7 +8,7 @@ const PASSING: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]
 export interface HubFailureData {
   reason: 'not-found' | 'denied' | 'busy' | 'unreachable' | 'no-range' | 'corrupt' | 'offline' | 'refused'
   statusCode?: number
-  /** What the hub asks to be waited for, ms. */
+  /** The wait that the hub asks for, ms. */
   retryAfterMs?: number | undefined
 }
 
@@ -16,7 +16,7 @@ export function hubFailure(message: string, data: HubFailureData, cause?: unknow
   return new HearthError('download-failed', message, { data: { ...data }, cause })
 }
 
-/** Whether the same may succeed a little later. */
+/** Whether the same request may succeed a little later. */
 export function isPassing(error: unknown): error is HearthError {
   return (
     isHearthError(error, 'deadline-passed') ||
@@ -25,7 +25,7 @@ export function isPassing(error: unknown): error is HearthError {
   )
 }
 
-/** A response that is not what was asked for, in words that say what to do. */
+/** Turns a failed response into an error that says what to do. */
 export function failureOf(
   response: { status: number; headers: Headers },
   repo: HubRepo,
@@ -73,7 +73,7 @@ export function failureOf(
   })
 }
 
-/** A connection that failed. */
+/** Turns a failed connection into an error. */
 export function unreachable(error: unknown, endpoint: string): HearthError {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
   const code = (cause as { code?: unknown } | undefined)?.code

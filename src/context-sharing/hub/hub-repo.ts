@@ -10,7 +10,7 @@ export interface HubRepo {
   revision: string
 }
 
-/** What the environment says of the hub; the names are those of Hugging Face's own tools. */
+/** Hub settings from the environment; the names are those of Hugging Face's own tools. */
 export interface HubEnvironment {
   /** HF_ENDPOINT, without a slash at its end. */
   endpoint: string
@@ -18,7 +18,7 @@ export interface HubEnvironment {
   token: string | undefined
   /** HF_HUB_CACHE, or hub in HF_HOME. */
   cachePath: string
-  /** HF_HUB_OFFLINE: nothing is asked of the hub, what the cache has is used. */
+  /** HF_HUB_OFFLINE: only cached files are used and the hub is not asked. */
   isOffline: boolean
 }
 

@@ -3,14 +3,14 @@ import { isHearthError, messageOf, type HearthError } from '../../base/errors.ts
 import { backoffMs } from '../../base/waiting/backoff.ts'
 import { isPassing } from './hub-errors.ts'
 
-/** Failures in a row after which something is given up. */
+/** Consecutive failures before giving up. */
 const FAILURES_MAX = 6
 const WAIT_MS_FIRST = 1_000
 const WAIT_MS_MAX = 30_000
-/** A hub that asks for a longer wait is not waited for: the same command can be run again by then. */
+/** A longer wait is refused: the user can run the same command again later. */
 const ASKED_WAIT_MS_MAX = 300_000
 
-/** Tries what may succeed a little later again: after as long as the hub asks for, else 1 s doubled each time. */
+/** Retries transient failures with back-off: after the wait that the hub asks for, else 1 s, doubled each time. */
 export class Patience {
   readonly #clock: Clock
   readonly #onWait: (reason: string, ms: number) => void
@@ -23,7 +23,7 @@ export class Patience {
     this.#signal = signal
   }
 
-  /** Something succeeded: failures are counted anew. */
+  /** Resets the count of failures after a success. */
   renew(): void {
     this.#failures = 0
   }
@@ -38,7 +38,7 @@ export class Patience {
     }
   }
 
-  /** Waits before the next attempt. Throws `error` when there is to be none, or the signal's reason. */
+  /** Waits before the next attempt. Throws `error` after the last attempt, or the signal's reason. */
   async waitAfter(error: unknown): Promise<void> {
     this.#signal?.throwIfAborted()
     if (!isPassing(error) || this.#failures + 1 >= FAILURES_MAX) throw error

@@ -74,7 +74,7 @@ export function selectFiles(
   wantedDtype?: string,
   folder = 'this folder',
 ): Selection {
-  // In one order, so that the choice does not depend on who lists the files.
+  // Sorted, so that the choice does not depend on the order of the listing.
   const visible = paths.filter((path) => !isHidden(path)).sort(comparePaths)
   const entry = given.entry ?? findEntry(visible, wantedDtype, folder)
   if (!visible.includes(entry)) throw invalid(`it has no file "${entry}", which was named as its entry`)
@@ -99,7 +99,7 @@ function isHidden(path: string): boolean {
   return path.split('/').some((name) => name.startsWith('.'))
 }
 
-/** Of a dtype that is asked for, the model that has it; else the preferred one, else the only one. */
+/** Picks the model of the requested dtype, else the preferred model, else the only one. */
 function findEntry(paths: readonly string[], dtype: string | undefined, folder: string): string {
   for (const { isEntry, preferred } of FORMATS) {
     const candidates = paths.filter(isEntry)

@@ -40,7 +40,7 @@ export interface ImportResult {
 
 export interface FolderCopy {
   manifest: Manifest
-  /** Where the copy of each file lies: file n of the manifest is `copies[n]`. */
+  /** Paths of the copies: file n of the manifest is `copies[n]`. */
   copies: string[]
   leftOut: string[]
 }
@@ -48,7 +48,7 @@ export interface FolderCopy {
 export interface CopyFolderOptions {
   runtime?: Partial<RuntimeInfo> | undefined
   dtype?: string | undefined
-  /** Throws `disk-full` unless so many bytes may be stored. */
+  /** Throws `disk-full` unless this number of bytes may be stored. */
   requireRoom(bytes: number): Promise<void>
   signal?: AbortSignal | undefined
 }
@@ -177,7 +177,7 @@ async function statOfOriginal(folder: string, diskPath: string): Promise<Stats> 
   return stats
 }
 
-/** The original is looked at again afterwards: one that was swapped or written meanwhile is refused. */
+/** Checks the original again after the copy: a file that was swapped or written meanwhile is refused. */
 async function copyOne(work: CopyWork, index: number, selected: SelectedFile, copy: string): Promise<void> {
   const diskPath = work.found.get(selected.path) ?? selected.path
   const before = work.stats[index]

@@ -27,7 +27,7 @@ export async function blobBehindLink(
   return isBlob && (await isFolder(blobs)) ? relative(resolve(snapshot), target) : undefined
 }
 
-/** What is wrong with a file that was copied from a blob, whose name may say what its hash is. */
+/** The fault of a file copied from a blob whose name is its hash; undefined when it matches. */
 export function blobFault(diskPath: string, sha256: Uint8Array): string | undefined {
   const name = basename(diskPath)
   const isNamedByHash = basename(dirname(diskPath)) === 'blobs' && SHA256_NAME.test(name)

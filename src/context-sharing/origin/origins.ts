@@ -17,9 +17,9 @@ import {
   originQuestionSchema,
 } from '../wire/origin-messages.ts'
 
-/** Where those that have a model, or are about to, are found. */
+/** Finds peers that have a model or will have it soon. */
 export interface OriginSwarm {
-  /** Peers to ask, as many as are worth it. */
+  /** Peers to ask. */
   peersToAsk(originId: string, signal: AbortSignal): Promise<string[]>
   /** Says in the DHT, from now until `withdraw`, that this peer downloads the model. */
   announce(originId: string): void
@@ -30,7 +30,7 @@ export interface OriginsComponents {
   network: Network
   store: ContextStore
   swarm: OriginSwarm
-  /** The manifest of a context, from whoever has it. */
+  /** The manifest of a context, from any peer that has it. */
   manifestOf: (contextId: string, signal: AbortSignal) => Promise<Manifest>
   clock: Clock
   log: Logger
@@ -38,7 +38,7 @@ export interface OriginsComponents {
 
 /** One question and its answer, dialling included, ms. */
 const ANSWER_DEADLINE_MS = 2_000
-/** Whoever wants a model says so once a second; after this long without, it does not any more, ms. */
+/** A peer repeats once a second that it wants a model; after this silence its wish expires, ms. */
 const FORGOTTEN_AFTER_MS = 10_000
 
 interface Wanted {
@@ -101,7 +101,7 @@ export class Origins {
     return verdict
   }
 
-  /** The model is not wanted any more, or it is here. */
+  /** Forgets a model that is no longer wanted, or is already here. */
   release(originId: string): void {
     if (this.#wanted.delete(originId)) this.#components.swarm.withdraw(originId)
   }
@@ -163,7 +163,7 @@ export class Origins {
     return answers.flatMap(([peer, answer]) => (answer === undefined ? [] : [[peer, answer]]))
   }
 
-  /** Undefined when it does not answer. */
+  /** Undefined when the peer does not answer. */
   async #ask(peer: string, originId: string): Promise<OriginAnswer | undefined> {
     const { network, clock, log } = this.#components
     const limits = { clock, ms: ANSWER_DEADLINE_MS, whose: `peer ${peer}`, signal: this.#stopped.signal }
@@ -187,7 +187,7 @@ export class Origins {
     }
   }
 
-  /** Whether a context is the model, by its manifest: what a peer says of it is not believed. */
+  /** Whether a context is the model, by its manifest: the word of a peer is not enough. */
   async #isIt(originId: string, { contextId, peer }: { contextId: string; peer: string }): Promise<boolean> {
     const { manifestOf, store, log } = this.#components
     if (store.held(contextId)?.isStored === true) return true

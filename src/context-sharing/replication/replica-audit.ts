@@ -13,7 +13,7 @@ export interface AuditComponents {
   random: Random
 }
 
-/** `unknown`: it could not be asked, or had no time; that is no lie. */
+/** `unknown`: the peer was unreachable or busy, which proves nothing. */
 export type AuditOutcome = 'held' | 'lied' | 'unknown'
 
 /**
@@ -49,7 +49,7 @@ async function auditChunk(
 ): Promise<AuditOutcome> {
   const { stream } = source
   const wait = { deadlineMs: OPEN_DEADLINE_MS, signal }
-  // It must be of this context; a chunk that is not in it may only not have been shown yet.
+  // The bitfield must be of this context. A chunk missing from it may still be announced later.
   bitfieldOf(source, context.map)
   await stream.send({ type: 'request', chunks: [index] }, wait)
   for (;;) {

@@ -6,7 +6,7 @@ import type { DeclineCode } from './core/replication-events.ts'
 /** docs/protocol/replica.md: one offer and one answer per stream. */
 export const REPLICA_PROTOCOL: ProtocolName = 'replica/1'
 
-/** "Fetch this context from me, and from whom else you find, now." */
+/** "Fetch this context now, from me and from any other holder." */
 export interface ReplicaOffer {
   type: 'offer'
   contextId: string
@@ -14,7 +14,7 @@ export interface ReplicaOffer {
   bytes: number
   /** Copies that others have, as far as the offering peer knows. */
   copies: number
-  /** `drain`: it leaves soon. */
+  /** `drain`: the offering peer is shutting down. */
   why: 'offered' | 'drain'
 }
 

@@ -51,7 +51,7 @@ export class ReplicaOffers {
     await this.#unhandle()
   }
 
-  /** Asks a peer to take a copy; undefined when it does not answer. Never throws. */
+  /** Offers a copy to a peer; undefined when it does not answer. Never throws. */
   async make(peer: string, offer: ReplicaOffer): Promise<ReplicaAnswer | undefined> {
     const wait = { deadlineMs: OFFER_ANSWER_MS_MAX, signal: this.#stopped.signal }
     try {

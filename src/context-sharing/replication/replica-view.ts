@@ -2,7 +2,7 @@ import type { Cancel } from '../../base/clock.ts'
 import type { SaidContext } from './core/replication-events.ts'
 import type { OwnHolding, TakesReplicas } from './core/replication-state.ts'
 
-/** What a peer says of itself, as far as copies go. */
+/** The fields of a peer's advert that replication uses. */
 export interface SaidPeer {
   peer: string
   takes: TakesReplicas
@@ -10,13 +10,13 @@ export interface SaidPeer {
   contexts: SaidContext[]
 }
 
-/** What replication needs of the swarm. node/ makes it of adverts and the DHT. */
+/** Replication's view of the swarm. node/ builds it from adverts and the DHT. */
 export interface ReplicaSwarm {
-  /** What peers say of themselves, whenever it is new. */
+  /** Calls back with every new advert of a peer. */
   onPeer(listener: (said: SaidPeer) => void): Cancel
-  /** A peer of which nothing is heard any more, and when it last was. */
+  /** A peer that fell silent, and when it was last heard. */
   onLost(listener: (peer: string, heardMs: number) => void): Cancel
-  /** Asks a peer what it says of itself: whether it answers. */
+  /** Asks a peer for its advert; returns whether it answers. */
   isThere(peer: string, signal: AbortSignal): Promise<boolean>
   /** Asks the DHT who holds a context and who is near its key, and those what they say; that comes as `onPeer`. */
   look(contextId: string, signal: AbortSignal): Promise<void>
@@ -24,7 +24,7 @@ export interface ReplicaSwarm {
   positionOf(id: string): number
 }
 
-/** A context that is here, wholly or in part. */
+/** A context that is here, complete or partial. */
 export interface OwnContext extends OwnHolding {
   contextId: string
   bytes: number

@@ -4,15 +4,15 @@ import type { ContextView, Replication, ReplicationCode, TakesReplicas } from '.
 /** Copies of one context, as this peer counts them. */
 export interface CopiesStatus {
   contextId: string
-  /** On peers that are here, this one included when it has one. */
+  /** Copies on live peers, this one included. */
   copies: number
   wanted: number
-  /** Away for a short while, and in the making. */
+  /** Copies on peers that are briefly away, and copies being made. */
   graced: number
   making: number
   /** Other peers with a copy. */
   holders: string[]
-  /** What was decided last: `copy-…` of docs/protocol/decision-log.md. */
+  /** The last decision: `copy-…` of docs/protocol/decision-log.md. */
   code: `copy-${ReplicationCode}` | 'copy-begun' | undefined
 }
 
@@ -21,7 +21,7 @@ export interface ReplicationStatus {
   isDraining: boolean
   /** Spare copies that are being fetched now. */
   pulls: number
-  /** Of the contexts that are here, and of those that want copies. */
+  /** Copies of the contexts that are here and of those that need copies. */
   contexts: CopiesStatus[]
 }
 

@@ -1,7 +1,7 @@
 import { DECISION_CODES, type Decision, type DecisionCode } from '../history/decisions.ts'
 import type { ReplicationEffect } from './core/replication.ts'
 
-/** An effect of core/replication as a decision; undefined for one that decides nothing. */
+/** Turns an effect of core/replication into a decision; undefined when the effect decides nothing. */
 export function decisionOf(effect: ReplicationEffect): Decision | undefined {
   switch (effect.kind) {
     case 'decision': {
@@ -33,7 +33,7 @@ const PULL_WORDS = {
   drain: 'a peer that is shutting down asked for it',
 } as const
 
-/** What a decision means, then the values that decided it. */
+/** The meaning of the decision, then its values. */
 function decision(contextId: string, code: DecisionCode, values: string, peer?: string): Decision {
   const words = `${DECISION_CODES[code]}: ${values}`
   return { contextId, by: 'replication', code, words, ...(peer === undefined ? {} : { peer }) }

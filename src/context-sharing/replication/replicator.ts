@@ -41,13 +41,13 @@ export interface ReplicatorComponents {
   log: Logger
   /** What is here now. */
   own(): OwnContext[]
-  /** `takes` has changed: others are to be told. */
+  /** `takes` has changed and must be advertised. */
   onTakes: () => void
   /** A spare copy is complete. */
   onCopied: (contextId: string) => void
 }
 
-/** What a drain did. */
+/** The result of a drain. */
 export interface HandOver {
   /** Contexts that are on no other peer, as far as is known. */
   onlyHere: string[]
@@ -97,12 +97,12 @@ export class Replicator {
     await this.#closers.disposeAsync()
   }
 
-  /** Which spare copies this peer takes now: for its advert. */
+  /** The spare copies that this peer accepts now, for its advert. */
   get takes(): TakesReplicas {
     return takesNow(this.#state, this.#components.clock.nowMs())
   }
 
-  /** To be called when what is here has changed. */
+  /** Call this when the stored contexts have changed. */
   changed(): void {
     const here = new Map(this.#components.own().map((context) => [context.contextId, context]))
     for (const { contextId, bytes, ...holding } of here.values()) {
@@ -119,18 +119,18 @@ export class Replicator {
     }
   }
 
-  /** Whether the copy here may be dropped to make room, and how many others there are. */
+  /** Whether the copy here may be deleted to make room, and the number of other copies. */
   mayDrop(contextId: string): DropAnswer {
     return mayDrop(this.#state, contextId, this.#components.clock.nowMs())
   }
 
-  /** Copies of the contexts that are here or short of copies, as far as this peer knows. */
+  /** Known copies of the contexts that are here or short of copies. */
   status(): ReplicationStatus {
     return replicationStatus(this.#state, this.#components.clock.nowMs())
   }
 
   /**
-   * Hands over what nobody else has; resolves when nothing is left to hand over, or when the signal is
+   * Copies contexts that only this peer has to others; resolves when none is left, or when the signal is
    * aborted. Afterwards this peer makes no copies until it is started again.
    */
   async drain(signal: AbortSignal): Promise<HandOver> {
@@ -145,7 +145,7 @@ export class Replicator {
     return { onlyHere: this.onlyHere() }
   }
 
-  /** Contexts that are lost to the swarm when this peer goes now, as far as is known. */
+  /** Contexts that the swarm loses if this peer stops now, as far as it knows. */
   onlyHere(): string[] {
     return onlyHere(this.#state, this.#components.clock.nowMs())
   }
@@ -162,7 +162,7 @@ export class Replicator {
     if (nextMs !== undefined && nextMs <= this.#components.clock.nowMs()) this.#dispatch({ kind: 'tick' })
   }
 
-  /** Two that fetch different halves of a context have all of it together. */
+  /** Two peers with different halves of a context together have all of it. */
   #noteCovered(): void {
     for (const contextId of this.onlyHere()) {
       if (this.#components.sharing.isElsewhere(contextId)) this.#dispatch({ kind: 'covered', contextId })
@@ -253,7 +253,7 @@ export class Replicator {
     this.#dispatch({ kind: 'offer-answered', peer, contextId, isAccepted, isHeld })
   }
 
-  /** Only what the peer's advert claims is taken; one that has just connected is asked for it. */
+  /** Copies come only from adverts; a peer that has just connected is asked for its advert. */
   async #onOffer(peer: string, { contextId, bytes, why, copies }: ReplicaOffer): Promise<ReplicaAnswer> {
     const isClaimed = this.#state.contexts.get(contextId)?.holders.has(peer) === true
     if (!isClaimed) await this.#components.swarm.isThere(peer, this.#stopped.signal)

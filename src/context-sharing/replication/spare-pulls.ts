@@ -11,7 +11,7 @@ export interface SparePullsComponents {
   decisions: DecisionSink
 }
 
-/** How a pull ended, and whether anything of the context came. */
+/** How a pull ended, and whether any chunk arrived. */
 export type OnPulled = (
   contextId: string,
   outcome: 'stored' | 'failed' | 'cancelled',
@@ -73,7 +73,7 @@ export class SparePulls {
   }
 }
 
-/** What may be lost otherwise is more than a spare copy, whose part of an uplink is small. */
+/** A context that might be lost gets a higher priority than a spare copy, whose share of an uplink is small. */
 function priorityOf(why: PullReason): FetchPriority {
   return why === 'urgent' || why === 'drain' ? 'normal' : 'background'
 }

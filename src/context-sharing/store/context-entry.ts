@@ -12,11 +12,11 @@ export interface ContextEntry extends ContextMemory {
   runtime: RuntimeInfo
 }
 
-/** A file that was found damaged, and the contexts that are not whole any more for that. */
+/** A damaged file, and the contexts that it makes incomplete. */
 export interface Damage {
   path: string
   chunks: number
   contextIds: string[]
-  /** Those of them that were stored until now. */
+  /** The contexts among them that were `stored` before. */
   wholeIds: string[]
 }

@@ -6,7 +6,7 @@ import { Turns } from '../../base/waiting/turns.ts'
 import { replaceFile } from '../disk/disk.ts'
 import { contextIdSchema, isContextId } from '../content/manifest.ts'
 
-/** What may stand for a contextId must have this many characters of it: all ids begin alike. */
+/** An abbreviated contextId needs this many characters, because all ids begin alike. */
 const ID_START_CHARACTERS_MIN = 12
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$/
 
@@ -68,7 +68,7 @@ export class ContextNames {
     )
   }
 
-  /** Makes `name` stand for `contextId`; an earlier meaning is replaced. */
+  /** Makes `name` stand for `contextId`, in place of its earlier context. */
   async set(name: string, contextId: string): Promise<void> {
     requireName(name)
     if (!this.#names.has(name) && this.#names.size >= CONTEXT_NAMES_MAX) {
@@ -100,7 +100,7 @@ export class ContextNames {
     }
   }
 
-  /** One write at a time, so that the last state is the one on disk. */
+  /** Writes run one at a time, so that the last state is the one on disk. */
   async #save(): Promise<void> {
     await this.#turns.run(() => this.#replace())
   }

@@ -34,11 +34,11 @@ export interface ContextStoreComponents {
   bootId?: string
   /** Wraps the writes of files in progress; tests make them run out of room. */
   writable?: (file: FileHandle) => WritableAt
-  /** Stands in for what the file system says of its room, in tests. */
+  /** Replaces the file system's report of free space, in tests. */
   freeSpace?: (folder: string) => Promise<FreeSpace>
 }
 
-/** The bounds that are given are remembered for the next time. */
+/** The given limits are remembered for the next start. */
 export interface ContextStoreOptions extends StoreBounds {
   /** The folder that holds everything, usually `DATA/contexts`. Made when absent. */
   folder: string
@@ -57,7 +57,7 @@ export class ContextStore {
   /** Pins, uses, and how far the scrub is. */
   readonly memory: StoreMemory
   readonly room: StoreRoom
-  /** Told after a damaged file was taken out of the contexts that have it. */
+  /** Called after a damaged file was removed from its contexts. */
   onDamage: (damage: Damage) => void = () => {}
   #whenOpen: { blobs: BlobStore; contexts: HeldContexts } | undefined
   /** Imports, completions and removals happen one after another. */
@@ -146,7 +146,7 @@ export class ContextStore {
     return this.#opened.contexts.ids().flatMap((contextId) => this.entry(contextId) ?? [])
   }
 
-  /** One context of `list()`; undefined when nothing of it is here. */
+  /** One context of `list()`; undefined when this peer has no part of it. */
   entry(contextId: string): ContextEntry | undefined {
     const context = this.held(contextId)
     if (context === undefined) return undefined
@@ -219,7 +219,7 @@ export class ContextStore {
     })
   }
 
-  /** What is here of a context; undefined when not even its manifest is. */
+  /** The held part of a context; undefined when even its manifest is missing. */
   held(contextId: string): HeldContext | undefined {
     return this.#whenOpen?.contexts.get(contextId)
   }

@@ -5,7 +5,7 @@ import { bytesEqual, sha256InTurns } from '../disk/disk.ts'
 import { type ContextFile, type Manifest, bytesOf } from '../content/manifest.ts'
 import { gridKeyOf } from '../disk/store-paths.ts'
 
-/** A context whose manifest is here, and those of its chunks that are. */
+/** A context whose manifest is here, with its held chunks. */
 export class HeldContext {
   readonly contextId: string
   readonly manifest: Manifest
@@ -17,7 +17,7 @@ export class HeldContext {
   readonly bytesTotal: number
   /** Whether the folder is in place. */
   isStored = false
-  /** Told of a file that was found damaged on disk. */
+  /** Called with a file that was found damaged on disk. */
   onDamage: (file: ContextFile) => void = () => {}
   #heldBytes = 0
   /** Chunks that were hashed since this was made: when they came, or when they were read from disk. */
@@ -50,7 +50,7 @@ export class HeldContext {
     }
   }
 
-  /** What the files are kept under, for telling which files contexts share. */
+  /** The storage keys of the files, which show the files that contexts share. */
   gridKeys(): string[] {
     return this.manifest.files.map(gridKeyOf)
   }
@@ -146,13 +146,13 @@ export class HeldContext {
     return undefined
   }
 
-  /** The same, hashed however often it was before. */
+  /** The same, and always hashed again. */
   async readChecked(index: number): Promise<Uint8Array | undefined> {
     this.#sound.delete(index)
     return await this.read(index)
   }
 
-  /** Whether the disk has a held chunk right, however often it was read before. */
+  /** Whether a held chunk is intact on disk; always reads it again. */
   async check(index: number): Promise<boolean> {
     return (await this.readChecked(index)) !== undefined
   }

@@ -73,7 +73,7 @@ export class HeldContexts {
     context.close()
   }
 
-  /** Files of `context` that no other one has. */
+  /** Files that only `context` uses. */
   filesOnlyOf(context: HeldContext): ContextFile[] {
     const others = this.all().filter((other) => other !== context)
     const usedKeys = new Set(others.flatMap((other) => other.gridKeys()))
@@ -85,14 +85,14 @@ export class HeldContexts {
     return this.all().filter((context) => context.gridKeys().includes(key))
   }
 
-  /** Looks at the disk anew. */
+  /** Reads the state of the disk again. */
   async reload(context: HeldContext): Promise<void> {
     context.close()
     await this.#remember(context.contextId, context.manifestBytes)
     this.#components.tiers.tell(context.contextId)
   }
 
-  /** A manifest that is damaged is as good as none: the context has to be fetched or imported again. */
+  /** A damaged manifest counts as missing: the context must be fetched or imported again. */
   async #load(contextId: string): Promise<void> {
     const { paths, log } = this.#components
     try {

@@ -6,13 +6,13 @@ import { Turns } from '../../base/waiting/turns.ts'
 import { replaceFile } from '../disk/disk.ts'
 import { contextIdSchema } from '../content/manifest.ts'
 
-/** Uses and scrub positions are written at most this often, ms: losing the last of them harms nothing. */
+/** Shortest interval between writes of uses and scrub positions, ms; losing the last of them is harmless. */
 const SAVE_EVERY_MS = 60_000
 
-/** How much of the file system stays free: so many bytes, or such a share of it. */
+/** Free space to keep: a number of bytes, or a share of the file system. */
 export type KeepFree = { bytes: number } | { share: number }
 
-/** Where the scrub is: the last file that it has done, and how many chunks of the next. */
+/** The scrub's position: the last finished file, and the number of finished chunks of the next. */
 export interface ScrubPosition {
   /** Grid key of the file that is being read; '' before the first. */
   file: string
@@ -149,7 +149,7 @@ export class StoreMemory {
     this.#cancelSave ??= this.#clock.schedule(
       SAVE_EVERY_MS,
       () => {
-        // A full disk must not stop what the memory is about; the next save tries again.
+        // A full disk must not stop the store; the next save tries again.
         this.#save().catch(() => {})
       },
       { background: true },

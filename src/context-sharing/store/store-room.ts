@@ -7,10 +7,10 @@ const GIB = 1024 ** 3
 /** Kept free when the owner does not say: 2 % of the file system, at most 10 GiB. */
 const KEEP_FREE_SHARE = 0.02
 const KEEP_FREE_BYTES_MAX = 10 * GIB
-/** The store's part of what it has and could have when the owner does not say, and at most so much. */
+/** Default quota: this share of used plus free space, up to this many bytes. */
 const QUOTA_SHARE = 0.4
 const QUOTA_BYTES_MAX = 200 * GIB
-/** Bytes written between two looks at the free space. */
+/** Bytes written between two checks of the free space. */
 const GUARD_BYTES = 32 * 1024 * 1024
 
 /** Of a file system, bytes. */
@@ -19,17 +19,17 @@ export interface FreeSpace {
   totalBytes: number
 }
 
-/** Where room is missing: the owner's quota for the store, or the disk itself. */
+/** The limit that was reached: the store's quota, or the disk. */
 export interface Shortage {
   limit: 'quota' | 'disk'
-  /** Bytes that would have to go. */
+  /** Bytes that must be freed. */
   bytes: number
   words: string
 }
 
-/** What the store takes and may take, bytes. */
+/** The store's use and limits, bytes. */
 export interface StoreUsage {
-  /** What is here, with downloads under way counted whole. */
+  /** Bytes stored; running downloads count in full. */
   usedBytes: number
   quotaBytes: number
   freeBytes: number
@@ -46,7 +46,7 @@ export interface StoreRoomComponents {
 }
 
 export interface StoreBounds {
-  /** Bytes that the store may take. Default: 40 % of what it has and could have, at most 200 GiB. */
+  /** The store's quota, bytes. Default: 40 % of used plus free space, at most 200 GiB. */
   quotaBytes?: number | undefined
   /** What stays free on the file system. Default: 2 % of it, at most 10 GiB. */
   keepFree?: KeepFree | undefined
@@ -55,18 +55,18 @@ export interface StoreBounds {
 /** How much the store may still take. */
 export class StoreRoom {
   readonly #components: StoreRoomComponents
-  /** Contexts that are being fetched: their whole size is spoken for. */
+  /** Contexts that are being fetched: their whole size is reserved. */
   readonly #filling = new Set<string>()
   #importingBytes = 0
   #writtenBytes = 0
-  /** Asked to drop what is worth least, before `disk-full` is thrown. */
+  /** Called to delete the least valuable contexts before `disk-full` is thrown. */
   onShortage: (shortage: Shortage, signal?: AbortSignal) => Promise<void> = async () => {}
 
   constructor(components: StoreRoomComponents) {
     this.#components = components
   }
 
-  /** Takes the bounds that are given, and remembers them; the others stay as they were. */
+  /** Sets and remembers the given limits; the others stay unchanged. */
   async setBounds({ quotaBytes, keepFree }: StoreBounds): Promise<void> {
     if (quotaBytes === undefined && keepFree === undefined) return
     await this.#components.memory.setBounds({
@@ -83,7 +83,7 @@ export class StoreRoom {
     return { usedBytes, quotaBytes, freeBytes, keepFreeBytes: keepFreeBytesOf(keepFree, totalBytes) }
   }
 
-  /** What is missing for `bytes` more; undefined when they fit. */
+  /** The shortage for `bytes` more; undefined when they fit. */
   async shortage(bytes: number): Promise<Shortage | undefined> {
     const { usedBytes, quotaBytes, keepFreeBytes, freeBytes } = await this.usage()
     const { folder } = this.#components
@@ -98,13 +98,13 @@ export class StoreRoom {
     return { limit: 'quota', bytes: overQuota, words }
   }
 
-  /** Has room made where it is short. */
+  /** Frees room where it is short. */
   async make(bytes: number, signal?: AbortSignal): Promise<void> {
     const shortage = await this.shortage(bytes)
     if (shortage !== undefined) await this.onShortage(shortage, signal)
   }
 
-  /** Keeps room for an import until the function returned is called. Throws `disk-full`. */
+  /** Reserves room for an import until the returned function is called. Throws `disk-full`. */
   async keepForImport(bytes: number): Promise<() => void> {
     await this.#require(bytes)
     this.#importingBytes += bytes
@@ -113,7 +113,7 @@ export class StoreRoom {
     }
   }
 
-  /** Keeps room for what is missing of a context, until `rest`. Throws `disk-full`. */
+  /** Reserves room for the missing part of a context, until `rest`. Throws `disk-full`. */
   async keepFor(context: HeldContext): Promise<void> {
     if (this.isKept(context.contextId)) return
     await this.#require(context.bytesTotal - context.heldBytes)
@@ -167,7 +167,7 @@ function keepFreeBytesOf(keepFree: KeepFree | undefined, totalBytes: number): nu
   return 'bytes' in keepFree ? keepFree.bytes : Math.floor(totalBytes * keepFree.share)
 }
 
-/** Of what the store has and could have together: so it does not shrink while the store fills. */
+/** A share of used plus free space, so that it does not shrink while the store fills. */
 function defaultQuota(reachableBytes: number): number {
   return Math.min(QUOTA_BYTES_MAX, Math.floor(reachableBytes * QUOTA_SHARE))
 }

@@ -1,7 +1,7 @@
 import type { HeldContext } from './held-context.ts'
 import { SHARE_STEP } from './timings.ts'
 
-/** Where a context is on this peer, as far as its bytes go ("warm" is the engine's to say). */
+/** The tier of a context by its bytes on disk; only the engine can add "warm". */
 export type ContextTier =
   | { kind: 'absent' }
   /** Some chunks are verified on disk; `share` is their part of all bytes, in [0, 1]. */
@@ -9,10 +9,10 @@ export type ContextTier =
   /** Every chunk is verified on disk and the folder is in place. */
   | { kind: 'stored' }
 
-/** Told after it became true, never before. */
+/** Called after the tier is reached, never before. */
 export type TierListener = (contextId: string, tier: ContextTier) => void
 
-/** Tells of contexts that have another tier, or another name, those who want to know. */
+/** Notifies listeners of changed tiers and names. */
 export class TierTeller {
   readonly #tierOf: (contextId: string) => ContextTier
   readonly #listeners = new Set<TierListener>()
@@ -31,7 +31,7 @@ export class TierTeller {
     for (const listener of this.#listeners) listener(contextId, tier)
   }
 
-  /** Tells of a context whenever it has grown enough, until it is closed. */
+  /** Notifies listeners each time a context has grown enough, until it is closed. */
   follow(context: HeldContext): void {
     let told = 0
     context.onHeld(() => {

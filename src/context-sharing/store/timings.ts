@@ -1,2 +1,2 @@
-/** A partial context is told of again each time it has grown by this share: twenty adverts a context at most. */
+/** Growth of a partial context between two adverts, as a share: at most twenty adverts a context. */
 export const SHARE_STEP = 0.05

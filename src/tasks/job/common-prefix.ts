@@ -1,4 +1,4 @@
-/** What all texts begin with, at most `unitsMax` UTF-16 units; never half of a character. */
+/** The common prefix of all texts, at most `unitsMax` UTF-16 units; never splits a character. */
 export function commonPrefix(texts: readonly string[], unitsMax: number): string {
   const [first = '', ...others] = texts
   let length = Math.min(first.length, unitsMax)

@@ -1,4 +1,4 @@
-/** JSON as written: what TypeScript's library does not declare yet (ECMAScript: JSON.parse source text access). */
+/** JSON.parse with source text access (ECMAScript), which TypeScript's library does not declare yet. */
 const SourceJson = JSON as unknown as {
   parse(
     text: string,

@@ -9,7 +9,7 @@ import { Template } from './template.ts'
 
 /** A request of a job file. */
 export interface JobLine {
-  /** Where it stands in the file, from 1. */
+  /** Its line number in the file, from 1. */
   line: number
   customId: string
   url: string
@@ -34,7 +34,7 @@ export interface JobFileOptions {
   format: JobFormat
   /** Fills records; only with jsonl and csv. */
   template?: string | undefined
-  /** Where prompts that are not batch lines go. */
+  /** The endpoint for prompts that are not batch lines. */
   url: JobUrl
   /** Sampling options for every request, as `max_tokens`; a line's own come first. */
   defaults: Readonly<Record<string, unknown>>
@@ -42,7 +42,7 @@ export interface JobFileOptions {
 
 export const BATCH_FILE: JobFileOptions = { format: 'batch', url: '/v1/chat/completions', defaults: {} }
 
-/** The format that a file's name and the presence of a template say. */
+/** Infers the format from the file's name and the presence of a template. */
 export function formatOf(path: string, template: string | undefined): JobFormat {
   const extension = /\.([^.]+?)(?:\.(?:gz|zst))?$/i.exec(path)?.[1]?.toLowerCase()
   if (template !== undefined) return extension === 'csv' ? 'csv' : 'jsonl'

@@ -7,9 +7,9 @@ export interface JobHistory {
   /** Requests committed, per interval of `intervalMs`. */
   committedPer: number[]
   intervalMs: number
-  /** When each peer was in which phase. */
+  /** The phases of each peer, with their times. */
   peers: PeerHistory[]
-  /** Leases that were taken back from peers that were lost. */
+  /** Leases revoked from lost peers. */
   releasedLeases: number
 }
 
@@ -17,7 +17,7 @@ export interface PeerHistory {
   peer: string
   committed: number
   spans: { phase: string; fromMs: number; toMs: number }[]
-  /** How it ended, where it was lost: the reason. */
+  /** The reason why the peer was lost, if it was. */
   lost: { atMs: number; reason: string }[]
 }
 
@@ -33,7 +33,7 @@ interface Line {
 
 const INTERVALS = 120
 
-/** Follows the lines of an event log. A log of several runs is told one after the other. */
+/** Reads the lines of an event log. The runs of a log follow one another. */
 export async function readHistory(lines: AsyncIterable<string>): Promise<JobHistory> {
   const peers = new Map<string, PeerHistory>()
   const commits: number[] = []

@@ -12,7 +12,7 @@ const BYTE_ORDER_MARK = '\ufeff'
 const GZIP_MAGIC = '1f8b'
 const ZSTD_MAGIC = '28b52ffd'
 
-/** A line of a file as it stands, without its line feed, or why it cannot be read. */
+/** A line of a file without its line feed, or the reason why it cannot be read. */
 export type FileLine = { line: number; text: string } | { line: number; message: string }
 
 /**

@@ -1,6 +1,6 @@
 import { HearthError } from '../../base/errors.ts'
 
-/** A piece of a template: text as it stands, or the name of a record's field. */
+/** A piece of a template: literal text, or the name of a record's field. */
 type Piece = { kind: 'text'; text: string } | { kind: 'field'; name: string }
 
 /**
@@ -10,7 +10,7 @@ type Piece = { kind: 'text'; text: string } | { kind: 'field'; name: string }
 export class Template {
   readonly #pieces: readonly Piece[]
 
-  /** Throws `usage` for a template that names no field or has a brace without its other. */
+  /** Throws `usage` for a template without a field or with an unpaired brace. */
   constructor(source: string) {
     this.#pieces = parse(unescape(source))
     if (!this.#pieces.some(({ kind }) => kind === 'field')) {
@@ -21,7 +21,7 @@ export class Template {
     }
   }
 
-  /** The text before the first field: what all prompts of a job begin with. */
+  /** The text before the first field: the common prefix of the job's prompts. */
   get prefix(): string {
     const [first] = this.#pieces
     return first?.kind === 'text' ? first.text : ''

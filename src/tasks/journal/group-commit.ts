@@ -6,9 +6,9 @@ import type { CommitEntry, Journal, SentLeases } from './journal.ts'
 import type { LeaseKey } from '../wire/task-messages.ts'
 
 export interface GroupCommitListener {
-  /** A result is in the journal now, by this commit or by an earlier one. */
+  /** Called when a result is in the journal, from this commit or an earlier one. */
   onCommitted(entry: CommitEntry): void
-  /** The journal cannot be written. */
+  /** Called when the journal cannot be written. */
   onError(error: unknown): void
 }
 
@@ -29,7 +29,7 @@ export class GroupCommit {
     this.#listener = listener
   }
 
-  /** Leases become durable with the next results: before then, nothing depends on them. */
+  /** Leases become durable with the next results; nothing depends on them earlier. */
   addLeases(peer: string, leases: readonly LeaseKey[]): void {
     this.#sent.push({ peer, leases })
   }
@@ -43,7 +43,7 @@ export class GroupCommit {
     this.#cancel = waitMs > 0 ? this.#clock.schedule(waitMs, commit) : afterThis(commit)
   }
 
-  /** Commits what waits. */
+  /** Commits the waiting entries. */
   flush(): void {
     if (this.#results.length > 0) this.#commit()
   }
@@ -73,7 +73,7 @@ export class GroupCommit {
 
 /**
  * Runs `work` in the next turn of the event loop. By then the results of one frame are together, and what was
- * sent on them has left: a commit blocks the process until the disk has it, and would keep a peer waiting.
+ * new requests have left: a commit blocks the process until it is on disk, and would keep a peer waiting.
  */
 function afterThis(work: () => void): Cancel {
   let isCancelled = false

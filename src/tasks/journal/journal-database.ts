@@ -1,4 +1,4 @@
-// The file that a journal is: its tables, its lock, and what can be wrong with it.
+// The journal's file: its tables, its lock, and its errors.
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -7,7 +7,7 @@ import { isLocked, lockForThisProcess } from '../../base/process-lock.ts'
 
 /** The layout of the journal's tables: docs/protocol/journal.md. */
 const JOURNAL_VERSION = 3
-/** What brings the tables of an older version to the next one. A journal of any other version is refused. */
+/** Upgrades the tables of an older version to the next one. A journal of any other version is refused. */
 const UPGRADES: Readonly<Record<number, string>> = {
   2: `
   ALTER TABLE request ADD COLUMN holder INTEGER;
@@ -15,22 +15,22 @@ const UPGRADES: Readonly<Record<number, string>> = {
 `,
 }
 
-/** What a job is, fixed when it is made. */
+/** The fixed facts of a job, set when it is created. */
 export interface JobRecord {
   jobId: string
   /** The context as the submitter named it: a name, or a CID. */
   context: string
-  /** The CID it stands for; '' until that is known. */
+  /** The context's CID; '' until it is known. */
   contextId: string
   inputPath: string
   inputSha256: string
   outputPath: string
   createdAtMs: number
-  /** Whether the running peer carries it, rather than the command that submitted it. */
+  /** Whether the local peer runs the job instead of the command that submitted it. */
   isDetached: boolean
 }
 
-/** open: to be run until every line is settled. cancelled: what was not settled became an error line. */
+/** open: runs until every line is settled. cancelled: unsettled lines became error lines. */
 export type JobState = 'open' | 'cancelled'
 
 type JobRow = Omit<JobRecord, 'isDetached'> & { version: number; state: JobState; isDetached: number }
@@ -45,7 +45,7 @@ const TABLES = `
     promptTokens INTEGER, completionTokens INTEGER, committedAtMs INTEGER);
 `
 
-/** Throws what SQLite throws: the caller has a transaction to roll back. */
+/** Throws SQLite's own errors, because the caller must roll back its transaction. */
 export function createTables(db: DatabaseSync, job: JobRecord): void {
   db.exec(TABLES)
   db.prepare('INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').run(
@@ -62,7 +62,7 @@ export function createTables(db: DatabaseSync, job: JobRecord): void {
   )
 }
 
-/** One process runs a job at a time; the lock goes with the process, however it ends. */
+/** One process runs a job at a time; the lock ends with the process, even at a crash. */
 export function lockJob(path: string): () => void {
   return lockForThisProcess(
     lockPath(path),
@@ -84,7 +84,7 @@ export function openDatabase(path: string): DatabaseSync {
   let db: DatabaseSync | undefined
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-    // For this user alone, as prompts may be secret; SQLite makes the files beside it like it.
+    // Only this user may read it, because prompts may be secret; SQLite gives its side files the same mode.
     closeSync(openSync(path, 'a', 0o600))
     db = new DatabaseSync(path)
     db.exec('PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
@@ -95,7 +95,7 @@ export function openDatabase(path: string): DatabaseSync {
   }
 }
 
-/** The job of a journal; undefined when its making was cut short. Closes the file when it throws. */
+/** The job of a journal; undefined when its creation was interrupted. Closes the file when it throws. */
 export function readJob(db: DatabaseSync, path: string): JobRecord | undefined {
   try {
     const exists = db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'job'").get()
@@ -131,7 +131,7 @@ function upgrade(db: DatabaseSync, path: string): void {
   db.exec('COMMIT')
 }
 
-/** What SQLite threw, in our words. */
+/** Translates SQLite's errors into Hearth's. */
 export function asHearthError(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || error instanceof HearthError || !('errcode' in error)) return error
   const primary = Number(error.errcode) & 0xff

@@ -2,10 +2,10 @@ import type { DatabaseSync } from 'node:sqlite'
 import { HearthError } from '../../base/errors.ts'
 import { isLineError, type JobLine, type LineError } from '../job/job-file.ts'
 
-/** Bad lines that are kept to be shown; of more, only the count. */
+/** Bad lines that are kept and shown; further ones are only counted. */
 const LINE_ERRORS_KEPT = 1000
 
-/** Takes a job's lines into its journal. Throws `input-invalid` with the bad ones. */
+/** Writes a job's lines into its journal. Throws `input-invalid` with the bad lines. */
 export async function insertRequests(
   db: DatabaseSync,
   inputPath: string,

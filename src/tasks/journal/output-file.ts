@@ -9,7 +9,7 @@ import type { JournalLine } from './journal.ts'
 const STDOUT = '-'
 /** Paths of files that the shell has open for this process. */
 const OPEN_FILES = /^\/(dev\/(stdout|stderr|fd\/)|proc\/)/
-/** An output holds prompts' answers: it is for its user alone, as the journal is. */
+/** Only its user may read an output, because it holds answers to prompts. */
 const OUTPUT_MODE = 0o600
 
 /** An output path as given, made absolute; `-` is standard output. */
@@ -76,7 +76,7 @@ async function placeOf(path: string): Promise<Place> {
   try {
     const found = await stat(path)
     if (found.isDirectory()) throw new HearthError('usage', 'it is a folder')
-    // A file renamed into the place of /dev/stdout's would not be the one that the shell opened.
+    // A rename over /dev/stdout's file would replace the file that the shell opened.
     if (!found.isFile() || OPEN_FILES.test(path)) return { kind: 'stream', target: path }
     return { kind: 'file', target: await realpath(path), exists: true }
   } catch (error) {
@@ -103,7 +103,7 @@ async function isSameFile(one: string, other: string): Promise<boolean> {
   return first.dev === second.dev && first.ino === second.ino
 }
 
-/** Whether a file is empty or begins with an output line of the job: nothing of another is lost with it. */
+/** Whether a file is empty or begins with an output line of this job, so that overwriting it is safe. */
 async function isOwn(path: string, jobId: string): Promise<boolean> {
   const start = `{"id":"${idPrefix(jobId)}`
   const file = await open(path, 'r')

@@ -26,9 +26,9 @@ import { COORDINATOR_TICK_MS, LINK_CLOSE_MS } from './timings.ts'
 import { TaskLink } from './task-link.ts'
 import type { LeaseKey, TaskResult, WorkerMessage } from '../wire/task-messages.ts'
 
-/** Where peers for a context come from. node/ makes it from the DHT and the adverts. */
+/** Finds peers for a context. node/ builds it from the DHT and the adverts. */
 export interface CandidateSource {
-  /** Every peer that can be found now, holders or not, as they are found. */
+  /** Yields every peer found now, holder or not, as it is found. */
   find(contextId: string, options: { signal: AbortSignal }): AsyncIterable<Candidate[]>
   /** Calls `listener` whenever a peer's advert comes or changes, until the returned function is called. */
   watch(contextId: string, listener: (candidate: Candidate) => void): () => void
@@ -41,7 +41,7 @@ export interface CoordinatorComponents {
   clock: Clock
   random: Random
   log: Logger
-  /** Where every decision is told; nowhere when absent. */
+  /** Receives every decision; optional. */
   events?: EventSink | undefined
 }
 
@@ -75,7 +75,7 @@ export class Coordinator {
   #links = new Map<string, TaskLink>()
   #commits: GroupCommit
   #isFinding = false
-  /** What the bodies of the job begin with. */
+  /** The common prefix of the job's bodies. */
   readonly #prefix: string | undefined
   #stop = new AbortController()
   #outcome = Promise.withResolvers<void>()
@@ -135,12 +135,12 @@ export class Coordinator {
     return progressOf(this.#state, elapsedMs)
   }
 
-  /** Why nothing runs now; undefined while something does. */
+  /** Why nothing runs now; undefined while a request runs. */
   explain(): Refusal | undefined {
     return explain(this.#state)
   }
 
-  /** A state that cannot be ends the job: going on could lose a request without a word. */
+  /** An impossible state ends the job, because going on could silently lose a request. */
   #dispatch(event: CoordinatorEvent, arrived?: CommitEntry): void {
     const { clock, random } = this.#components
     try {
@@ -164,7 +164,7 @@ export class Coordinator {
         this.#links.get(effect.peer)?.end(effect.reason)
         break
       case 'lease':
-        // The link says so itself with the first of the requests, which come next.
+        // The link sends this itself with the first of the requests that follow.
         break
       case 'send':
         this.#send(effect.peer, effect.leases)
@@ -276,7 +276,7 @@ export class Coordinator {
   }
 }
 
-/** The result that a commit is about. Throws `internal` unless it came with the event that led to the commit. */
+/** The result of a commit effect. Throws `internal` unless the same event carried it. */
 export function requireArrived(
   { peer, key }: Extract<CoordinatorEffect, { kind: 'commit' }>,
   arrived: CommitEntry | undefined,

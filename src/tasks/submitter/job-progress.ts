@@ -15,16 +15,16 @@ export interface PeerProgress {
 
 /** How far a job is. */
 export interface JobProgress {
-  /** Settled in this run, and not settled yet. */
+  /** Requests settled in this run, and requests left. */
   settled: number
   unsettled: number
   elapsedMs: number
   /** Projected from this run's rate; undefined while nothing is settled. */
   leftMs: number | undefined
   peers: PeerProgress[]
-  /** Results that came under an old epoch or second, and were not used. */
+  /** Unused results: they came under an old epoch, or second. */
   stale: number
-  /** Why nothing runs; undefined while something does. */
+  /** Why nothing runs; undefined while a request runs. */
   waiting: Refusal | undefined
 }
 

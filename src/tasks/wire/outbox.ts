@@ -1,6 +1,6 @@
 import type { MessageStream, WaitOptions } from '../../base/stream/message-stream.ts'
 
-/** Messages made ahead of the stream's being ready for them. */
+/** Messages prepared before the stream can take them. */
 const TOGETHER_MAX = 4
 
 /**
@@ -26,13 +26,13 @@ export class Outbox {
     this.#sending ??= this.#send()
   }
 
-  /** Resolves when all that was queued is sent or has failed. */
+  /** Resolves when every queued message is sent or has failed. */
   async flushed(): Promise<void> {
     await this.#sending
   }
 
   async #send(): Promise<void> {
-    // What is queued after this one in the same turn goes with it.
+    // Messages queued later in the same turn leave in the same write.
     await Promise.resolve()
     while (this.#queue.length > 0) {
       const makers = this.#queue.splice(0, TOGETHER_MAX)

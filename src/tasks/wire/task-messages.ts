@@ -5,7 +5,7 @@ import type { ProtocolName } from '../../base/stream/network.ts'
 /** The task protocol, version 1: docs/protocol/task.md says what each message means. */
 export const TASK_PROTOCOL: ProtocolName = 'task/1'
 
-/** A request's number in its job, and the epoch of the lease under which a peer has it. */
+/** A request's number in its job, and the epoch of the peer's lease. */
 export interface LeaseKey {
   n: number
   epoch: number
@@ -22,7 +22,7 @@ export interface TaskRequest extends LeaseKey {
 /** ok: an answer. bad-request: an error that any peer would give. retry: this peer could not run it. */
 export type Outcome = 'ok' | 'bad-request' | 'retry'
 
-/** What became of a request on one peer. */
+/** The outcome of a request on one peer. */
 export interface TaskResult extends LeaseKey {
   outcome: Outcome
   statusCode: number
@@ -35,36 +35,36 @@ export interface TaskResult extends LeaseKey {
 /** How far a peer is with the context of a job. */
 export type Phase = 'queued' | 'fetching' | 'loading' | 'ready' | 'refused'
 
-/** A request as it travels: of a prefixed one, `body` is what comes after the prefix that `open` gave. */
+/** A request on the wire: the `body` of a prefixed one continues the prefix that `open` gave. */
 export interface SentRequest extends TaskRequest {
   prefixed?: true | undefined
 }
 
-/** What a submitter sends. */
+/** Messages of a submitter. */
 export type SubmitterMessage =
   | {
       type: 'open'
       job: string
       contextId: string
-      /** What the bodies of the job begin with. */
+      /** The common prefix of the job's bodies. */
       prefix?: string | undefined
-      /** For evaluation: requests are given out in leases of so many, one at a time. */
+      /** For evaluation: the fixed size of a lease; a peer has one lease at a time. */
       leaseSize?: number | undefined
     }
-  /** `lease`: these begin a lease of so many requests; only with a lease size. */
+  /** `lease`: these requests begin a lease of this size; only with a lease size. */
   | { type: 'requests'; requests: SentRequest[]; lease?: number | undefined }
   | { type: 'acknowledge'; results: LeaseKey[] }
   | { type: 'cancel'; requests: LeaseKey[] }
   | { type: 'alive' }
 
-/** What a serving peer sends. */
+/** Messages of a serving peer. */
 export type WorkerMessage =
   /** `reason` is a code, as 'paused', 'draining' or 'context-unavailable'; `detail` is for people. */
   | { type: 'status'; phase: Phase; reason?: string | undefined; detail?: string | undefined }
   | { type: 'credit'; requests: number }
-  /** With the credit that they make room for. */
+  /** Sent with the credit that they free. */
   | { type: 'results'; results: TaskResult[]; credit?: number | undefined }
-  /** Not run here after all, since the peer leaves: they go elsewhere, and it gives no more credit. */
+  /** Unstarted requests that a draining peer returns; it grants no more credit. */
   | { type: 'returned'; requests: LeaseKey[] }
   | { type: 'alive' }
 
@@ -126,7 +126,7 @@ export const workerMessageSchema: ZodType<WorkerMessage> = z.discriminatedUnion(
   z.strictObject({ type: z.literal('alive') }),
 ])
 
-/** Bytes that one entry of a message takes beside its texts, at most. */
+/** Largest overhead of one entry of a message beside its texts, bytes. */
 const ENTRY_BYTES = 128
 
 /**

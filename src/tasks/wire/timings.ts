@@ -3,11 +3,11 @@
  * from these when they would be missed.
  */
 
-/** Each end says at least this often that it is there. */
+/** Longest interval between messages of either end. */
 export const ALIVE_EVERY_MS = 2_000
-/** A submitter takes a peer as lost of which it heard nothing for this long: five heartbeats. */
+/** Silence after which a submitter drops a peer: five heartbeats. */
 export const PEER_SILENCE_MS = 10_000
-/** A peer takes a submitter as lost later than the other way round: its requests are then leased elsewhere already. */
+/** Silence after which a peer drops a submitter; longer, so that the requests are already leased elsewhere. */
 export const SUBMITTER_SILENCE_MS = 15_000
-/** How long dialling a peer and opening a stream to it may take, and saying on it what is wanted. */
+/** Deadline for dialling a peer, opening a stream and sending the first message. */
 export const OPEN_MS = 5_000

@@ -11,20 +11,20 @@ import {
 } from '../wire/task-messages.ts'
 import type { WorkerEffect } from './core/worker-state.ts'
 
-/** How long a submitter may take to end a stream that we end, ms. */
+/** How long a submitter may take to end its side of a closed stream, ms. */
 const CLOSE_MS_MAX = 1_000
-/** As much as the protocol carries of why a peer refuses: docs/protocol/task.md. */
+/** Longest refusal reason on the wire: docs/protocol/task.md. */
 const REASON_UNITS_MAX = 64
 const DETAIL_UNITS_MAX = 1_024
 
-/** One submitter's stream to a worker: puts what the worker says into frames, in the order it was said. */
+/** One submitter's stream to a worker: frames the worker's messages in order. */
 export class WorkerSession {
   readonly #stream: MessageStream
   readonly #outbox: Outbox
-  /** What the bodies of the job begin with, where they come without it. */
+  /** The common prefix that the job's bodies are sent without. */
   readonly #prefix: string | undefined
   #results: TaskResult[] = []
-  /** Not told yet. */
+  /** Credit that is not sent yet. */
   #credit = 0
 
   constructor(stream: MessageStream, prefix: string | undefined, wait: WaitOptions) {
@@ -63,7 +63,7 @@ export class WorkerSession {
     })
   }
 
-  /** Says that requests were not run; with none of them, that there is nothing to give back. */
+  /** Returns requests that were not run; an empty list says that nothing is left to return. */
   giveBack(keys: readonly LeaseKey[]): void {
     for (let from = 0; from === 0 || from < keys.length; from += REQUESTS_PER_FRAME_MAX) {
       const requests = keys.slice(from, from + REQUESTS_PER_FRAME_MAX)
@@ -71,7 +71,7 @@ export class WorkerSession {
     }
   }
 
-  /** Requests with whole bodies. Throws `message-invalid` when one needs a prefix that the job has not. */
+  /** Requests with complete bodies. Throws `message-invalid` when one needs a prefix that the job lacks. */
   whole(requests: readonly SentRequest[]): TaskRequest[] {
     const prefix = this.#prefix
     return requests.map(({ prefixed, ...request }) => {
@@ -82,12 +82,12 @@ export class WorkerSession {
     })
   }
 
-  /** Resolves when all that was said is sent, or cannot be. */
+  /** Resolves when every message is sent or has failed. */
   flushed(): Promise<void> {
     return this.#outbox.flushed()
   }
 
-  /** Ends the stream when all is sent. Throws what closing it throws. */
+  /** Ends the stream after the last message. Throws the errors of closing it. */
   async end(): Promise<void> {
     await this.#outbox.flushed()
     if (!this.#stream.isClosed) await this.#stream.close({ deadlineMs: CLOSE_MS_MAX })

@@ -24,14 +24,14 @@ import {
   type WorkerOptions,
 } from './core/worker-state.ts'
 
-/** What a run gives back. */
+/** The result of a run. */
 export type RunResult = Omit<TaskResult, 'n' | 'epoch'>
 
 /** A context that is warm: runs requests, many at a time. */
 export interface WarmContext {
-  /** Requests that run at once; more may be given, they wait inside. */
+  /** Requests that run at once; further ones wait inside. */
   slots: number
-  /** Never throws for a bad request; what it throws is this peer's failure, and the request goes elsewhere. */
+  /** Never throws for a bad request. A throw means that this peer failed, and another peer gets the request. */
   run(request: { url: string; body: string }, options: { signal: AbortSignal }): Promise<RunResult>
 }
 
@@ -52,9 +52,9 @@ export interface WorkerComponents {
 
 export interface WorkerShellOptions extends WorkerOptions {
   aliveEveryMs: number
-  /** How long a submitter may be silent, or not take what we send, ms. */
+  /** How long a submitter may be silent, or not read its messages, ms. */
   silenceMs: number
-  /** How long a submitter may take to say what it wants, ms. */
+  /** Deadline for a submitter's first message, ms. */
   openMs: number
 }
 
@@ -65,7 +65,7 @@ export const WORKER_DEFAULTS: WorkerShellOptions = {
   openMs: OPEN_MS,
 }
 
-/** What a serving peer does now, for its owner. */
+/** The status of a serving peer, for its owner. */
 export interface WorkerStatus {
   accepts: boolean
   reason: string
@@ -73,7 +73,7 @@ export interface WorkerStatus {
   running: number
   undeliveredBytes: number
   completed: number
-  /** The context that could not be made ready last, unless one was since. */
+  /** The last context that failed to load, until another one loads. */
   lastFailure: { contextId: string; reason: string; detail: string } | undefined
 }
 
@@ -139,7 +139,7 @@ export class Worker {
     this.#dispatch({ kind: 'owner', accepts, reason })
   }
 
-  /** Says that a context is not warm any more: its sessions end, and its next request prepares it again. */
+  /** Marks a context as no longer warm: its sessions end, and its next request prepares it again. */
   forget(contextId: string, reason: string, detail: string = reason): void {
     this.#contexts.delete(contextId)
     this.#dispatch({ kind: 'unprepared', contextId, reason, detail })
@@ -248,7 +248,7 @@ export class Worker {
     }
   }
 
-  /** What is still to be sent goes out first, but nobody who does not take it holds us up. */
+  /** Sends the queued messages first, but does not wait for a submitter that does not read. */
   async #flush(): Promise<void> {
     const over = Promise.withResolvers<void>()
     const cancel = this.#components.clock.schedule(WORKER_FLUSH_MS_MAX, over.resolve)
@@ -284,7 +284,7 @@ export class Worker {
     }
   }
 
-  /** What is still being made ready is let finish first: a download that is nearly there is not cut off. */
+  /** Waits for a context that is being prepared, so that an almost finished download is not lost. */
   async #discard({ contextId, keepsFiles }: Extract<WorkerEffect, { kind: 'discard' }>): Promise<void> {
     const { log, discard } = this.#components
     await this.#preparing.get(contextId)
@@ -314,7 +314,7 @@ export class Worker {
   }
 }
 
-/** This peer could not run the request: another may. */
+/** This peer failed on the request; another peer may succeed. */
 function failedRun(error: unknown): RunResult {
   const code = isHearthError(error) ? error.code : 'internal'
   const body = JSON.stringify({ code, message: messageOf(error) })
