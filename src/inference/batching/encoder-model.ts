@@ -1,4 +1,4 @@
-// Runs an encoder: texts in, one vector for each. Texts that wait share steps.
+// Runs an encoder: one vector per text. Waiting texts share steps.
 import '../device/no-telemetry.ts'
 import { Tensor, type InferenceSession } from 'onnxruntime-node'
 import { HearthError, messageOf } from '../../base/errors.ts'
@@ -16,7 +16,7 @@ interface Waiting {
 const STATE_OUTPUTS = ['last_hidden_state', 'token_embeddings']
 const KNOWN_INPUTS = new Set(['input_ids', 'attention_mask', 'token_type_ids', 'position_ids'])
 
-/** Whether the graph reads texts without generating any. */
+/** Whether the graph is an encoder: it reads text and generates none. */
 export function isEncoder({ inputs, outputs }: OnnxModel): boolean {
   const hasCache = inputs.some(({ name }) => name.startsWith('past_key_values'))
   return !hasCache && outputs.some(({ name }) => STATE_OUTPUTS.includes(name))
@@ -49,7 +49,7 @@ export class EncoderModel {
     this.#options = options
   }
 
-  /** The text's vector. Throws the signal's reason, `request-invalid` where it has no numbers, or `engine-failed`. */
+  /** The text's vector. Throws the signal's reason, `request-invalid` for NaN, or `engine-failed`. */
   encode(tokens: readonly number[], signal: AbortSignal | undefined): Promise<Float32Array> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
@@ -76,7 +76,7 @@ export class EncoderModel {
   async #loop(): Promise<void> {
     this.#isLooping = true
     try {
-      // Requests that arrive together are read together.
+      // Requests that arrive together share a step.
       await Promise.resolve()
       while (this.#waiting.size > 0) await this.#step(nextBatch(this.#waiting, this.#options))
     } catch (error) {
@@ -123,7 +123,7 @@ export class EncoderModel {
   }
 }
 
-/** Of the text alone: fp16 weights can overflow for one text and not for its neighbours. */
+/** Refuses this text only: fp16 weights can overflow for one text and not for its batch mates. */
 function noNumbers(): HearthError {
   return new HearthError(
     'request-invalid',

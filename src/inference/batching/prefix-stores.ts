@@ -1,5 +1,5 @@
-// The keys and values of shared prefixes, under a bound on their memory: the least recently used make room,
-// and are computed again when somebody still wants them.
+// The keys and values of shared prefixes, within a memory limit: the least recently used are evicted,
+// and computed again when a prompt needs them.
 import type { KvShape } from '../graph/decoder.ts'
 import { KvStore } from '../running/kv-store.ts'
 import type { Prefix } from './core/prefix.ts'
@@ -16,12 +16,12 @@ export class PrefixStores {
     this.#bytesMax = bytesMax
   }
 
-  /** Bytes of all that are kept. */
+  /** Bytes of all kept prefixes. */
   get bytes(): number {
     return this.#bytes
   }
 
-  /** Whether a prefix is short enough to be kept at all. */
+  /** Whether a prefix is short enough to keep. */
   canHold(prefix: Prefix): boolean {
     return this.#bytesOf(prefix.tokens.length) <= this.#bytesMax
   }
@@ -34,7 +34,7 @@ export class PrefixStores {
     return store
   }
 
-  /** An empty store that is just as long as the prefix; others make room for it first. */
+  /** An empty store as long as the prefix; evicts others first where needed. */
   add(prefix: Prefix): KvStore {
     const bytes = this.#bytesOf(prefix.tokens.length)
     for (const [id, { capacity }] of this.#stores) {

@@ -1,4 +1,4 @@
-/** Lets a fixed number of tasks run at once; the others wait their turn, first come first served. */
+/** Runs a fixed number of tasks at once; the others wait, first come first served. */
 export class SlotGate {
   readonly #waiting: (() => void)[] = []
   #free: number
@@ -7,7 +7,7 @@ export class SlotGate {
     this.#free = slots
   }
 
-  /** Runs `task` when a slot is free. Throws the signal's reason if it is aborted before that. */
+  /** Runs `task` when a slot is free. Throws the signal's reason when aborted before that. */
   async hold<T>(signal: AbortSignal | undefined, task: () => Promise<T>): Promise<T> {
     if (this.#free > 0) this.#free -= 1
     else await new Promise<void>((resolve) => this.#waiting.push(resolve))

@@ -12,11 +12,11 @@ export interface SlotModelOptions {
   prefillTokensMax: number
   /** Bytes of keys and values, those of shared prefixes among them. */
   storeBytesMax: number
-  /** Whether a beginning that prompts share is computed once. Default true. The results are the same. */
+  /** Whether a shared prefix is computed only once. Default true. Results are the same either way. */
   sharesPrefixes?: boolean
 }
 
-/** What prefixes may take of the bytes for keys and values. */
+/** The prefixes' share of the bytes for keys and values. */
 const PREFIX_SHARE = 1 / 8
 
 interface Run {
@@ -106,7 +106,7 @@ export class SlotModel implements TokenModel {
     }
   }
 
-  /** A step that failed may have left the store half written: nothing more is run on it. */
+  /** A failed step may leave the store half written, so nothing more runs on it. */
   #fail(error: HearthError): void {
     this.#failure ??= error
     for (const { finish } of this.#runs.values()) finish(error)
@@ -119,7 +119,7 @@ export class SlotModel implements TokenModel {
     await this.#prefill(step.rows, await this.#pastOf(step.rows, step.prefix))
   }
 
-  /** What the rows of a prefill come after; a shared prefix is copied into their slots. */
+  /** The past of a prefill's rows; a shared prefix is copied into their slots. */
   async #pastOf(rows: readonly PrefillRow[], prefixId: number | undefined): Promise<StepPast> {
     const [first] = rows
     if (first === undefined || first.from === 0) return { kind: 'none' }
@@ -128,7 +128,7 @@ export class SlotModel implements TokenModel {
     const prefix = rows
       .map(({ sequence }) => this.#runs.get(sequence)?.prefix)
       .find((found) => found?.id === prefixId)
-    // All of them were cancelled a moment ago: they compute in vain.
+    // All rows were just cancelled: their results are ignored.
     if (prefix === undefined) return { kind: 'none' }
     const store = this.#prefixStores.get(prefix) ?? (await this.#computePrefix(prefix))
     for (const row of rows) this.#store.copyFrom(store, 0, row.slot, from)
@@ -168,7 +168,7 @@ export class SlotModel implements TokenModel {
     }
   }
 
-  /** A sequence cancelled a moment ago computes in vain. */
+  /** A sequence that was just cancelled: its result is ignored. */
   #promptPart(sequence: number, from: number, count: number): number[] {
     const run = this.#runs.get(sequence)
     return run?.sequence.promptTokens.slice(from, from + count) ?? Array.from({ length: count }, () => 0)
@@ -201,7 +201,7 @@ export class SlotModel implements TokenModel {
     }
   }
 
-  /** Stores what a step made, for all its rows at once: one look at each output, not one for each row. */
+  /** Stores a step's outputs for all rows at once: each output is read once, not once per row. */
   #keep(output: StepOutput, store: KvStore, rows: readonly Omit<KvPlace, 'from'>[]): void {
     const places = rows.map((place) => ({ ...place, from: output.newFrom(place.row) }))
     for (let layer = 0; layer < store.shape.layers; layer += 1) {

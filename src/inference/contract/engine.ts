@@ -1,4 +1,4 @@
-// What an engine is: something that has one context loaded and answers OpenAI requests on it. A fake is
+// An engine has one context loaded and answers OpenAI requests on it. A fake is
 // a page (engines/fake-engine.ts). Engines run in a child process of their own; see engine-host.ts.
 import type { Clock } from '../../base/clock.ts'
 import type { ErrorCode } from '../../base/errors.ts'
@@ -40,14 +40,14 @@ export interface EngineError {
   message: string
 }
 
-/** The answer to one request: a response body in OpenAI's form, or why there is none. */
+/** The answer to one request: a response body in OpenAI's form, or the reason why it failed. */
 export type EngineResult =
   | { ok: true; statusCode: 200; body: Record<string, unknown>; usage: EngineUsage }
   | { ok: false; statusCode: number; error: EngineError }
 
-/** What is true of a loaded engine for as long as it lives. */
+/** Facts of a loaded engine that never change. */
 export interface EngineFacts {
-  /** Sequences that it runs at once. More requests than that wait inside the engine. */
+  /** Sequences that run at once. Further requests wait inside the engine. */
   slots: number
   /** The engine that was chosen: never 'auto'. */
   engine: Exclude<EngineName, 'auto'>
@@ -55,7 +55,7 @@ export interface EngineFacts {
   numericClass: string
   /** Prompt and completion together, tokens. */
   contextLengthMax: number
-  /** What onnxruntime runs it on; undefined for the engines that are not on onnxruntime. */
+  /** The execution provider of onnxruntime; undefined for other engines. */
   provider?: ExecutionProvider | undefined
 }
 
@@ -67,11 +67,11 @@ export interface Engine {
    * when the engine itself broke.
    */
   run(request: EngineRequest, options?: { signal?: AbortSignal | undefined }): Promise<EngineResult>
-  /** Ends what runs and lets go of the model. Memory returns to the machine with the process only. */
+  /** Ends the running requests and unloads the model. Its memory is freed only when the process exits. */
   close(): Promise<void>
 }
 
-/** How long the fake engine says that a machine would take. */
+/** The simulated timing of the fake engine. */
 export interface FakeTiming {
   loadMs: number
   /** From the start of a request to its first token. */
@@ -85,17 +85,17 @@ export interface EngineOptions {
   slots?: number | undefined
   /** Threads inside one step of the model, at least 1. */
   threads: number
-  /** What onnxruntime is to run it on, default 'cpu'; where that does not work, the processor. */
+  /** The execution provider, default 'cpu'; falls back to the CPU where it does not work. */
   provider?: ExecutionProvider | undefined
-  /** What the graphics card that `provider` means is called: part of the numeric class. */
+  /** The name of the graphics card of `provider`: part of the numeric class. */
   deviceName?: string | undefined
-  /** Whether a small model goes to the processor if that is faster. Default false. */
+  /** Whether a small model moves to the CPU when that is faster. Default false. */
   comparesWithCpu?: boolean | undefined
   /** A bound on prompt and completion, tokens, below the model's own. */
   contextLengthMax?: number | undefined
-  /** Which file of onnx/ to run, as 'q4' for model_q4.onnx; by default what is there, fp32 first. */
+  /** The file of onnx/ to run, such as 'q4' for model_q4.onnx. Default: the first that exists, fp32 first. */
   dtype?: string | undefined
-  /** Ready at once, slower at large batches, and of a numeric class of its own: see EngineHostOptions.quickStart. */
+  /** Ready at once, slower at large batches, with its own numeric class: see EngineHostOptions.quickStart. */
   skipsPrepacking?: boolean | undefined
   /** For the openai engine: the endpoint that this machine has. */
   endpoint?: EndpointOptions | undefined

@@ -1,11 +1,11 @@
-// Reads the small files of a context: what they say about the model, its text and its defaults.
+// Reads the small files of a context, which describe the model, its text and its defaults.
 import { readFile, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import { CONTEXT_JSON_BYTES_MAX } from '../../base/limits.ts'
 
-/** How a text's vector is made of its tokens' vectors. */
+/** How a text's vector is computed from its tokens' vectors. */
 export interface Pooling {
   kind: 'mean' | 'first' | 'last'
   /** Whether vectors are scaled to length 1. */
@@ -14,7 +14,7 @@ export interface Pooling {
 
 type TokenIds = number | number[]
 
-/** What we read of config.json. */
+/** The fields of config.json that Hearth reads. */
 export interface ModelConfig {
   model_type?: string | undefined
   num_hidden_layers?: number | undefined
@@ -33,7 +33,7 @@ export interface ModelConfig {
   eos_token_id?: TokenIds | null | undefined
 }
 
-/** What we read of generation_config.json. */
+/** The fields of generation_config.json that Hearth reads. */
 export interface GenerationConfig {
   do_sample?: boolean | null | undefined
   temperature?: number | null | undefined
@@ -48,7 +48,7 @@ export interface GenerationConfig {
 /** A special token is text, or an object that holds it. */
 type SpecialToken = string | { content: string }
 
-/** What we read of tokenizer_config.json; the tokenizer reads more. */
+/** The fields of tokenizer_config.json that this file reads; the tokenizer reads more. */
 export interface TokenizerConfig {
   chat_template?: string | { name: string; template: string }[] | null | undefined
   model_max_length?: number | null | undefined
@@ -131,7 +131,7 @@ export interface ContextFiles {
   chatTemplate: string | undefined
 }
 
-/** Reads and checks them. Throws `context-invalid`, naming the file and what is wrong with it. */
+/** Reads and checks the files. Throws `context-invalid`, naming the file and its fault. */
 export async function readContextFiles(folder: string): Promise<ContextFiles> {
   const config = await readJson(folder, 'config.json', CONFIG)
   const generationConfig = await readJson(folder, 'generation_config.json', GENERATION_CONFIG, {})
@@ -191,7 +191,7 @@ async function readOptional(folder: string, name: string): Promise<string | unde
   return await readFile(path, 'utf8')
 }
 
-/** In the older form a flag for each mode, in the newer one its name. */
+/** The older form has a flag for each mode, the newer one the mode's name. */
 const POOLING: z.ZodType<Record<string, unknown>> = z.record(z.string(), z.unknown())
 
 const MODULES: z.ZodType<{ type: string; path?: string | undefined }[]> = z.array(
@@ -209,8 +209,8 @@ const POOLING_KINDS: Readonly<Record<string, Pooling['kind']>> = {
 const KNOWN_MODULES = new Set(['Transformer', 'Pooling', 'Normalize'])
 
 /**
- * How sentence-transformers' files say that vectors are made; without them the mean, of length 1. Throws
- * `model-unsupported`, naming a step that is not computed here: another vector would be a wrong answer.
+ * Reads the pooling from sentence-transformers' files; without them, the mean, scaled to length 1. Throws
+ * `model-unsupported`, naming an unsupported step, because leaving it out would give wrong vectors.
  */
 export async function readPooling(folder: string): Promise<Pooling> {
   const modules = await readJson(folder, 'modules.json', MODULES, [{ type: 'Normalize' }])
@@ -242,7 +242,7 @@ function unsupportedPooling(what: string): HearthError {
   )
 }
 
-/** What follows `model` in a file's name, best first: what is exact, then what is small. */
+/** Suffixes of `model` in a file's name, best first: exact ones, then small ones. */
 const DTYPES = ['fp32', 'fp16', 'q8', 'q4', 'q4f16', 'int8', 'uint8', 'bnb4'] as const
 
 const SUFFIXES: Readonly<Record<string, string>> = { fp32: '', q8: '_quantized' }
@@ -263,11 +263,11 @@ export async function findModelFile(folder: string, dtype: string | undefined): 
   throw new HearthError('context-invalid', `${what} in onnx/`, { data: { folder } })
 }
 
-/** A process without a model, bytes; and what a model takes besides its weights, as their share. */
+/** Memory of a process without a model, bytes; and a model's memory beside its weights, as a share of them. */
 const PROCESS_BYTES = 80 * 1024 * 1024
 const OVERHEAD_SHARE = 1.3
 
-/** About what a process takes that has this context loaded, bytes: before it was ever loaded. */
+/** Estimated memory of a process with this context, bytes, before the first load. */
 export async function estimateMemoryBytes(folder: string): Promise<number> {
   const names = await readdir(join(folder, 'onnx')).catch(() => [])
   const sizes = await Promise.all(

@@ -1,7 +1,7 @@
-// A model that continues sequences of tokens: what onnxruntime engines are, below all text.
+// A model that continues sequences of tokens: the layer of onnxruntime engines below text.
 import type { EngineFacts } from './engine.ts'
 
-/** One sequence to be continued. */
+/** One sequence to continue. */
 export interface TokenSequence {
   /** At least one. */
   readonly promptTokens: readonly number[]
@@ -28,7 +28,7 @@ export interface TokenModelFacts extends EngineFacts {
 
 export interface TokenModel {
   readonly facts: TokenModelFacts
-  /** Runs a sequence to its end, beside the others. Throws the signal's reason, or `engine-failed`. */
+  /** Runs a sequence to its end, in parallel with others. Throws the signal's reason, or `engine-failed`. */
   run(sequence: TokenSequence, signal: AbortSignal | undefined): Promise<void>
   close(): Promise<void>
 }

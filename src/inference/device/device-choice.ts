@@ -5,7 +5,7 @@ const EXECUTION_PROVIDERS = ['cpu', 'cuda', 'webgpu', 'dml', 'coreml'] as const
 
 export type ExecutionProvider = (typeof EXECUTION_PROVIDERS)[number]
 
-/** What an owner may ask for: one provider, or the best that works. */
+/** The owner's choice: one provider, or the best that works. */
 export type DeviceWish = 'auto' | ExecutionProvider
 
 export const DEVICE_WISHES: readonly DeviceWish[] = ['auto', ...EXECUTION_PROVIDERS]
@@ -20,12 +20,12 @@ export interface Processor {
 export interface ProviderProbe {
   provider: ExecutionProvider
   isUsable: boolean
-  /** How long the probe's model took, ms; or why it did not run. */
+  /** The time of the probe's model, ms, or the reason why it did not run. */
   ms?: number
   why?: string
 }
 
-/** What models run on. */
+/** The device that models run on. */
 export interface Device {
   kind: 'cpu' | 'gpu'
   provider: ExecutionProvider
@@ -56,7 +56,7 @@ export function providersToTry(
   }
 }
 
-/** The first provider that passed its trial, with the card that it means; else the processor. */
+/** The first provider that passed its trial, with its card; else the CPU. */
 export function chooseDevice(
   processor: Processor,
   cards: readonly GraphicsCard[],

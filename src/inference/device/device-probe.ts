@@ -25,7 +25,7 @@ export interface Devices {
   cards: GraphicsCard[]
   /** Those that were tried. */
   probes: ProviderProbe[]
-  /** What models run on. */
+  /** The device that models run on. */
   chosen: Device
 }
 

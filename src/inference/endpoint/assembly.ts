@@ -1,4 +1,4 @@
-// Puts the chunks of a streamed answer together into the one body that the same request would have got
+// Assembles the chunks of a streamed answer into the body that the same request would have got
 // without streaming.
 import { z } from 'zod'
 import { HearthError } from '../../base/errors.ts'
@@ -6,9 +6,9 @@ import { ENDPOINT_CHOICES_MAX } from '../../base/limits.ts'
 
 type Fields = Record<string, unknown>
 
-/** An answer's error in the stream itself: the status has long been sent. */
+/** An error inside the stream, after the status was sent. */
 export interface StreamedError {
-  /** As an HTTP status, if the endpoint says one. */
+  /** The HTTP status, if the endpoint names one. */
   statusCode: number | undefined
   message: string
 }
@@ -37,7 +37,7 @@ interface Draft {
 
 /** Text that comes in pieces; any other field of a delta is there once. */
 const GROWING = new Set(['content', 'reasoning_content', 'reasoning', 'refusal', 'text'])
-/** Of a chunk, what describes the whole answer. */
+/** The fields of a chunk that describe the whole answer. */
 const HEAD_FIELDS = ['id', 'created', 'model', 'system_fingerprint', 'service_tier']
 
 export class AnswerAssembly {
@@ -67,7 +67,7 @@ export class AnswerAssembly {
     for (const choice of chunk.choices ?? []) this.#addChoice(choice)
   }
 
-  /** The whole answer. Throws `engine-failed` when the endpoint ended before it was whole. */
+  /** The complete answer. Throws `engine-failed` when the endpoint stopped before its end. */
   finish(): Fields {
     const drafts = [...this.#drafts].sort(([left], [right]) => left - right)
     const isWhole = drafts.length > 0 && drafts.every(([, { finishReason }]) => finishReason !== undefined)

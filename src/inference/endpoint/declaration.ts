@@ -1,4 +1,4 @@
-// A context without weights: a model that an OpenAI-compatible server serves, as its owner declares it.
+// A context without weights: the owner's declaration of a model on an OpenAI-compatible server.
 // The declaration is the context's only file, so equal declarations are one context on every machine.
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -6,13 +6,13 @@ import { z } from 'zod'
 import { HearthError } from '../../base/errors.ts'
 
 export interface EndpointDeclaration {
-  /** What the endpoint calls its model. */
+  /** The model's name at the endpoint. */
   model: string
-  /** What the owner says of it: a digest of the weights, a licence, anything. */
+  /** The owner's description: a digest of the weights, a licence, anything. */
   declared?: string | undefined
 }
 
-/** How the store is to describe a context that is a declaration. */
+/** The runtime info of a declared context. */
 export const DECLARATION_RUNTIME = {
   engine: 'openai',
   format: 'endpoint',

@@ -12,7 +12,7 @@ import { busyWaitMs, isBusy, isOwnFault } from './retry-policy.ts'
 import { SilenceWatch } from '../../base/waiting/silence-watch.ts'
 import { eventData } from './sse.ts'
 
-/** Of an endpoint's own words, what is passed on, characters. */
+/** Longest passed-on part of an endpoint's message, characters. */
 const WORDS_MAX = 500
 const MODELS_MS_MAX = 10_000
 
@@ -23,10 +23,10 @@ export interface EndpointClientComponents {
 
 export type EndpointAnswer =
   | { kind: 'answered'; body: Record<string, unknown> }
-  /** The request itself is wrong: it would be refused anywhere. */
+  /** The request itself is invalid: every endpoint would refuse it. */
   | { kind: 'refused'; statusCode: number; message: string }
 
-/** What an endpoint says of itself. */
+/** An endpoint's description of its model. */
 export interface EndpointModel {
   id: string
   /** Prompt and completion together, tokens; vLLM says so. */
@@ -69,7 +69,7 @@ export class EndpointClient {
     }
   }
 
-  /** The models that it serves; empty when it does not say. Throws `engine-failed`. */
+  /** The models that the endpoint lists; empty when it lists none. Throws `engine-failed`. */
   async models(signal?: AbortSignal): Promise<EndpointModel[]> {
     const { clock } = this.#components
     const whose = "the endpoint's list of models"
@@ -86,8 +86,8 @@ export class EndpointClient {
   }
 
   /**
-   * What the endpoint says of its model; undefined when it lists none. Throws `model-unsupported` when it
-   * lists others only, and `engine-failed` when it does not answer.
+   * The endpoint's description of the model; undefined when it lists no models. Throws `model-unsupported` when it
+   * lists only others, and `engine-failed` when it does not answer.
    */
   async requireModel(signal?: AbortSignal): Promise<EndpointModel | undefined> {
     const { model } = this.#options
@@ -129,7 +129,7 @@ export class EndpointClient {
           ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
         },
         body: body === undefined ? null : JSON.stringify(body),
-        // A key is for the server that the owner named, and for no other.
+        // Send the key only to the server that the owner named.
         redirect: 'error',
         signal: watch.signal,
       })
@@ -172,7 +172,7 @@ export class EndpointClient {
     return this.#refusal(response.status, refusalWords(text))
   }
 
-  /** The request's own error, or the endpoint's. What it says of a key is not passed on. */
+  /** Tells an error of the request from one of the endpoint. Messages about a key are not passed on. */
   #refusal(statusCode: number, words: string): EndpointAnswer {
     const message = this.#withoutKey(words).slice(0, WORDS_MAX)
     if (isOwnFault(statusCode)) return { kind: 'refused', statusCode, message }
@@ -190,7 +190,7 @@ export class EndpointClient {
     return apiKey === undefined ? words : words.replaceAll(apiKey, '…')
   }
 
-  /** Whatever went wrong, as this engine's failure. Its address stays with us: peers read this. */
+  /** Turns any error into this engine's failure. The endpoint's address is left out, because peers read this. */
   #failure(error: unknown): HearthError {
     if (isHearthError(error, 'engine-failed')) return error
     const why = isHearthError(error)
@@ -222,7 +222,7 @@ function parseObject(text: string): Record<string, unknown> {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null) return value as Record<string, unknown>
   } catch {
-    // Said below: whatever it is, it is no answer.
+    // Reported below: this is not an answer.
   }
   throw failed('the endpoint sent an answer that is not a JSON object')
 }

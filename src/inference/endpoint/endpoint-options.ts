@@ -2,15 +2,15 @@
 export interface EndpointOptions {
   /** The base of its API, as http://127.0.0.1:8000/v1. Known to this peer only. */
   url: string
-  /** What it calls its model. */
+  /** The model's name at the server. */
   model: string
-  /** What its owner says of the model, so that equal declarations are one context. */
+  /** The owner's description of the model; equal declarations are one context. */
   declared?: string | undefined
   /** Sent as a bearer token. Known to this peer only, and never logged. */
   apiKey?: string | undefined
-  /** It may say nothing for this long while it answers, ms. Default 120,000: a long queue in front of it. */
+  /** Longest silence during an answer, ms. Default 120,000, which allows for a long queue. */
   silenceMsMax?: number | undefined
-  /** One request takes at most this long, waits included, ms. Default 1,200,000. */
+  /** Longest time of one request, waits included, ms. Default 1,200,000. */
   answerMsMax?: number | undefined
 }
 

@@ -3,7 +3,7 @@
 import { HearthError } from '../../base/errors.ts'
 import { ENDPOINT_EVENT_CHARACTERS_MAX } from '../../base/limits.ts'
 
-/** The data of each event. Throws `engine-failed` for bytes that are no events. */
+/** The data of each event. Throws `engine-failed` for bytes that are not events. */
 export async function* eventData(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   let data: string[] = []
   for await (const line of lines(chunks)) {
@@ -13,7 +13,7 @@ export async function* eventData(chunks: AsyncIterable<Uint8Array>): AsyncGenera
       data = []
     }
   }
-  // A server that hangs up need not have sent the last empty line.
+  // A server may close the connection without the last empty line.
   if (data.length > 0) yield data.join('\n')
 }
 

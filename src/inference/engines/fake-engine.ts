@@ -61,7 +61,7 @@ class FakeEngine implements Engine {
   async close(): Promise<void> {}
 }
 
-/** Takes `timing.loadMs`, and looks at nothing in the folder. */
+/** Takes `timing.loadMs` and reads nothing from the folder. */
 export const loadFakeEngine: LoadEngine = async (_folder, options: EngineOptions, components) => {
   const timing = { ...TIMING, ...options.fake }
   if (timing.loadMs > 0) await sleep(components.clock, timing.loadMs)

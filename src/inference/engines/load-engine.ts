@@ -11,7 +11,7 @@ export const loadEngine: LoadEngine = async (folder, options, components) => {
     const { loadFakeEngine } = await import('./fake-engine.ts')
     return await loadFakeEngine(folder, options, components)
   }
-  // A declared context goes to the openai engine whatever was asked for: it says what is missing here.
+  // A declared context always goes to the openai engine, which reports a missing endpoint.
   if (options.engine === 'openai' || (await readDeclaration(folder)) !== undefined) {
     const { loadOpenAiEngine } = await import('./openai-engine.ts')
     return await loadOpenAiEngine(folder, options, components)

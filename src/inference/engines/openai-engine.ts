@@ -1,4 +1,4 @@
-// An engine that is somebody else's: an OpenAI-compatible server that this machine runs already.
+// An external engine: an OpenAI-compatible server that already runs on this machine.
 // docs/decisions/0016-endpoint-contexts.md says how such a model is a context.
 import { HearthError, isHearthError } from '../../base/errors.ts'
 import { RESULT_BODY_BYTES_MAX } from '../../base/limits.ts'
@@ -20,7 +20,7 @@ import type {
 /** Servers batch continuously; with fewer, their batches stay small. */
 const SLOTS_DEFAULT = 16
 
-/** What may be asked of it, and whether the answer is streamed. */
+/** The supported endpoints, and whether each streams its answer. */
 const PATHS: Readonly<Record<string, { path: string; isStreamed: boolean }>> = {
   '/v1/chat/completions': { path: '/chat/completions', isStreamed: true },
   '/v1/completions': { path: '/completions', isStreamed: true },
@@ -41,7 +41,7 @@ class OpenAiEngine implements Engine {
     this.#slots = new SlotGate(facts.slots)
   }
 
-  /** Failures of the endpoint are results of status 502, so that one does not end what else runs. */
+  /** Failures of the endpoint become results of status 502, so that one does not end the other requests. */
   async run(
     request: EngineRequest,
     options: { signal?: AbortSignal | undefined } = {},
@@ -101,7 +101,7 @@ export const loadOpenAiEngine: LoadEngine = async (folder, options, components) 
   return new OpenAiEngine(client, endpoint.model, {
     slots: options.slots ?? SLOTS_DEFAULT,
     engine: 'openai',
-    // Of a server that we do not run we know nothing: no result is bit-equal to any other.
+    // An external server guarantees nothing, so no result counts as bit-equal to another.
     numericClass: `openai/${randomInteger(components.random, Number.MAX_SAFE_INTEGER).toString(16)}`,
     contextLengthMax: model?.contextLengthMax ?? Number.MAX_SAFE_INTEGER,
   })
@@ -134,7 +134,7 @@ function refuse(statusCode: number, message: string): EngineResult {
   return { ok: false, statusCode, error: { code: 'request-invalid', message } }
 }
 
-/** What the endpoint counted; 0 when it does not say. */
+/** The endpoint's token count; 0 when it gives none. */
 function usageOf({ usage }: Record<string, unknown>): EngineUsage {
   const counts = (usage ?? {}) as Record<string, unknown>
   const count = (name: string): number => (Number.isSafeInteger(counts[name]) ? (counts[name] as number) : 0)

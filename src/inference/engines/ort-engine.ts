@@ -90,7 +90,7 @@ async function factsOf(parts: FactsParts): Promise<EngineFacts> {
 const OFFSET_MODEL_TYPES = /roberta|camembert|longformer|mpnet/
 const PADDING_ID_DEFAULT = 1
 
-/** The least of all lengths that the files tell: one token beyond a position table ends the engine's step. */
+/** The smallest length in the files: one token beyond a position table makes the engine's step fail. */
 export function contextLengthOf(
   { config, tokenizerConfig }: Pick<ContextFiles, 'config' | 'tokenizerConfig'>,
   bound: number | undefined,

@@ -1,4 +1,4 @@
-// What a decoder's graph says of the model: the sizes of its cache and vocabulary, its kind of attention.
+// Reads a decoder's graph: the sizes of its cache and vocabulary, and its kind of attention.
 import { HearthError } from '../../base/errors.ts'
 import type { ModelNode, ModelValue, OnnxModel } from '../onnx/onnx-reader.ts'
 

@@ -28,7 +28,7 @@ export const DELTA_INPUTS = {
   isDecode: 'hearth_is_decode',
 } as const
 
-/** Values that all layers share, made once. */
+/** Values that all layers share, computed once. */
 interface Shared {
   /** [rows, 1, 1, 1, past]: 0 where the cache has a row's tokens. */
   pastMask: string
@@ -60,7 +60,7 @@ interface Heads {
   scale: number
 }
 
-/** Attributes and optional inputs that say "as usual". Anything else changes what is computed. */
+/** Attributes and optional inputs with their usual values. Any other value changes the result. */
 const USUAL: Readonly<Record<string, number>> = {
   local_window_size: -1,
   softcap: 0,
@@ -153,7 +153,7 @@ export class DeltaAttention {
     return { rows, sequence, total, pastMask, causalMask: mask(causal), pastSizes, scoreSizes }
   }
 
-  /** Made before the first layer that wants it. */
+  /** Made before the first layer that needs it. */
   #sharedBy({ group, keyValueHeads, headSize }: Heads): SharedByHeads {
     const found = this.#sharedByGroup.get(group)
     if (found !== undefined) return found

@@ -14,10 +14,10 @@ const OPERATOR_SET_MIN = 13
 /** From here on, ReduceMax has its axes as an input, as ReduceSum had before. */
 const REDUCE_AXES_AS_INPUT_FROM = 18
 
-/** What a head may do to its logits. */
+/** Operators that a head may apply to its logits. */
 const ELEMENTWISE = new Set(['Cast', 'Identity', 'Mul', 'Div', 'Add', 'Sub', 'Tanh'])
 
-/** What a head begins with; the states are the first input. */
+/** First operators of a head; the states are the first input. */
 const HEAD_OPERATORS = new Set([
   'MatMul',
   'MatMulNBits',
@@ -33,12 +33,12 @@ const QUANTIZED_PRODUCTS = new Set(['MatMulInteger', 'MatMulIntegerToFloat'])
 const INT8_MIDDLE = 128
 const INT8_LEVELS = 127
 
-/** Which form it is: results of two forms are not bit-equal. */
+/** The form of the graph: results of two forms are not bit-equal. */
 export const DELTA_FORM = 3
 
 /** fp32 logits of a head that makes fp16. */
 const FLOAT_LOGITS = 'hearth_logits'
-/** The likeliest token of each row: all that leaves when nobody wants the logits. */
+/** The likeliest token of each row: the only output when no sequence needs logits. */
 export const BEST_OUTPUT = 'hearth_best'
 
 export interface DeltaModel {
@@ -132,7 +132,7 @@ function replaceAttention(edit: GraphEdit, model: OnnxModel, decoder: Decoder): 
   })
 }
 
-/** Plain attention appends new keys to the past with Concat: what is appended is what we want. */
+/** Plain attention appends new keys to the past with Concat; this finds the appended value. */
 function splitCaches(edit: GraphEdit, model: OnnxModel, decoder: Decoder, source: ByteSource): NewRows[] {
   if (decoder.cacheType !== FLOAT) throw unsupported('its plain attention is not fp32')
   const rewrite = new PlainAttentionRewrite(edit, model, source)

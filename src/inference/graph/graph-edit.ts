@@ -1,4 +1,4 @@
-// A model's graph while it is being rewritten. What is not touched keeps its encoding; weights stay in
+// A model's graph while it is being rewritten. Unchanged nodes keep their encoding; weights stay in
 // their files and are referred to.
 import { readFields, bytesSource, type ByteSource } from '../onnx/protobuf.ts'
 import { Message } from '../onnx/protobuf-message.ts'
@@ -45,12 +45,12 @@ export class GraphEdit {
     return this.#producers.get(value)
   }
 
-  /** Whether `value` does not depend on what is fed. */
+  /** Whether `value` is independent of the inputs. */
   isConstant(value: string): boolean {
     return this.#initializers.has(value) || this.#producers.get(value)?.operator === 'Constant'
   }
 
-  /** What `node` takes by now. */
+  /** The current inputs of `node`. */
   inputsOf(node: ModelNode): readonly string[] {
     return this.#current(node)?.inputs ?? node.inputs
   }
@@ -90,7 +90,7 @@ export class GraphEdit {
     this.#nodes.push(...this.#collect(build))
   }
 
-  /** Drops what no output needs. */
+  /** Removes the nodes that no output needs. */
   prune(): void {
     const needed = new Set(this.builder.graph.outputs.map(({ name }) => name))
     for (let index = this.#nodes.length - 1; index >= 0; index -= 1) {
@@ -102,7 +102,7 @@ export class GraphEdit {
     }
   }
 
-  /** Every value that some node takes. Inputs that are not among them need not be fed. */
+  /** Every value that a node takes. Other inputs need not be fed. */
   usedValues(): Set<string> {
     return new Set(this.#nodes.flatMap((node) => [...valuesOf(node)]))
   }
@@ -141,7 +141,7 @@ export class GraphEdit {
   }
 }
 
-/** What a node takes, its branches too. */
+/** The inputs of a node and of its branches. */
 function* valuesOf(node: EditNode): Generator<string> {
   yield* node.inputs
   if ('encoded' in node) return

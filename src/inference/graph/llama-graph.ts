@@ -11,7 +11,7 @@ const MICROSOFT = 'com.microsoft'
 /** Added to the scores of positions that may not be seen: large enough to vanish, no risk of infinity. */
 const MASKED_SCORE = -1e9
 
-/** What one layer's attention takes: projected query, keys and values, each [batch, sequence, heads × size]. */
+/** The inputs of one layer's attention: projected query, keys and values, each [batch, sequence, heads × size]. */
 interface Projections {
   query: string
   key: string

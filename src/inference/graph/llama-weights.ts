@@ -1,4 +1,4 @@
-// The shape of a Llama model, and where its weights come from.
+// The shape of a Llama model, and the source of its weights.
 import { createHash } from 'node:crypto'
 import { seededRandom } from '../../base/random.ts'
 

@@ -25,7 +25,7 @@ interface PlainAttention {
   mixed: ModelNode
   /** The input with the axes of that dimension; undefined without one. */
   axes: string | undefined
-  /** All that depend on the joined keys and values, up to `mixed`. */
+  /** All nodes that depend on the joined keys and values, up to `mixed`. */
   nodes: readonly ModelNode[]
 }
 
@@ -52,7 +52,7 @@ export class PlainAttentionRewrite {
     this.#axes = axesBeforeTokens(model, source)
   }
 
-  /** Rewrites the layer that appends so. False, and nothing changed, where its operators are others. */
+  /** Rewrites a layer that appends this way. Returns false and changes nothing where its operators differ. */
   rewrite(layer: number, keys: Append, values: Append): boolean {
     const found = this.#find(keys.node, values.node)
     if (found === undefined) return false

@@ -1,4 +1,4 @@
-// The child process of an engine host: loads one context and runs what it is asked to.
+// The child process of an engine host: loads one context and runs requests.
 import { setPriority } from 'node:os'
 import { every } from '../../base/clock.ts'
 import { isHearthError, messageOf } from '../../base/errors.ts'
@@ -30,7 +30,7 @@ const log: Logger = {
 }
 
 async function load(message: Extract<ToChild, { kind: 'load' }>): Promise<void> {
-  // First of all: threads that start later inherit it.
+  // Set the priority first, because later threads inherit it.
   lowerPriority(message.nice)
   guardProcess(message.residentBytesMax)
   every(systemClock, message.heartbeatMs, () =>
@@ -49,7 +49,7 @@ async function load(message: Extract<ToChild, { kind: 'load' }>): Promise<void> 
   }
 }
 
-/** A machine that forbids it runs us at its usual priority. */
+/** Where the system forbids it, the process keeps the usual priority. */
 function lowerPriority(nice: number): void {
   try {
     setPriority(nice)
@@ -87,5 +87,5 @@ process.on('message', (value) => {
   }
 })
 
-// Our parent is gone: so is whoever wanted the answers.
+// The parent is gone, so nothing needs the answers.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))

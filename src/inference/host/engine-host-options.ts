@@ -1,4 +1,4 @@
-// What an engine host is told, and what it takes where it is told nothing.
+// The options of an engine host, and their defaults.
 import { availableParallelism, loadavg, totalmem } from 'node:os'
 import type { ExecutionProvider } from '../device/device-choice.ts'
 import { checkEngineName, type EngineName, type FakeTiming } from '../contract/engine.ts'
@@ -12,17 +12,17 @@ export interface EngineHostOptions {
   engine?: EngineName
   /** Sequences run at once. Default: the engine's own choice. */
   slots?: number | undefined
-  /** Threads inside one step. Default 1 on one or two cores, else the cores that nobody uses now. */
+  /** Threads inside one step. Default 1 on one or two cores, else the idle cores. */
   threads?: number | undefined
-  /** What onnxruntime is to run it on. Default 'cpu'. */
+  /** The execution provider of onnxruntime. Default 'cpu'. */
   provider?: ExecutionProvider | undefined
-  /** What the graphics card that `provider` means is called: part of the numeric class. */
+  /** The name of the graphics card of `provider`: part of the numeric class. */
   deviceName?: string | undefined
-  /** Whether a small model goes to the processor if that is faster. Default false. */
+  /** Whether a small model moves to the CPU when that is faster. Default false. */
   comparesWithCpu?: boolean | undefined
   contextLengthMax?: number | undefined
   dtype?: string | undefined
-  /** Priority of the child: 0 as ours, 19 the humblest. Default 5. */
+  /** Niceness of the child: 0 as the parent's, 19 the lowest priority. Default 5. */
   nice?: number
   /** Loading takes at most this long, ms. Default 120,000. */
   loadMsMax?: number
@@ -32,7 +32,7 @@ export interface EngineHostOptions {
   silenceMsMax?: number
   /** Resident memory of the child, bytes. Default: half of the machine's. */
   residentBytesMax?: number
-  /** How often the child says that it lives, and how often that is checked, ms. Default 500. */
+  /** Interval of the child's heartbeats and of their check, ms. Default 500. */
   heartbeatMs?: number
   /**
    * Whether a process that runs from weights as they are mapped answers first; then a second one prepares
@@ -53,7 +53,7 @@ export function defaultThreads(): number {
   return cores <= 2 ? 1 : Math.min(cores - 1, freeCores())
 }
 
-/** Cores that nobody used in the last minute, at least 1. */
+/** Cores that were idle in the last minute, at least 1. */
 export function freeCores(): number {
   return Math.max(1, Math.round(availableParallelism() - (loadavg()[0] ?? 0)))
 }

@@ -45,7 +45,7 @@ export class EngineHost {
   #state: State = { kind: 'idle' }
   /** Between `start` and `stop`. */
   #isWanted = false
-  /** Processes that are not the one that runs are sent to: preparing to be, or done with it. */
+  /** Other processes: the one in preparation, and those that finish their last runs. */
   readonly #others = new Set<EngineProcess>()
   #facts: EngineHostFacts | undefined
 
@@ -56,7 +56,7 @@ export class EngineHost {
     if (startsQuick(options)) this.#quickThreads = options.threads ?? freeCores()
   }
 
-  /** What was measured and chosen when the context was loaded; undefined while it is not loaded. */
+  /** The facts of the loaded context; undefined while it is not loaded. */
   get facts(): EngineHostFacts | undefined {
     return this.#facts
   }
@@ -66,7 +66,7 @@ export class EngineHost {
     return this.#state.kind === 'started' ? this.#state.process.pid : undefined
   }
 
-  /** Memory of its processes as they said last, bytes; 0 while they have said nothing. */
+  /** Memory of its processes by their last heartbeats, bytes; 0 before the first. */
   get residentBytes(): number {
     const processes = [...this.#others]
     if (this.#state.kind === 'started') processes.push(this.#state.process)
@@ -102,7 +102,7 @@ export class EngineHost {
     }
   }
 
-  /** Kills the process. Resolves when it is gone and the machine has its memory back. */
+  /** Kills the process. Resolves when it has exited and its memory is free. */
   async stop(): Promise<void> {
     this.#isWanted = false
     const processes = [...this.#others]
@@ -113,15 +113,15 @@ export class EngineHost {
     await Promise.all(processes.map((process) => process.exited))
   }
 
-  /** Calls `listener` whenever the process has ended; the returned function ends that. */
+  /** Calls `listener` each time the process ends; the returned function unsubscribes. */
   onExit(listener: (exit: EngineExit) => void): () => void {
     this.#exitListeners.add(listener)
     return () => this.#exitListeners.delete(listener)
   }
 
-  /** The loaded context, in a new process if there is none or it died. */
+  /** The loaded context, in a new process where none runs. */
   async #ready(signal: AbortSignal | undefined): Promise<EngineHostFacts> {
-    // Until a killed process is gone, its memory is not there for the next one.
+    // Wait until a killed process has exited, because its memory is not free before.
     while (this.#state.kind === 'started' && !this.#state.process.isAlive) {
       await unlessAborted(this.#state.process.exited, signal)
     }
@@ -151,13 +151,13 @@ export class EngineHost {
       log.info({ pid: process.pid, folder: this.folder, ...facts }, 'context loaded')
       return facts
     })
-    // Whoever waits sees the failure; with nobody waiting, `exited` reports it.
+    // Waiting callers see the failure; without any, `exited` reports it.
     facts.catch(() => {})
     void process.exited.then((cause) => this.#onProcessExit(process, cause))
     return { kind: 'started', process, facts }
   }
 
-  /** Prepares a second process while `quick` answers, and puts it in its place. */
+  /** Prepares a second process while `quick` answers, then replaces it. */
   async #prepareFull(quick: EngineProcess): Promise<void> {
     try {
       await quick.loaded
@@ -180,7 +180,7 @@ export class EngineHost {
     }
   }
 
-  /** Resolves once something was answered, after QUICK_ALONE_MS_MAX, or when the process is gone. */
+  /** Resolves at the first answer, after QUICK_ALONE_MS_MAX, or when the process has exited. */
   async #firstAnswer(quick: EngineProcess): Promise<void> {
     const wait = new AbortController()
     const timeUp = sleep(this.#components.clock, QUICK_ALONE_MS_MAX, wait.signal).catch(() => {})
@@ -207,7 +207,7 @@ export class EngineHost {
   }
 }
 
-/** A card, or a server, has its own way with weights. */
+/** Graphics cards and servers load weights their own way, so they get no quick start. */
 function startsQuick({ quickStart = false, provider = 'cpu', endpoint }: EngineHostOptions): boolean {
   return quickStart && provider === 'cpu' && endpoint === undefined
 }

@@ -1,8 +1,8 @@
-// What an engine host and its child process say to each other, over Node's IPC channel.
+// The messages between an engine host and its child process, over Node's IPC channel.
 import type { ErrorCode } from '../../base/errors.ts'
 import type { EngineFacts, EngineOptions, EngineRequest, EngineResult } from '../contract/engine.ts'
 
-/** The child ends itself by this when it is over its bound on memory, so that its parent can tell. */
+/** The child's exit code when it exceeds its memory limit, so that its parent can tell. */
 export const MEMORY_SIGNAL = 'SIGUSR2'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
@@ -25,7 +25,7 @@ export type FromChild =
   /** Every run gets exactly one answer: a result, or one of the two below. */
   | { kind: 'result'; run: number; result: EngineResult }
   | { kind: 'cancelled'; run: number }
-  /** The engine broke on this run; the child is not to be trusted any more. */
+  /** The engine broke on this run, so the child is no longer trusted. */
   | { kind: 'run-failed'; run: number; message: string }
   /** Sent between the engine's steps, never during one. */
   | { kind: 'heartbeat'; residentBytes: number }

@@ -11,7 +11,7 @@ import { Watchdog, type WatchdogLimits } from './core/watchdog.ts'
 
 const CHILD_ENTRY = new URL('./engine-host-main.ts', import.meta.url)
 
-/** What Node and native libraries need of our environment. Tokens and other secrets stay with us. */
+/** Environment variables that Node and native libraries need. Tokens and other secrets are not passed on. */
 const ENVIRONMENT_NAMES = [
   'NODE_COMPILE_CACHE',
   'PATH',
@@ -30,7 +30,7 @@ const ENVIRONMENT_NAMES = [
 export interface EngineProcessOptions {
   folder: string
   engine: EngineOptions
-  /** Priority of the child: 0 as ours, 19 the humblest. */
+  /** Niceness of the child: 0 as the parent's, 19 the lowest priority. */
   nice: number
   heartbeatMs: number
   limits: WatchdogLimits
@@ -60,7 +60,7 @@ export class EngineProcess {
     this.#clock = components.clock
     this.#log = components.log
     this.#watchdog = new Watchdog(options.limits, this.#clock.nowMs())
-    // A failed load is reported by `loaded`; nobody need be waiting for it.
+    // `loaded` reports a failed load, even when no caller waits for it.
     this.#loaded.promise.catch(() => {})
     this.#child = fork(CHILD_ENTRY, [], {
       execArgv: [],
@@ -79,22 +79,22 @@ export class EngineProcess {
     return this.#child.pid
   }
 
-  /** What it said last that it holds; 0 before its first heartbeat. */
+  /** Resident memory by the last heartbeat, bytes; 0 before the first. */
   get residentBytes(): number {
     return this.#watchdog.residentBytes
   }
 
-  /** Resolves once the context is loaded. Rejects with why it could not be. */
+  /** Resolves once the context is loaded. Rejects with the reason of a failure. */
   get loaded(): Promise<EngineFacts> {
     return this.#loaded.promise
   }
 
-  /** Resolves when the process is gone and its memory is back, with why it ended. Never rejects. */
+  /** Resolves with the reason of the end when the process has exited. Never rejects. */
   get exited(): Promise<HearthError> {
     return this.#exited.promise
   }
 
-  /** Whether it can still be asked to run something. */
+  /** Whether the process still takes runs. */
   get isAlive(): boolean {
     return this.#cause === undefined
   }
@@ -125,13 +125,13 @@ export class EngineProcess {
     })
   }
 
-  /** Takes no new runs from its owner, and is killed as soon as those that it has are answered. */
+  /** Takes no new runs; the process is killed when its last run is answered. */
   retire(cause: HearthError): void {
     this.#retirement = cause
     this.#killIfRetired()
   }
 
-  /** Kills the process; everything that it had not answered fails with `cause`. */
+  /** Kills the process; its unanswered runs fail with `cause`. */
   kill(cause: HearthError): void {
     if (this.#cause !== undefined) return
     this.#cause = cause
@@ -167,7 +167,7 @@ export class EngineProcess {
     }
   }
 
-  /** The caller is answered at once; a slot is free again when the child says so. */
+  /** Answers the caller at once; the slot becomes free when the child reports it. */
   #cancel(run: number, reason: unknown): void {
     const posted = this.#posted.get(run)
     const taken = posted ?? this.#waiting.get(run)
@@ -228,7 +228,7 @@ export class EngineProcess {
     for (const { settle } of runs) settle({ error: cause })
   }
 
-  /** A message that cannot be delivered means a dead child: its exit event says the rest. */
+  /** An undeliverable message means a dead child; its exit event reports the reason. */
   #send(message: ToChild): void {
     if (this.#child.connected) this.#child.send(message, () => {})
   }

@@ -17,6 +17,6 @@ export function logLines(stream: Readable, onLine: (line: string) => void): void
   stream.on('end', () => {
     if (rest !== '') onLine(rest)
   })
-  // A pipe that breaks with its process: the exit event says what happened.
+  // The pipe breaks with its process; the exit event reports why.
   stream.on('error', () => {})
 }

@@ -1,5 +1,5 @@
-// A thread of the engine's process that ends it when its parent is gone, or when it holds too much memory.
-// The main thread cannot: while native code computes, or hangs, it hears and says nothing.
+// A thread that ends the engine's process when its parent is gone, or when it uses too much memory.
+// The main thread cannot do this, because native code blocks it while it computes or hangs.
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
 import { every } from '../../base/clock.ts'
 import { systemClock } from '../../base/system-clock.ts'

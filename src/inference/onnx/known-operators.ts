@@ -83,7 +83,7 @@ export const MICROSOFT_OPERATORS: ReadonlySet<string> = new Set([
 /** ONNX's operators that run graphs inside them. */
 export const CONTROL_FLOW: ReadonlySet<string> = new Set(['If', 'Loop', 'Scan', 'SequenceMap'])
 
-/** ONNX's operators whose answer is another one each time. */
+/** ONNX's operators with random results. */
 export const RANDOM_OPERATORS: ReadonlySet<string> = new Set([
   'Bernoulli',
   'Multinomial',

@@ -1,5 +1,5 @@
-// What a model may ask of onnxruntime: known operators that only compute, and weights where the graph's
-// own list of them says. Our reader and onnxruntime's must see the same model, so what they could read in
+// The limits of a model: known operators that only compute, and weights where the graph's
+// own list of them says. Hearth's reader and onnxruntime's must see the same model, so a part that they could read in
 // two ways is refused.
 import { HearthError } from '../../base/errors.ts'
 import { ONNX_GRAPH_BYTES_MAX } from '../../base/limits.ts'
@@ -23,8 +23,8 @@ const ELEMENT_BITS: ReadonlyMap<number, number> = new Map(
 const EXTERNAL_KEYS = new Set(['location', 'offset', 'length', 'checksum'])
 
 /**
- * `source` is the file that `model` was read from. Throws `model-unsupported`, naming what is refused;
- * to be called before any native code sees the model.
+ * `source` is the file that `model` was read from. Throws `model-unsupported`, naming the refused part;
+ * call it before any native code sees the model.
  */
 export function checkModelSafety(model: OnnxModel, source: ByteSource): void {
   checkSections(source)
@@ -45,7 +45,7 @@ export function checkModelSafety(model: OnnxModel, source: ByteSource): void {
   }
 }
 
-/** A repeated graph would be merged by onnxruntime, and only its last part seen by us. */
+/** Refuses a repeated graph: onnxruntime merges its parts, while Hearth's reader sees only the last. */
 function checkSections(source: ByteSource): void {
   const numbers = [...readFields(source, 0, source.byteLength)].map(({ number }) => number)
   if (numbers.filter((number) => number === 7).length > 1) throw unsafe('it has several graphs')
@@ -64,7 +64,7 @@ function checkOperator({ name, operator, domain, hasSubgraph }: ModelNode): void
   }
 }
 
-/** A constant with its elements in a file: no list of weights has it, so nobody would look where it is. */
+/** Refuses a constant with its elements in a file: it is in no list of weights, so its place is never checked. */
 function checkAttributes({ name, encoded }: ModelNode): void {
   const source = bytesSource(encoded)
   for (const attribute of fieldsOf(source, { start: 0, end: encoded.byteLength }, [5])) {
@@ -93,7 +93,7 @@ function checkSize({ name, type, dims, place }: ModelTensor): void {
   }
 }
 
-/** One place, said once, in words that we read too. */
+/** Requires one place, named once, with known keys only. */
 function checkPlace({ name, encoded }: ModelTensor, source: ByteSource): void {
   const keys: string[] = []
   for (const entry of fieldsOf(source, encoded, [13])) {

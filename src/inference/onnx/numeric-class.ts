@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { arch, cpus } from 'node:os'
 import type { OnnxModel } from './onnx-reader.ts'
 
-/** What onnxruntime's matrix kernels choose by, the most telling first. */
+/** CPU features by which onnxruntime chooses its matrix kernels, the most specific first. */
 const INSTRUCTION_SETS = [
   'amx_int8',
   'avx512_vnni',
@@ -19,7 +19,7 @@ export interface NumericClassParts {
   engine: string
   engineVersion: string
   executionProvider: string
-  /** Of another provider than the processor's. */
+  /** The class on a provider other than the CPU. */
   deviceName: string | undefined
   dtype: string
   graphHash: string
@@ -44,7 +44,7 @@ function wordOf(name: string | undefined): string {
   return (name ?? 'unknown').trim().replaceAll(/\W+/g, '_')
 }
 
-/** What the graph computes, without its weights: 16 hex digits. */
+/** A hash of the graph without its weights: 16 hex digits. */
 export function graphHash({ nodes, initializers }: OnnxModel): string {
   const hash = createHash('sha256')
   for (const { encoded } of nodes) hash.update(encoded).update('\n')

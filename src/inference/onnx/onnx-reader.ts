@@ -4,7 +4,7 @@ import { HearthError } from '../../base/errors.ts'
 import { ONNX_NODES_MAX } from '../../base/limits.ts'
 import { malformed, readFields, readPacked, type ByteSource, type Field } from './protobuf.ts'
 
-/** Where a tensor's elements are in a file: in the model's own, or in another of its folder. */
+/** The place of a tensor's elements: in the model's file, or in another file of its folder. */
 export interface TensorPlace {
   /** File name relative to the model's folder; undefined for the model's own file. */
   location: string | undefined
@@ -64,7 +64,7 @@ export interface OnnxModel {
 const text = ({ buffer, byteOffset, byteLength }: Uint8Array): string =>
   Buffer.from(buffer, byteOffset, byteLength).toString('utf8')
 
-/** Throws `model-unsupported` when it is malformed or has what we do not read (local functions). */
+/** Throws `model-unsupported` when the model is malformed or has unsupported parts (local functions). */
 export function readModel(source: ByteSource): OnnxModel {
   let graph: Field | undefined
   let irVersion = 0

@@ -1,10 +1,10 @@
-// Decides which texts an encoder reads together: those that wait longest, and others of like length. Pure.
+// Decides the batch of an encoder: the texts that wait longest, with others of similar length. Pure.
 import { lengthClass } from './slot-scheduler.ts'
 
 export interface EncoderBatchOptions {
   /** Texts of one step. */
   rowsMax: number
-  /** Tokens of one step, padding included; a longer text has a step of its own. */
+  /** Tokens of one step, padding included; a longer text gets its own step. */
   tokensMax: number
 }
 
@@ -12,7 +12,7 @@ export interface WaitingText {
   readonly tokens: readonly number[]
 }
 
-/** The texts of the next step, out of those that wait (oldest first): at least the first, if there is one. */
+/** The texts of the next step, from the waiting ones (oldest first); includes the first, if any. */
 export function nextBatch<T extends WaitingText>(waiting: Iterable<T>, options: EncoderBatchOptions): T[] {
   const batch: T[] = []
   let width = 0

@@ -1,12 +1,12 @@
-// Finds the beginning that the prompts of a job have in common: a system prompt, a template, examples.
-// It is computed once, and copied into the slots of the others. Pure.
+// Finds the common prefix of a job's prompts: a system prompt, a template, examples.
+// The prefix is computed once and copied into the slots of later prompts. Pure.
 
 export interface PrefixFinderOptions {
-  /** A shorter beginning is not worth a step of its own, tokens. */
+  /** A shorter prefix is not worth its own step, tokens. */
   tokensMin: number
-  /** Prompts that have to share a beginning before it is taken for more than chance. */
+  /** Prompts that must share a beginning before it becomes a prefix. */
   sightingsMin: number
-  /** Prefixes known, and beginnings remembered that may become one. */
+  /** Bounds on known prefixes and on candidate beginnings. */
   prefixesMax: number
   candidatesMax: number
 }
@@ -30,7 +30,7 @@ interface Candidate {
 
 export class PrefixFinder {
   readonly #options: PrefixFinderOptions
-  /** Least recently used first, both. */
+  /** Both lists: least recently used first. */
   #prefixes: Prefix[] = []
   #candidates: Candidate[] = []
   #nextId = 0
@@ -61,7 +61,7 @@ export class PrefixFinder {
     return longest
   }
 
-  /** A prefix longer than `knownLength` by enough, now that `prompt` has it too. */
+  /** A prefix sufficiently longer than `knownLength`, which `prompt` has just confirmed. */
   #learn(prompt: readonly number[], knownLength: number): Prefix | undefined {
     let best: Candidate | undefined
     let shared = 0
@@ -80,7 +80,7 @@ export class PrefixFinder {
     return { id: this.#nextId++, tokens: seen.tokens.slice() }
   }
 
-  /** One more sighting, of the first `length` tokens. What was seen longer stays a candidate beside it. */
+  /** Counts one more prompt with these first `length` tokens. A longer candidate stays beside it. */
   #narrow(candidate: Candidate, length: number): Candidate {
     const isWhole = length === candidate.tokens.length
     const sightings = isWhole || candidate.sightings === 1 ? candidate.sightings + 1 : 2
@@ -97,7 +97,7 @@ export class PrefixFinder {
   }
 }
 
-/** How many tokens two sequences have in common from their beginning. */
+/** The length of the common prefix of two sequences, tokens. */
 export function sharedLength(left: readonly number[], right: readonly number[]): number {
   const length = Math.min(left.length, right.length)
   let shared = 0

@@ -11,16 +11,16 @@ export interface SlotSchedulerOptions {
   storeBytesMax: number
 }
 
-/** Prefill steps between two decode steps: slots fill fast, and what runs is never held up for long. */
+/** Prefill steps between two decode steps: slots fill fast, and running sequences never wait for long. */
 const PREFILL_STEPS_IN_A_ROW_MAX = 4
 
-/** Waiting sequences that are looked at for ones that fit the first. */
+/** Waiting sequences searched for ones that fit the first. */
 const LOOKAHEAD = 256
 
-/** A multiple of what vector units and matrix kernels sum at once, so that results do not depend on it. */
+/** A multiple of the width of vector units and matrix kernels, so that results do not depend on it. */
 export const CAPACITY_TOKENS_MIN = 64
 
-/** Part of a prompt to be computed. */
+/** A part of a prompt to compute. */
 export interface PrefillRow {
   sequence: number
   slot: number
@@ -28,7 +28,7 @@ export interface PrefillRow {
   from: number
   /** Tokens to compute. */
   count: number
-  /** Whether the prompt is complete after it, so that its last logits choose a token. */
+  /** Whether this part completes the prompt, so that its last logits choose a token. */
   isLast: boolean
 }
 
@@ -45,7 +45,7 @@ export type Step =
    * slot must hold by then.
    */
   | { kind: 'prefill'; rows: PrefillRow[]; prefix: number | undefined; capacity: number }
-  /** One token for each row; their slots are below `span`, where other slots are computed in vain. */
+  /** One token for each row. Their slots are below `span`; other slots below it are computed and ignored. */
   | { kind: 'decode'; rows: DecodeRow[]; span: number; capacity: number }
   /** Copy a slot, so that decoding spans fewer. */
   | { kind: 'move'; sequence: number; from: number; to: number }
@@ -54,15 +54,15 @@ export type Step =
 interface Sequence {
   id: number
   promptLength: number
-  /** Tokens that it can come to have. */
+  /** Largest length, tokens. */
   lengthMax: number
   /** Tokens in the store. */
   stored: number
-  /** What its prompt begins with; none of it is in a slot before its first step. */
+  /** The prompt's prefix; it is copied into the slot at the first step. */
   prefix: number | undefined
 }
 
-/** A beginning that prompts share, with its number of tokens. */
+/** A shared prefix of prompts, with its number of tokens. */
 export interface SharedPrefix {
   id: number
   length: number
@@ -99,7 +99,7 @@ export class SlotScheduler {
     this.#waiting.set(id, { id, promptLength, lengthMax, stored, prefix: prefix?.id })
   }
 
-  /** A sequence is complete, or no longer wanted: its slot is free at once. */
+  /** Removes a complete or cancelled sequence; its slot is free at once. */
   remove(id: number): void {
     this.#waiting.delete(id)
     const slot = this.#slotOf.get(id)
@@ -108,7 +108,7 @@ export class SlotScheduler {
     this.#slotOf.delete(id)
   }
 
-  /** What to do next. The step is taken as done: the caller carries it out, then removes what is complete. */
+  /** The next step. It counts as done: the caller runs it, then removes the complete sequences. */
   next(): Step {
     const decoding = this.#decodingCount()
     const mayPrefill = decoding === 0 || this.#prefillSteps < PREFILL_STEPS_IN_A_ROW_MAX
@@ -139,7 +139,7 @@ export class SlotScheduler {
     return undefined
   }
 
-  /** Takes the sequence that waits longest, and others whose prompts are about as long, into free slots. */
+  /** Moves the longest-waiting sequence, and others with prompts of similar length, into free slots. */
   #admit(): Step | undefined {
     const admitted: [Sequence, number][] = []
     const free = this.#freeSlots()
@@ -161,7 +161,7 @@ export class SlotScheduler {
     for (const [slot, sequence] of this.#slots.entries()) if (sequence === undefined) yield slot
   }
 
-  /** The first that waits, then those like it: of the same prefix, padded to one length at a fifth's waste at most. */
+  /** The first waiting sequence and similar ones: same prefix, padded to one length with at most a fifth of waste. */
   *#candidates(): Generator<Sequence> {
     const looked: Sequence[] = []
     for (const sequence of this.#waiting.values()) {
@@ -176,7 +176,7 @@ export class SlotScheduler {
     }
   }
 
-  /** Whether the store can hold all that is active at full length, and this one. An empty store takes any. */
+  /** Whether the store can hold all active sequences at full length, and this one. An empty store takes any. */
   #hasRoomFor({ lengthMax }: Sequence): boolean {
     const { tokenBytes, storeBytesMax } = this.#options
     let longest = lengthMax
@@ -237,7 +237,7 @@ function isDecoding(sequence: Sequence | undefined): boolean {
   return sequence !== undefined && sequence.stored >= sequence.promptLength
 }
 
-/** Tokens of the prompt that are still to be computed. */
+/** Tokens of the prompt that are left to compute. */
 function unstoredLength({ promptLength, stored }: Sequence): number {
   return promptLength - stored
 }

@@ -1,4 +1,4 @@
-// Decides when an engine process has to be killed. Pure: time comes in with every call.
+// Decides when to kill an engine process. Pure: every call passes the time.
 
 export interface WatchdogLimits {
   /** From fork to loaded, ms. */
@@ -14,7 +14,7 @@ export interface WatchdogLimits {
 export class Watchdog {
   readonly #limits: WatchdogLimits
   readonly #startedMs: number
-  /** When each run was handed over; the first is the oldest. */
+  /** Start time of each run; the first is the oldest. */
   readonly #begunMs = new Map<number, number>()
   #isLoading = true
   #heardMs: number
