@@ -1,9 +1,9 @@
 import type { Random } from '../../base/random.ts'
 import { backoffMs, withJitter } from '../../base/waiting/backoff.ts'
 
-/** Times that a request is sent again to an endpoint that says it is busy. */
+/** Retries of a request at a busy endpoint. */
 const BUSY_RETRIES_MAX = 6
-/** A longer wait is not worth it: another peer may have room. */
+/** Longest wait for a busy endpoint; beyond it, another peer may have room. */
 const BUSY_WAIT_MS_MAX = 30_000
 const FIRST_WAIT_MS = 500
 
@@ -33,7 +33,7 @@ export function busyWaitMs(
  */
 const NOT_OF_THE_REQUEST: ReadonlySet<number> = new Set([401, 402, 403, 404, 405, 407, 408, 425])
 
-/** Whether the request would be refused by every endpoint. */
+/** Whether every endpoint would refuse the request. */
 export function isOwnFault(statusCode: number): boolean {
   return statusCode >= 400 && statusCode < 500 && !isBusy(statusCode) && !NOT_OF_THE_REQUEST.has(statusCode)
 }

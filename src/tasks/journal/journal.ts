@@ -17,7 +17,7 @@ import { insertRequests } from './journal-intake.ts'
 import type { RequestRange } from '../job/request-range.ts'
 import type { LeaseKey, TaskRequest, TaskResult } from '../wire/task-messages.ts'
 
-/** Bodies that are looked at for what all of a job begin with; a shorter prefix is not worth the words. */
+/** Bodies sampled for a common prefix; a shorter prefix is not worth sending. */
 const PREFIX_SAMPLE = 16
 const PREFIX_UNITS_MIN = 64
 
@@ -31,7 +31,7 @@ export interface JournalLine {
   peer: string
 }
 
-/** A result to be made durable, and the peer that it came from; '' when it is our own error line. */
+/** A result to commit and the peer that sent it; '' for an error line of the submitter. */
 export interface CommitEntry {
   peer: string
   result: TaskResult
@@ -50,7 +50,7 @@ export interface OpenLease extends LeaseKey {
 
 type StoredRequest = Pick<TaskRequest, 'url' | 'body'>
 
-/** What became of a result that was to be committed. */
+/** The outcome of committing a result. */
 export type CommitVerdict = 'committed' | 'duplicate' | 'stale'
 
 export interface JournalCounts {
@@ -92,7 +92,7 @@ export class Journal {
     return Journal.#openWith(path, unlock)
   }
 
-  /** Opens a journal to read it, whoever runs its job meanwhile; undefined when there is none. */
+  /** Opens a journal for reading, even while another process runs its job; undefined when no journal exists. */
   static read(path: string): Journal | undefined {
     return existsSync(path) ? Journal.#openWith(path, () => {}) : undefined
   }
@@ -158,7 +158,7 @@ export class Journal {
     return this.#job
   }
 
-  /** Fixes which context the job runs on, once and for all: a name may come to mean another. */
+  /** Fixes the job's context for good, because its name may later mean another. */
   bindContext(contextId: string): void {
     this.#db.prepare('UPDATE job SET contextId = ?').run(contextId)
     this.#job = { ...this.#job, contextId }
@@ -185,7 +185,7 @@ export class Journal {
     }
   }
 
-  /** The first peer of a lease stands in its request's row; those with a copy, under the same epoch, stand beside. */
+  /** The request's row names the first peer of a lease; peers with a copy under the same epoch have their own table. */
   #addHolder(holder: number, leases: readonly LeaseKey[]): void {
     for (const { n, epoch } of leases) {
       const { changes } = this.#lease.run(epoch, holder, n, epoch)
@@ -246,7 +246,7 @@ export class Journal {
     return requests
   }
 
-  /** What the bodies of the job begin with, as far as a sample of them tells; undefined when it is short. */
+  /** The common prefix of the job's bodies, from a sample; undefined when it is short. */
   bodyPrefix(): string | undefined {
     const { requests } = this.#counts
     const step = Math.max(1, Math.floor((requests - 1) / (PREFIX_SAMPLE - 1)))
@@ -257,7 +257,7 @@ export class Journal {
     return requests > 1 && prefix.length >= PREFIX_UNITS_MIN ? prefix : undefined
   }
 
-  /** The requests without a result, as ranges in the file's order: what lies between those that have one. */
+  /** The requests without a result, as ranges in the file's order. */
   unsettledRanges(): RequestRange[] {
     const ranges: RequestRange[] = []
     const ends = this.#settledNextTo(-1)
@@ -297,12 +297,12 @@ export class Journal {
     return open
   }
 
-  /** What is settled so far; kept up to date by `commit`, so that asking costs nothing. */
+  /** Counts of settled requests; `commit` keeps them current, so that reading them is free. */
   counts(): JournalCounts {
     return { ...this.#counts }
   }
 
-  /** How many results each peer gave. */
+  /** Number of results per peer. */
   resultsByPeer(): { peer: string; results: number }[] {
     return this.#db
       .prepare(
@@ -325,7 +325,7 @@ export class Journal {
     return this.#db.prepare('SELECT state FROM job').get()?.['state'] as JobState
   }
 
-  /** Makes an error line of every request that is not settled: nothing of the job runs any more. */
+  /** Turns every unsettled request into an error line, so that nothing of the job runs again. */
   cancel(wallMs: number): void {
     const body = JSON.stringify({
       code: 'batch_cancelled',

@@ -22,15 +22,15 @@ export interface TaskLinkComponents {
 export interface TaskLinkOptions {
   job: string
   contextId: string
-  /** What most bodies of the job begin with: it is sent once. */
+  /** The common prefix of most bodies, which is sent once. */
   prefix: string | undefined
   /** Requests of one lease, where the job fixes that. */
   leaseSize: number | undefined
   /** How long dialling and opening may take, ms. */
   openMs: number
-  /** How often the peer hears from us at least, ms. */
+  /** Longest interval between messages to the peer, ms. */
   aliveEveryMs: number
-  /** How long the peer may be silent, or not take what we send, ms. */
+  /** How long the peer may be silent, or not read its messages, ms. */
   silenceMs: number
 }
 
@@ -42,7 +42,7 @@ export interface TaskLinkListener {
 
 type ReadRequests = (leases: readonly LeaseKey[]) => TaskRequest[]
 
-/** An acknowledgement waits so long for requests to go with, ms: nobody is kept waiting by it. */
+/** How long an acknowledgement waits for requests to share its frame, ms; no peer waits for it. */
 const ACKNOWLEDGE_WAIT_MS = 20
 
 /** A submitter's long-lived stream to one serving peer. */
@@ -134,7 +134,7 @@ export class TaskLink {
     return { ...request, body: request.body.slice(prefix.length), prefixed: true }
   }
 
-  /** Tells the peer that results are durable, with the next requests or soon. */
+  /** Tells the peer that results are durable, together with the next requests or shortly after. */
   acknowledge(keys: readonly LeaseKey[]): void {
     this.#acknowledgements.push(...keys)
     this.#cancelAcknowledging ??= this.#components.clock.schedule(
@@ -150,7 +150,7 @@ export class TaskLink {
     if (this.#acknowledgements.length > 0) this.#pushKeys('acknowledge', this.#acknowledgements)
   }
 
-  /** Tells the peer that requests are not wanted any more. */
+  /** Cancels requests at the peer. */
   cancel(keys: readonly LeaseKey[]): void {
     if (this.#cancellations.length === 0) this.#pushKeys('cancel', this.#cancellations)
     this.#cancellations.push(...keys)
@@ -173,14 +173,14 @@ export class TaskLink {
       await this.#outbox?.flushed()
       if (this.#stream?.isClosed === false) await this.#stream.close({ deadlineMs })
     } catch {
-      // The peer is gone already: it keeps no result that is acknowledged, and re-leases need no goodbye.
+      // The peer is already gone: it keeps no acknowledged result, and a new lease needs no goodbye.
     } finally {
       cancel()
       this.end('done')
     }
   }
 
-  /** Ends the link now, saying why. */
+  /** Ends the link now, with a reason. */
   end(reason: string): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
