@@ -1,9 +1,11 @@
 import { defineConfig } from 'vitest/config'
+import { TimePerFile } from './testing/runs/time-per-file.ts'
 
 // Two projects: quick in-process tests run beside one another; end-to-end tests start real peer
 // processes, mostly waiting for one another, and run two files at a time: two cores are enough.
 const config: ReturnType<typeof defineConfig> = defineConfig({
   test: {
+    reporters: ['default', new TimePerFile()],
     projects: [
       {
         test: {

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { OVER } from '../oxlint.config.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
@@ -113,7 +114,27 @@ const BAD: [what: string, path: string, text: string, rule: string][] = [
     `import type { Two } from './two.ts'\nexport interface One {\n  two?: Two\n}\n`,
     'no-cycle',
   ],
+  ['a file of more than 400 lines', 'src/dht/long.ts', linesOf(401), 'max-lines'],
+  ['a function of more than 60 lines', 'sim/long.ts', functionOf(61), 'max-lines-per-function'],
+  ['a function of five parameters', 'testing/wide.ts', parametersOf(5), 'max-params'],
+  ['a function of five parameters in bench', 'bench/wide.ts', parametersOf(5), 'max-params'],
+  ['a core of seven parameters', 'src/dht/core/wide.ts', parametersOf(7), 'max-params'],
 ]
+
+function linesOf(count: number): string {
+  return Array.from({ length: count }, (_, index) => `export const a${index}: number = ${index}\n`).join('')
+}
+
+/** A function of so many lines, its first and last counted. */
+function functionOf(lines: number): string {
+  return `export function f(): number {\n  let a = 0\n${'  a += 1\n'.repeat(lines - 4)}  return a\n}\n`
+}
+
+function parametersOf(count: number): string {
+  const names = Array.from({ length: count }, (_, index) => `a${index}`)
+  const typed = names.map((name) => `${name}: number`).join(', ')
+  return `export function f(${typed}): number {\n  return ${names.join(' + ')}\n}\n`
+}
 
 /** What the bad files import, and the other half of the cycle. */
 const GOOD: Record<string, string> = {
@@ -131,9 +152,29 @@ const GOOD: Record<string, string> = {
   'src/base/clock.ts': 'export interface Clock {\n  nowMs(): number\n}\n',
   'test/x.ts': 'export const x: number = 1\n',
   'src/api/two.ts': `import type { One } from './one.ts'\nexport interface Two {\n  one?: One\n}\n`,
+  'src/dht/full.ts': linesOf(400),
+  'sim/full.ts': functionOf(60),
+  'testing/four.ts': parametersOf(4),
+  'src/dht/core/six.ts': parametersOf(6),
+  'test/tall.ts': functionOf(100),
   'src/base/system-clock.ts': 'export const a: number = Date.now()\n',
 }
 
+/** A rule of the list OVER, and what oxlint says of a file of it when the ceilings know no exception. */
+async function saidWithout(rule: string, files: string[]): Promise<string[]> {
+  const ceilings = { 'max-lines': 400, 'max-lines-per-function': 60, 'max-params': 4 }
+  const config = join(folder, `${rule}.json`)
+  const max = ceilings[rule as keyof typeof ceilings]
+  const rules = { [rule]: ['error', { max }] }
+  await writeFile(config, JSON.stringify({ categories: { correctness: 'off' }, rules }))
+  const run = promisify(execFile)(oxlint, ['-c', config, '--format', 'json', ...files], { cwd: ROOT })
+  const { stdout } = await run.catch((error: { stdout: string }) => error)
+  return (JSON.parse(stdout) as { diagnostics: { filename: string }[] }).diagnostics.map(
+    ({ filename }) => filename,
+  )
+}
+
+const oxlint = join(ROOT, 'node_modules/.bin/oxlint')
 let folder: string
 let said: { code: string; filename: string }[]
 
@@ -150,7 +191,6 @@ beforeAll(async () => {
   for (const name of ['oxlint.config.ts', 'tsconfig.json', 'package.json'])
     await cp(join(ROOT, name), join(folder, name))
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
-  const oxlint = join(ROOT, 'node_modules/.bin/oxlint')
   const run = promisify(execFile)(oxlint, ['--type-aware', '--format', 'json'], { cwd: folder })
   const { stdout } = await run.catch((error: { stdout: string }) => error)
   said = (JSON.parse(stdout) as { diagnostics: { code: string; filename: string }[] }).diagnostics
@@ -166,5 +206,12 @@ describe('the architecture is held by rules that fail', () => {
   test('and say nothing of files that keep to it, the adapters among them', () => {
     const good = Object.keys(GOOD).filter((path) => path !== 'src/api/two.ts')
     expect(said.filter(({ filename }) => good.some((path) => filename.endsWith(path)))).toEqual([])
+  })
+})
+
+describe('the list of files over a ceiling', () => {
+  test.each(Object.entries(OVER))('has none that keeps to %s', async (rule, files) => {
+    const over = new Set(await saidWithout(rule, files))
+    expect(files.filter((file) => !over.has(file))).toEqual([])
   })
 })
