@@ -1,4 +1,4 @@
-// The churn simulator's command line, a process of its own: `hearth sim …` starts it.
+// The command line of the churn simulator. `hearth sim …` starts it as a separate process.
 import { Command, Option } from 'commander'
 import { SESSION_PRESETS } from './churn/presets.ts'
 import { TRACE_FORMATS, TRACE_UNITS } from './traces/formats.ts'
@@ -14,13 +14,13 @@ import type { ValidateOptions } from './commands/validate.ts'
 const gather = (value: string, values: string[]): string[] => [...values, value]
 
 const program = new Command('hearth sim')
-  .description('How would a swarm with its churn do? Drives the very cores that peers run.')
-  .showHelpAfterError('(add --help for what it takes)')
+  .description('Simulates a swarm under churn, using the same scheduling code as real peers')
+  .showHelpAfterError('Run "hearth sim --help" for usage')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
 
 program
   .command('list')
-  .description('the scenarios that are shipped')
+  .description('list the included scenarios')
   .option('--json', 'print JSON for programs')
   .action((options: { json?: boolean }) =>
     runSimCommand(options, async (output) => (await import('./commands/list.ts')).listCommand(output)),
@@ -29,9 +29,9 @@ program
 program
   .command('report <run...>')
   .description(
-    'a page with figures about runs: their folders, or run.json files; "paper": about `validate paper`',
+    'write a page with figures about runs, given as folders or run.json files; "paper" reports on "validate paper"',
   )
-  .option('-o, --output <file>', 'where the page goes', 'report.html')
+  .option('-o, --output <file>', 'the page to write', 'report.html')
   .option('--reps <n>', 'with "paper": how many seeds', '1')
   .option('--json', 'print JSON for programs')
   .action((runs: string[], options: ReportPaperOptions & { json?: boolean }) =>
@@ -44,7 +44,7 @@ program
 
 program
   .command('run <scenario>')
-  .description('run a scenario: a shipped one by its name, or a YAML file')
+  .description('run an included scenario by name, or a YAML file')
   .option('--seed <n>', 'the seed of the first run; the others count on from it', '1')
   .option('--reps <n>', 'how many runs', '1')
   .option('--set <key=value>', 'change a setting, as batch=7500; may be repeated', gather, [])
@@ -60,13 +60,13 @@ program
 
 program
   .command('sweep <scenario>')
-  .description('run every combination of the values of some settings; a YAML file with `vary` says them, too')
+  .description('run every combination of values of some settings, from --set or from `vary` in a YAML file')
   .option('--set <key=value,value>', 'the values of a setting, as batch=10,100; may be repeated', gather, [])
   .option('--seed <n>', 'the seed of the first run of each; the others count on from it (default: 1)')
   .option('--reps <n>', 'how many runs of each (default: 1)')
   .option('--jobs <n>', 'runs at once (default: one per core)')
   .option('--out <folder>', 'where the runs and the report go (default: out/sim/sweep-SCENARIO)')
-  .option('--fresh', 'run again what the folder has already')
+  .option('--fresh', 'run again the runs that the folder already has')
   .option('--json', 'print JSON for programs')
   .action((scenario: string, options: SweepOptions & { json?: boolean }) =>
     runSimCommand(options, async (output) =>
@@ -76,7 +76,9 @@ program
 
 program
   .command('compare <a> <b>')
-  .description('run two scenarios on the same churn, devices and work, and say what differs, with intervals')
+  .description(
+    'run two scenarios on the same churn, devices and work, and print the differences with confidence intervals',
+  )
   .option('--seed <n>', 'the seed of the first pair; the others count on from it', '1')
   .option('--reps <n>', 'how many pairs of runs', '30')
   .option('--set <key=value>', 'change a setting of both; may be repeated', gather, [])
@@ -93,15 +95,17 @@ program
 
 program
   .command('dht')
-  .description('simulate the DHT message by message: how long finding takes under churn, and how true it is')
-  .option('--peers <n>', 'peers of the swarm, up or not; at most 5000', '1000')
+  .description(
+    'simulate the DHT message by message: how long look-ups take under churn, and how accurate they are',
+  )
+  .option('--peers <n>', 'peers of the swarm, online or not; at most 5000', '1000')
   .addOption(
-    new Option('--preset <name>', 'a measured fleet: how they come and go')
+    new Option('--preset <name>', 'the churn of a measured fleet')
       .choices(Object.keys(SESSION_PRESETS))
       .default('home-pc'),
   )
-  .option('--minutes <n>', 'how long is measured, after ten minutes to settle', '30')
-  .option('--dial-timeout <ms>', 'what a peer that is gone costs whoever dials it', '1500')
+  .option('--minutes <n>', 'minutes to measure, after ten minutes of warm-up', '30')
+  .option('--dial-timeout <ms>', 'how long a dial to an offline peer takes, ms', '1500')
   .option('--seed <n>', 'the seed', '1')
   .option('--json', 'print JSON for programs')
   .action((options: DhtCommandOptions & { json?: boolean }) =>
@@ -114,27 +118,25 @@ function traceCommand(usage: string, description: string): Command {
     .command(usage)
     .description(description)
     .addOption(
-      new Option('--format <format>', 'how the file says who came and went (default: as it looks)').choices(
-        TRACE_FORMATS,
-      ),
+      new Option('--format <format>', 'the format of the trace (default: detected)').choices(TRACE_FORMATS),
     )
     .addOption(
-      new Option('--unit <unit>', 'the unit of its times, where the file does not say').choices(TRACE_UNITS),
+      new Option('--unit <unit>', 'the unit of times, when the file does not state it').choices(TRACE_UNITS),
     )
-    .option('--seed <n>', 'for who leaves, where the file only counts', '1')
+    .option('--seed <n>', 'the seed that picks the leaving peers, when the file only has counts', '1')
     .option('--json', 'print JSON for programs')
 }
 
-traceCommand('import <file>', 'read a trace of churn, and write it as a churn log')
-  .requiredOption('-o, --output <file>', 'where the churn log goes')
+traceCommand('import <file>', 'convert a churn trace to a churn log')
+  .requiredOption('-o, --output <file>', 'the churn log to write')
   .action((file: string, options: TraceOptions & { output: string; json?: boolean }) =>
     runSimCommand(options, async (output) =>
       (await import('./commands/trace.ts')).importCommand(file, options, output),
     ),
   )
 
-traceCommand('fit <file>', 'fit models of churn to a trace, and say how well each fits')
-  .option('--together <seconds>', 'peers lost so close to one another are lost at one moment', '1')
+traceCommand('fit <file>', 'fit churn models to a trace, and print how well each fits')
+  .option('--together <seconds>', 'peers lost within this interval count as lost together', '1')
   .action((file: string, options: TraceOptions & { together: string; json?: boolean }) =>
     runSimCommand(options, async (output) =>
       (await import('./commands/trace.ts')).fitCommand(file, options, output),
@@ -143,8 +145,8 @@ traceCommand('fit <file>', 'fit models of churn to a trace, and say how well eac
 
 program
   .command('validate <what>')
-  .description('hold the simulator beside what is known; paper: the runs of arXiv 2509.13201')
-  .option('--reps <n>', 'seeds of each run; their mean counts', '5')
+  .description('compare the simulator with published results; "paper": the runs of arXiv 2509.13201')
+  .option('--reps <n>', 'seeds of each run; their mean is compared', '5')
   .option('--jobs <n>', 'runs at once (default: one per core)')
   .option('--json', 'print JSON for programs')
   .action((what: string, options: ValidateOptions & { json?: boolean }) =>

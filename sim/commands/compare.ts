@@ -80,7 +80,7 @@ export async function compareCommand(
   await writeReport(results, join(folder, 'report.html'))
   if (output.isJson) output.print({ a: names[0], b: names[1], seed, reps, measures: compared })
   else for (const line of comparisonLines(compared, reps)) output.print(line)
-  output.note(`written to ${folder}`)
+  output.note(`Results are in ${folder}`)
   return results.every(holds) ? 0 : 1
 }
 

@@ -27,7 +27,11 @@ export async function writePage(page: string, file: string): Promise<void> {
   try {
     await writeFile(file, page)
   } catch (cause) {
-    throw new HearthError('output-unwritable', `the report cannot be written: ${messageOf(cause)}`, { cause })
+    throw new HearthError(
+      'output-unwritable',
+      `Cannot write the report: ${messageOf(cause)}. Choose another file with -o`,
+      { cause },
+    )
   }
 }
 
@@ -41,7 +45,7 @@ async function readRun(path: string): Promise<RunResult> {
   } catch (cause) {
     throw new HearthError(
       'usage',
-      `${path} is no run that a report can be made of: ${messageOf(cause)}; give it folders that "hearth sim run" wrote`,
+      `Cannot read a run from ${path}: ${messageOf(cause)}. Give folders that "hearth sim run" wrote`,
       { cause },
     )
   }

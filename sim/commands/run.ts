@@ -41,7 +41,7 @@ export async function runCommand(scenario: string, options: RunOptions, output: 
     else for (const line of runLines(result)) output.print(line)
   }
   await writeReport(results, join(folder, 'report.html'))
-  output.note(`written to ${folder}, with a page to look at: ${join(folder, 'report.html')}`)
+  output.note(`Results are in ${folder}; open ${join(folder, 'report.html')} in a browser`)
   return results.every(holds) ? 0 : 1
 }
 

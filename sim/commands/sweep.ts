@@ -68,7 +68,7 @@ export async function sweepCommand(
   await writeReport(results, report)
   if (output.isJson) output.print({ scenario: name, report, runs: rows })
   else for (const line of tableOf(rows)) output.print(line)
-  output.note(`written to ${folder}, with a page to look at: ${report}`)
+  output.note(`Results are in ${folder}; open ${report} in a browser`)
   return results.every(holds) ? 0 : 1
 }
 
@@ -77,7 +77,7 @@ async function runPlanned(planned: readonly Planned[], jobs: number, output: Out
   const missing = planned.filter((_, index) => kept[index] === undefined)
   const before = planned.length - missing.length
   if (before > 0)
-    output.note(`${before} of ${planned.length} runs are there already; --fresh runs them again`)
+    output.note(`${before} of ${planned.length} runs already exist; add --fresh to run them again`)
   const progress = runProgress(output, planned.length, before)
   const results = await runMany(
     missing.map(({ request }) => request),
@@ -105,10 +105,12 @@ function prepareFolder(folder: string, isFresh: boolean): void {
   try {
     mkdirSync(folder, { recursive: true })
   } catch (cause) {
-    throw new HearthError('output-unwritable', `--out ${folder} cannot be made a folder`, { cause })
+    throw new HearthError('output-unwritable', `Cannot create the folder --out ${folder}. Choose another`, {
+      cause,
+    })
   }
   if (existsSync(join(folder, 'run.json'))) {
-    throw new HearthError('usage', `${folder} is the folder of a single run; give the sweep one of its own`)
+    throw new HearthError('usage', `${folder} holds a single run. Give the sweep another folder with --out`)
   }
 }
 

@@ -26,7 +26,11 @@ export async function importCommand(
   try {
     await writeFile(options.output, writeChurnLog(trace))
   } catch (cause) {
-    throw new HearthError('output-unwritable', `the trace cannot be written: ${messageOf(cause)}`, { cause })
+    throw new HearthError(
+      'output-unwritable',
+      `Cannot write the churn log: ${messageOf(cause)}. Choose another file with -o`,
+      { cause },
+    )
   }
   output.print(output.isJson ? { output: options.output, events: trace.events.length } : options.output)
   return 0
@@ -54,7 +58,7 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8')
   } catch (cause) {
-    throw new HearthError('usage', `the trace cannot be read: ${messageOf(cause)}`, { cause })
+    throw new HearthError('usage', `Cannot read the trace: ${messageOf(cause)}`, { cause })
   }
 }
 

@@ -18,7 +18,7 @@ export async function validateCommand(
   if (what !== 'paper')
     throw new HearthError(
       'usage',
-      `\`hearth sim validate\` takes "paper", and got "${what}"; \`npm run bench -- live\` holds the simulator beside real processes`,
+      `\`hearth sim validate\` takes "paper", not "${what}". To compare the simulator with real processes, run \`npm run bench -- live\``,
     )
   const reps = numberOption('--reps', options.reps, { isWhole: true, least: 1 })
   const jobs =

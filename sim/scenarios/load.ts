@@ -47,7 +47,7 @@ function pathOf(nameOrPath: string): string {
   if (existsSync(nameOrPath)) return resolve(nameOrPath)
   throw new HearthError(
     'scenario-invalid',
-    `there is no scenario "${nameOrPath}": \`hearth sim list\` shows those shipped; a path to a YAML file will do too`,
+    `No scenario is named "${nameOrPath}". Run \`hearth sim list\` for the names, or give the path of a YAML file`,
   )
 }
 
@@ -60,7 +60,7 @@ function readSources(file: string): Source[] {
   if (!existsSync(baseFile)) {
     throw new HearthError(
       'scenario-invalid',
-      `${at(source, ['extends'])}: there is no file ${baseFile} to extend`,
+      `${at(source, ['extends'])}: the file ${baseFile} that it extends does not exist`,
     )
   }
   return [source, ...readSources(baseFile)]
@@ -188,7 +188,7 @@ function filesOf({ joins, peers }: Scenario): string[] {
     } catch (cause) {
       throw new HearthError(
         'scenario-invalid',
-        `the file ${file}, which the scenario names, cannot be read`,
+        `The scenario names the file ${file}, which cannot be read. Check the path`,
         {
           cause,
         },

@@ -34,7 +34,7 @@ export function gridOf(scenarioOrFile: string, settings: readonly string[]): Gri
   if (!vary.some(([, values]) => values.length > 1)) {
     throw new HearthError(
       'usage',
-      'a sweep varies something: give --set a list of values, as --set batch=10,100,1000, or a file with `vary`',
+      'The sweep varies no setting. Give a list of values, such as --set batch=10,100,1000, or a file with `vary`',
     )
   }
   return { ...grid, vary }
@@ -46,7 +46,7 @@ export function combinationsOf({ vary }: Grid): string[][] {
   if (count > COMBINATIONS_MAX) {
     throw new HearthError(
       'usage',
-      `${count} combinations are more than ${COMBINATIONS_MAX}; vary less at once`,
+      `${count} combinations are more than the limit of ${COMBINATIONS_MAX}. Vary fewer settings or values`,
     )
   }
   let combinations: string[][] = [[]]

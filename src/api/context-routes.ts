@@ -4,19 +4,19 @@ import { z } from 'zod'
 import { HearthError, isHearthError, messageOf } from '../base/errors.ts'
 import type { ContextCare } from '../node/contexts/context-care.ts'
 
-/** Progress is told at most this often, ms: a scrub has some for every chunk. */
+/** Shortest interval between progress events, ms, because a scrub has one for every chunk. */
 const TELL_EVERY_MS = 200
 
 const pinBody = z.strictObject({ isPinned: z.boolean() })
 const nameBody = z.strictObject({ name: z.string().min(1).max(128) })
 const removeBody = z.strictObject({ force: z.boolean() })
 
-/** Work that says how far it is, until it ends or whoever asked goes away. */
+/** A long operation that reports progress until it ends or the caller hangs up. */
 type Work = (options: { signal: AbortSignal; onProgress: (progress: object) => void }) => Promise<object>
 
 /**
- * What the owner may do with one context, below `/v0/contexts`. What takes long answers in NDJSON:
- * `progress` events, then `done`, or `error` with its code. Hanging up ends it.
+ * The owner's operations on one context, below `/v0/contexts`. Long ones answer in NDJSON: `progress`
+ * events, then `done`, or `error` with its code. Hanging up ends the operation.
  */
 export function contextRoutes(care: () => ContextCare, nowMs: () => number): Hono {
   const app = new Hono()
@@ -44,7 +44,7 @@ function follow(c: Context, nowMs: () => number, work: Work): Response {
   c.header('content-type', 'application/x-ndjson')
   return stream(c, async (out) => {
     const gone = new AbortController()
-    out.onAbort(() => gone.abort(new HearthError('stream-closed', 'nobody waits for it any more')))
+    out.onAbort(() => gone.abort(new HearthError('stream-closed', 'the caller has hung up')))
     const tell = (event: object): void => void out.writeln(JSON.stringify(event))
     let toldMs = -Infinity
     const onProgress = (progress: object): void => {

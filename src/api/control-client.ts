@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import { HearthError } from '../base/errors.ts'
 import type { ControlAccess } from '../node/home/data-folder.ts'
 
-/** Asks the peer that runs on this machine with `access`. Throws what it answered, or `peer-unreachable`. */
+/** Asks the local peer with `access`. Throws the error that it answers, or `peer-unreachable`. */
 export async function askPeer<T>(
   access: ControlAccess,
   path: string,
@@ -30,8 +30,8 @@ function errorOf(answer: unknown): HearthError {
 }
 
 /**
- * As `askPeer`, for what takes long: calls `onProgress` with each event on the way, and resolves with the
- * last one. Aborting the signal ends the work there too.
+ * Like `askPeer`, for long operations: calls `onProgress` with each event, and resolves with the last one.
+ * Aborting the signal also ends the operation in the peer.
  */
 export async function followPeer<Work extends { progress: object; result: object }>(
   access: ControlAccess,
@@ -49,7 +49,10 @@ export async function followPeer<Work extends { progress: object; result: object
     onProgress(event)
   }
   signal.throwIfAborted()
-  throw new HearthError('peer-unreachable', 'the peer went away before it was done')
+  throw new HearthError(
+    'peer-unreachable',
+    'The local peer stopped before it had finished. Start it with "hearth up" and run the command again',
+  )
 }
 
 async function reach(
@@ -68,7 +71,7 @@ async function reach(
   } catch (cause) {
     throw new HearthError(
       'peer-unreachable',
-      'no peer runs on this data folder; start one with "hearth up"',
+      'No peer runs on this data folder. Start one with "hearth up"',
       { cause },
     )
   }

@@ -44,9 +44,8 @@ const jobBody = z.strictObject({
 })
 
 /**
- * What programs on this machine may ask of the running peer, over HTTP on loopback. Every request
- * carries the key from control.json (0600); browsers are refused by their Origin and by Host, so that
- * no web page can reach it.
+ * The control API of the running peer, over HTTP on loopback. Every request carries the key from
+ * control.json (0600). Requests of browsers are refused by Origin and Host, so no web page can reach it.
  */
 export class ControlServer {
   readonly #components: ControlServerComponents
@@ -57,7 +56,7 @@ export class ControlServer {
     this.#components = components
   }
 
-  /** Listens on a loopback port of the system's choice; resolves with how to reach it. */
+  /** Listens on a free loopback port; resolves with the port and the key. */
   start(): Promise<ControlAccess> {
     const app = this.#routes()
     return new Promise((resolve, reject) => {
@@ -115,7 +114,10 @@ export class ControlServer {
     app.post('/v0/jobs/:id/retry', (c) => c.json(jobs.retry(c.req.param('id'))))
     app.post('/v0/jobs/:id/release', async (c) => c.json({ released: await jobs.release(c.req.param('id')) }))
     app.notFound((c) =>
-      c.json({ error: { code: 'usage', message: `no ${c.req.method} ${c.req.path} here` } }, 404),
+      c.json(
+        { error: { code: 'usage', message: `The control API has no ${c.req.method} ${c.req.path}` } },
+        404,
+      ),
     )
     app.onError((error, c) => {
       if (isHearthError(error))
@@ -135,7 +137,16 @@ export class ControlServer {
       const given = Buffer.from(c.req.header('authorization') ?? '')
       const isOurs = given.byteLength === expected.byteLength && timingSafeEqual(given, expected)
       if (!isOurs || c.req.header('origin') !== undefined || (host !== '127.0.0.1' && host !== 'localhost')) {
-        return c.json({ error: { code: 'usage', message: 'the key of control.json is needed' } }, 401)
+        return c.json(
+          {
+            error: {
+              code: 'usage',
+              message:
+                'The request lacks the key. Send "authorization: Bearer KEY" with the key from control.json in the data folder',
+            },
+          },
+          401,
+        )
       }
       await next()
       return undefined

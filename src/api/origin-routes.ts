@@ -4,10 +4,10 @@ import { originIdSchema } from '../context-sharing/content/origin-id.ts'
 import { type OriginPhase, originPhaseSchema } from '../context-sharing/wire/origin-messages.ts'
 import type { Origins } from '../context-sharing/origin/origins.ts'
 
-/** What `POST /v0/origins/:originId` is asked. */
+/** The body of `POST /v0/origins/:originId`. */
 export interface OriginWish {
   phase: OriginPhase
-  /** Contexts that turned out not to be the model. */
+  /** Contexts that were checked and are not the model. */
   refused: readonly string[]
 }
 
@@ -18,7 +18,7 @@ const wishBody: z.ZodType<OriginWish> = z.strictObject({
   refused: z.array(z.string().max(128)).max(REFUSED_MAX),
 })
 
-/** For a command that is about to download a model, below `/v0/origins`: whether to, or who does. */
+/** Tells a command that wants to download a model whether to do it, or which peer does; below `/v0/origins`. */
 export function originRoutes(origins: () => Pick<Origins, 'want' | 'release'>): Hono {
   const app = new Hono()
   app.post('/:originId', async (c) => {

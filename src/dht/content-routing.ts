@@ -217,7 +217,7 @@ function parseContextId(contextId: string): CID {
   if (cid?.multihash.code === sha256.code) return cid
   throw new HearthError(
     'context-invalid',
-    `a context id is a CID with a sha2-256 hash; got ${JSON.stringify(contextId)}`,
+    `${JSON.stringify(contextId)} is not a context id, which is a CID with a sha2-256 hash. "hearth context ls" lists them`,
     { data: { contextId } },
   )
 }

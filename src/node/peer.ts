@@ -34,14 +34,14 @@ export interface SubmitterOptions {
   swarm?: string | undefined
 }
 
-/** How long a bootstrap peer may take to say which swarm it is of, ms. */
+/** How long a bootstrap peer may take to name its swarm, ms. */
 const DISCOVER_MS = 10_000
-/** How long joining may take before a job says that nobody is there, ms. */
+/** How long joining may take before a job reports that no peer answers, ms. */
 const JOIN_MS = 15_000
 const MISMATCH_LOOK_EVERY_MS = 100
 const SWARM_ID_BYTES = 16
 
-/** One running node of a swarm: the composition root. Reads from top to bottom as what a peer is made of. */
+/** One running node of a swarm. The composition root: it reads top to bottom as the list of parts. */
 export class Peer {
   readonly swarm: string
   readonly #components: PeerComponents
@@ -124,7 +124,7 @@ export class Peer {
     return this.#link.view
   }
 
-  /** Serves from now on; joining goes on in the background. Unwinds what it began when a part fails. */
+  /** Starts to serve; joining continues in the background. Stops started parts when one fails. */
   async start(): Promise<void> {
     const closers = new AsyncDisposableStack()
     this.#closers = closers
@@ -148,21 +148,21 @@ export class Peer {
   }
 
   /**
-   * Leaves in peace, by the deadline: `Departure`. Resolves when the peer is ready to be stopped; the
-   * earlier deadline counts when it is asked twice.
+   * Shuts down cleanly by the deadline: `Departure`. Resolves when the peer is ready to be stopped.
+   * When called twice, the earlier deadline counts.
    */
   async drain(options: DrainOptions): Promise<DrainReport> {
     return await this.#require().departure.drain(options)
   }
 
-  /** Its leaving, whoever asked for that. */
+  /** The shutdown, whatever began it. */
   get departure(): Pick<Departure, 'begun' | 'done' | 'status'> {
     return this.#require().departure
   }
 
   /**
-   * Resolves once the DHT can be used. Throws `no-peers` when nobody answers in time, and at once
-   * `swarm-mismatch` when the only address to join through leads to another swarm.
+   * Resolves once the DHT can be used. Throws `no-peers` when no peer answers in time, and at once
+   * `swarm-mismatch` when the only bootstrap address leads to another swarm.
    */
   async joined(signal?: AbortSignal): Promise<void> {
     const { join } = this.#link
@@ -190,19 +190,19 @@ export class Peer {
     this.#link.adverts.changed()
   }
 
-  /** Writes down who comes and goes, from now until the returned function is called. */
+  /** Records which peers join and leave, until the returned function is called. */
   logChurn(sink: EventSink): Cancel {
     const log = new ChurnLog({ board: this.#link.adverts.board, sink })
     log.start()
     return () => log.stop()
   }
 
-  /** What the owner does with the contexts that are here. */
+  /** The owner's operations on local contexts. */
   get contextCare(): ContextCare {
     return this.#require().care
   }
 
-  /** What the swarm says about models that are about to be downloaded here. */
+  /** Coordinates hub downloads with the swarm. */
   get origins(): Pick<Origins, 'want' | 'release'> {
     return this.#require().origins
   }
@@ -231,7 +231,7 @@ export class Peer {
     }
   }
 
-  /** What its contexts take of the disk now. */
+  /** Disk use of its contexts. */
   async storeStatus(): Promise<StoreStatus> {
     const { store } = this.#require()
     const pinned = store.list().filter(({ isPinned }) => isPinned)
@@ -239,7 +239,7 @@ export class Peer {
     return { ...(await store.room.usage()), pinnedBytes }
   }
 
-  /** The other members, asked for their adverts where those known are old. */
+  /** The other members; asks again for adverts that are old. */
   async peers(): Promise<PeerSummary[]> {
     const adverts = await this.#link.view.members(new AbortController().signal)
     return adverts.map((advert) => ({
@@ -265,7 +265,7 @@ export class Peer {
   }
 }
 
-/** The swarm asked for, else that of the data folder, else the bootstrap peer's, else one of our own. */
+/** The requested swarm, else that of the data folder, else the bootstrap peer's, else a new one. */
 async function chooseSwarm(
   { clock, log }: PeerComponents,
   asked: string | undefined,
@@ -279,7 +279,7 @@ async function chooseSwarm(
       return await discoverSwarm(address, { clock, deadlineMs: DISCOVER_MS })
     } catch (error) {
       if (index === bootstrap.length - 1) throw error
-      log.info({ address }, 'a bootstrap peer did not say which swarm it is of; asking the next')
+      log.info({ address }, 'a bootstrap peer did not name its swarm; asking the next')
     }
   }
   return randomHex(SWARM_ID_BYTES)

@@ -1,4 +1,4 @@
-// What makes a peer one that works for others, put together.
+// Assembles the parts of a peer that works for others.
 import type { Clock } from '../base/clock.ts'
 import { EventLog } from '../base/log/event-log.ts'
 import { DECISION_LOG_BYTES_MAX } from '../base/limits.ts'
@@ -40,18 +40,18 @@ export interface PeerComponents {
 export interface ServingPeerOptions {
   data: DataFolder
   listen: readonly string[]
-  /** Where others reach this peer, when that is not where it listens. */
+  /** Addresses to tell other peers, when they differ from those it listens on. */
   announce?: readonly string[] | undefined
-  /** Whether weights may go over sockets of their own: docs/protocol/direct.md. Default: true. */
+  /** Whether weights may use separate sockets: docs/protocol/direct.md. Default: true. */
   directLane?: boolean
   bootstrap: readonly string[]
-  /** How much the store may take; what is not given stays as it was. */
+  /** Limits of the store; absent fields keep their last value. */
   bounds?: StoreBounds
-  /** Caps on what is sent to others. Default: 70 % of the measured uplink. */
+  /** Upload limits. Default: 70 % of the measured uplink. */
   upload?: { uploadRate?: UploadRate; uploadMonthBytes?: number | undefined }
   /** The swarm to be in; by default the data folder's, the bootstrap peer's, or a new one. */
   swarm?: string | undefined
-  /** Default 'pervasive'. The others are there to be compared with. */
+  /** Default 'pervasive'. The other modes exist for comparison. */
   evaluate?: EvaluationMode | undefined
   engine: {
     engine?: EngineName | undefined
@@ -59,23 +59,23 @@ export interface ServingPeerOptions {
     threads?: number | undefined
     /** Whether large contexts answer before their weights are prepared: EngineHostOptions. */
     quickStart?: boolean | undefined
-    /** What models run on. Default 'auto'. */
+    /** The device that models run on. Default 'auto'. */
     device?: DeviceWish | undefined
     /** The OpenAI-compatible server of this machine, for the engine `openai`. */
     endpoint?: EndpointOptions | undefined
-    /** Of the engine `fake`. */
+    /** Timing of the engine `fake`. */
     fake?: FakeTiming | undefined
   }
-  /** Parts of REPLICATION_DEFAULTS that are other for this peer. */
+  /** Overrides of REPLICATION_DEFAULTS. */
   replication?: Partial<ReplicationOptions> | undefined
 }
 
 const NOBODY_KNOWN = { may: false, others: 0 }
-/** What waits to be written to the log of decisions: for so long, and so many lines. */
+/** Bounds of lines that wait to be written to the decision log: time, ms, and count. */
 const DECISIONS_FLUSH_MS = 1000
 const DECISIONS_WAITING_MAX = 4096
 
-/** What a serving peer has beside its link to the swarm. */
+/** The parts of a serving peer besides its link to the swarm. */
 export interface Serving {
   devices: Devices
   data: DataFolder
@@ -176,7 +176,7 @@ export function createServing(
       onTakes: () => adverts.changed(),
       onCopied: (contextId) => void preparer.takeName(contextId).catch(() => {}),
     },
-    // The modes to be compared with keep no more than they are told to.
+    // The comparison modes keep only what they are told to.
     { ...replication, isTaking: evaluate === 'pervasive' && replication?.isTaking !== false },
   )
   const origins = new Origins({
@@ -213,7 +213,7 @@ function whyLoaded(warm: WarmContexts | undefined, contextId: string): string | 
   return isLoaded ? 'an engine has it loaded' : undefined
 }
 
-/** Starts its parts in order; `closers` gets what ends them. `onChange` is called when there is something new to tell. */
+/** Starts the parts in order and adds their stop functions to `closers`. Calls `onChange` when the advert changes. */
 export async function startServing(
   serving: Serving,
   closers: AsyncDisposableStack,
@@ -240,7 +240,7 @@ export async function startServing(
   closers.defer(() => tiers.stop())
 }
 
-/** What is true of it now, for its advert. */
+/** The current facts for the advert. */
 export function describeServing({ worker, tiers, warm, replicator, devices, preparer }: Serving): AdvertBody {
   const slots = warm.list().reduce((sum, { facts }) => sum + (facts?.slots ?? 0), 0)
   const fetched = preparer.fetchBytesPerSecond()

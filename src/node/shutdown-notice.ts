@@ -14,7 +14,7 @@ const RUN_MS_MAX = 4_000
 /** Taken when the command does not print how many seconds are left, and kept back for stopping, ms. */
 const LEFT_MS = 30_000
 const STOP_MS = 2_000
-/** What a shell answers when there is no such command, or it may not be run. */
+/** Exit statuses of a shell for a command that is missing or not executable. */
 const NOT_FOUND = [126, 127]
 
 /**
@@ -38,7 +38,10 @@ export class ShutdownNotice {
   async start(): Promise<void> {
     const status = await this.#run()
     if (NOT_FOUND.includes(status)) {
-      throw new HearthError('config-invalid', `--shutdown-notice: "${this.#command}" cannot be run`)
+      throw new HearthError(
+        'config-invalid',
+        `Cannot run the --shutdown-notice command "${this.#command}", because the shell cannot find or execute it. Check its path and mode`,
+      )
     }
     if (status !== 0) this.#cancel = every(this.#components.clock, RUN_EVERY_MS, () => void this.#run())
   }
@@ -57,7 +60,7 @@ export class ShutdownNotice {
     this.stop()
     const seconds = Number.parseFloat(output.trim())
     const leftMs = Math.max(0, (seconds >= 0 ? seconds * 1000 : LEFT_MS) - STOP_MS)
-    this.#components.log.warn({ leftMs }, 'this machine is about to be taken away')
+    this.#components.log.warn({ leftMs }, 'this machine is about to be reclaimed')
     this.#onNotice(leftMs)
     return status
   }

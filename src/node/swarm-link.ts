@@ -19,7 +19,7 @@ export interface SwarmLinkComponents {
   random: Random
   log: Logger
   identity: Identity
-  /** What is true of this peer now. */
+  /** The current facts for this peer's advert. */
   describe(): AdvertBody
   /** Keeps peers to join through next time. */
   save(peers: readonly RememberedPeer[]): Promise<void>
@@ -74,7 +74,7 @@ export class SwarmLink {
     )
     const peersOf = (peer: string, signal: AbortSignal): Promise<PeerAddresses[]> =>
       this.adverts.peersOf(peer, signal)
-    // Whoever keeps the DHT is found by those who join; a client has to ask for them.
+    // DHT servers are found by peers that join; a DHT client has to look for peers.
     this.#newcomers =
       options.dhtMode === 'client' ? new Newcomers({ members, peersOf, clock, random, log }) : undefined
     const onGone = (peer: string): void => {

@@ -100,9 +100,7 @@ describe('copies in a swarm of real peers', () => {
       expect(await leaving.process.exited).toBe(0)
       const staying = [first, back, third, staysOn!]
       expect(await evicted!.process.exited).toBe(0)
-      expect(evicted!.process.events.find(({ event }) => event === 'leaving')?.['why']).toContain(
-        'taken away',
-      )
+      expect(evicted!.process.events.find(({ event }) => event === 'leaving')?.['why']).toContain('reclaimed')
       expect((await holdersOf(staying, onlyThere)).length).toBeGreaterThanOrEqual(1)
       expect(leaving.process.events.find(({ event }) => event === 'left')).toMatchObject({ onlyHere: [] })
     },

@@ -236,15 +236,19 @@ export class Join {
       }
       await this.#components.save(this.#remembered.list())
     } catch (error) {
-      log.warn({ error: messageOf(error) }, 'the peers to join through next time were not saved')
+      log.warn({ error: messageOf(error) }, 'could not save the peers to join through next time')
     }
   }
 
   #noPeers(ms: number): HearthError {
     const why = this.#lastError === undefined ? '' : `: ${this.#lastError.message}`
-    return new HearthError('no-peers', `no peer of the swarm answered within ${ms} ms${why}`, {
-      data: { ms, bootstrap: [...this.#options.bootstrap] },
-      cause: this.#lastError,
-    })
+    return new HearthError(
+      'no-peers',
+      `No peer of the swarm answered within ${ms} ms${why}. Check that a peer runs there, and the --bootstrap address`,
+      {
+        data: { ms, bootstrap: [...this.#options.bootstrap] },
+        cause: this.#lastError,
+      },
+    )
   }
 }

@@ -22,7 +22,7 @@ export interface ContextCareComponents {
   view: SwarmView
 }
 
-/** What the owner of a peer does with its contexts: get, show, pin, remove, scrub. By name or by id. */
+/** The owner's operations on contexts, by name or id: get, show, pin, remove, scrub. */
 export class ContextCare {
   readonly #components: ContextCareComponents
 

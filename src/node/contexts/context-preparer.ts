@@ -13,7 +13,7 @@ export interface ContextPreparerComponents {
   store: ContextStore
   sharing: ContextSharing
   warm: WarmContexts
-  /** What the swarm calls a context, if anything. */
+  /** The name of a context in the swarm, if it has one. */
   nameInSwarm(contextId: string): string | undefined
 }
 
@@ -25,7 +25,7 @@ export class ContextPreparer {
   readonly #loadMs = new Map<string, number>()
   /** Bytes per second of the time in which contexts were fetched. */
   readonly #fetchRate = new WorkRate({ memoryMs: 60_000, workMsMin: 100 })
-  /** Of the contexts that ran here. */
+  /** Measurements of the contexts that ran here. */
   readonly #rates = new Map<string, WorkRate>()
 
   constructor(components: ContextPreparerComponents) {

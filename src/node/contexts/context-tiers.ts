@@ -11,7 +11,7 @@ import type { Worker } from '../../tasks/worker/worker.ts'
 import type { ContextPreparer } from './context-preparer.ts'
 import type { ContextStatus } from '../status/peer-status.ts'
 
-/** What an advert has room for. */
+/** The most contexts that an advert has room for. */
 const NUMERIC_CLASS_CHARACTERS_MAX = 128
 
 export interface ContextTiersComponents {
@@ -30,7 +30,7 @@ export interface ContextTiersComponents {
  */
 export class ContextTiers {
   readonly #components: ContextTiersComponents
-  /** What the DHT has been told, as "tier contextId". */
+  /** The records provided to the DHT, as "tier contextId". */
   readonly #provided = new Set<string>()
   #onChange: () => void = () => {}
   #cancel: () => void = () => {}

@@ -16,20 +16,20 @@ export interface DepartureComponents {
 }
 
 export interface DrainOptions {
-  /** When the peer is to be done at the latest, ms. */
+  /** The longest time that the shutdown may take, ms. */
   deadlineMs: number
   /** For the log and the owner: 'SIGTERM', 'hearth drain', … */
   why: string
 }
 
-/** How far a drain is. */
+/** The progress of a clean shutdown. */
 export interface DrainStatus {
   why: string
   leftMs: number
   isDone: boolean
   /** Requests in the engine. */
   running: number
-  /** Contexts that other peers are taking now. */
+  /** Contexts that other peers are copying now. */
   handingOver: string[]
   /** Contexts that no other peer is known to hold. */
   onlyHere: string[]
@@ -40,19 +40,19 @@ export interface DrainReport {
 }
 
 /**
- * A peer leaves in peace: it takes no more requests and gives back what it has not begun, says so in its
- * advert, hands over what only it holds, takes back what it told the DHT. Begun twice, the earlier
- * deadline counts.
+ * A clean shutdown: the peer takes no more requests, returns unstarted ones, advertises that it drains,
+ * has other peers copy contexts that only it holds, and withdraws its DHT records. When it is begun twice,
+ * the earlier deadline counts.
  */
 export class Departure {
-  /** Aborted when the peer begins to leave. */
+  /** Aborted when the shutdown begins. */
   readonly begun: AbortSignal
   /** Resolves when it is ready to be stopped. */
   readonly done: Promise<DrainReport>
   readonly #components: DepartureComponents
   readonly #begun = new AbortController()
   readonly #done = Promise.withResolvers<DrainReport>()
-  /** Aborted when what runs is to be given back, and when everything is to end. */
+  /** `finish` is aborted when running requests must be returned, `deadline` when everything must end. */
   readonly #finish = new AbortController()
   readonly #deadline = new AbortController()
   #cancels: Cancel[] = []
@@ -83,7 +83,7 @@ export class Departure {
     return await this.done
   }
 
-  /** Undefined while the peer stays. */
+  /** Undefined before the shutdown begins. */
   get status(): DrainStatus | undefined {
     if (!this.begun.aborted) return undefined
     const { worker, replicator, clock } = this.#components
@@ -104,7 +104,7 @@ export class Departure {
     const { worker, replicator, tiers, adverts } = this.#components
     const worked = worker.drain(this.#finish.signal)
     const handedOver = replicator.drain(this.#deadline.signal)
-    // Others learn at once that nothing is to be sent here, and that its copies do not count any more.
+    // Tell others at once to send nothing here, and not to count the copies of this peer.
     adverts.changed()
     const [, report] = await Promise.all([worked, handedOver])
     for (const cancel of this.#cancels) cancel()

@@ -14,14 +14,14 @@ export interface OriginSeekersComponents {
   log: Logger
 }
 
-/** A peer that has just been started knows its swarm by then, or says so, ms. */
+/** The longest wait for a new peer to join its swarm, ms. */
 const JOIN_MS_MAX = 5_000
-/** A look-up costs dozens of messages: what it found is used for so long, ms. */
+/** Look-ups are cached this long, ms, because each costs dozens of messages. */
 const LOOK_UP_EVERY_MS = 10_000
 const LOOK_UP_DEADLINE_MS = 1_000
 const DOWNLOADERS_MAX = 8
 
-/** Whom to ask about a model: all that are connected, and whoever the DHT says is downloading it. */
+/** The peers to ask about a model: all connected ones, and those that the DHT names as downloading it. */
 export class OriginSeekers implements OriginSwarm {
   readonly #components: OriginSeekersComponents
   readonly #doorCount: number
@@ -36,7 +36,7 @@ export class OriginSeekers implements OriginSwarm {
   async peersToAsk(originId: string, signal: AbortSignal): Promise<string[]> {
     const { members, join } = this.#components
     if (members.list().length === 0 && this.#doorCount > 0) {
-      // Nobody is there: then nobody is asked, and the next time this waits again.
+      // Without peers nobody is asked; the next call waits again.
       await join.untilJoined({ deadlineMs: JOIN_MS_MAX, signal }).catch(() => {})
     }
     return [...members.list(), ...(await this.#downloaders(originId, signal))]

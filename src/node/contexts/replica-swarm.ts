@@ -21,7 +21,7 @@ export interface AdvertReplicaSwarmComponents {
   routing: ContentRouting
 }
 
-/** Who has which copies, from adverts and the DHT. */
+/** Finds the holders of each context, from adverts and the DHT. */
 export class AdvertReplicaSwarm implements ReplicaSwarm {
   readonly #board: AdvertBoard
   readonly #routing: ContentRouting
@@ -62,7 +62,7 @@ export class AdvertReplicaSwarm implements ReplicaSwarm {
     await Promise.all(Array.from({ length: ASKED_AT_ONCE }, askNext))
   }
 
-  /** As Kademlia places peers and keys: the hash of a multihash. */
+  /** The position in Kademlia's key space: the hash of a multihash. */
   positionOf(id: string): number {
     const multihash = isContextId(id)
       ? CID.parse(id).multihash.bytes
@@ -70,7 +70,7 @@ export class AdvertReplicaSwarm implements ReplicaSwarm {
     return createHash('sha256').update(multihash).digest().readUInt32BE(0)
   }
 
-  /** What it says comes as `onPeer`; who does not answer has said nothing. */
+  /** An answer arrives through `onPeer`; silence changes nothing. */
   async #ask(peer: string, signal: AbortSignal): Promise<void> {
     const options = { maxAgeMs: ADVERT_AGE_MS_MAX, deadlineMs: ADVERT_DEADLINE_MS, signal }
     await this.#board.get(peer, options).catch(() => {})
@@ -83,7 +83,7 @@ async function collect(found: AsyncIterable<string>): Promise<string[]> {
   return peers
 }
 
-/** A context id that is none could not be placed, nor fetched. */
+/** Drops invalid context ids, which could be neither placed nor fetched. */
 function saidBy({ peer, replicas, serving, contexts }: Advert): SaidPeer {
   return {
     peer,

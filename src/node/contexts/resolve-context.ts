@@ -5,8 +5,8 @@ import type { SwarmView } from './swarm-view.ts'
 const AGAIN_MS = 250
 
 /**
- * The CID of the context that peers of the swarm call so. Asks again for `ms`: the adverts of a swarm just
- * joined come in within a second or two. Throws what the last answer was, as `context-unknown`.
+ * The CID of the context with this name in the swarm. Retries for `ms`, because adverts arrive within a
+ * second or two of joining. Throws the error of the last attempt, such as `context-unknown`.
  */
 export async function resolveContext(
   clock: Clock,

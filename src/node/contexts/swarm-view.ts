@@ -13,7 +13,7 @@ export interface SwarmViewComponents {
   members: Members
 }
 
-/** Who is in the swarm and holds what: the DHT gives hints, adverts say what is claimed. */
+/** The peers of the swarm and the contexts they hold, from hints of the DHT and claims of adverts. */
 export class SwarmView implements CandidateSource {
   readonly #components: SwarmViewComponents
 
@@ -21,7 +21,7 @@ export class SwarmView implements CandidateSource {
     this.#components = components
   }
 
-  /** First what connected members say, which costs nothing; then whom the DHT knows beside them. */
+  /** Yields connected members first, which costs nothing, then other peers that the DHT names. */
   async *find(contextId: string, { signal }: { signal: AbortSignal }): AsyncGenerator<Candidate[]> {
     const connected = new Set(this.#components.members.list())
     yield (await this.members(signal)).map((advert) => candidateOf(advert, contextId))
@@ -34,12 +34,12 @@ export class SwarmView implements CandidateSource {
 
   watch(contextId: string, listener: (candidate: Candidate) => void): () => void {
     return this.#components.board.onChange((advert) =>
-      // An advert comes from the very peer that it is of.
+      // A peer sends its own advert, so it is here now.
       listener({ ...candidateOf(advert, contextId), isHere: true }),
     )
   }
 
-  /** Peers that hold the context, or a part of it: the members that say so, else those that the DHT knows. */
+  /** Peers that hold the context or a part of it: members that advertise it, else peers that the DHT names. */
   async holders(contextId: string, signal: AbortSignal): Promise<string[]> {
     for await (const candidates of this.find(contextId, { signal })) {
       const holders = candidates.filter(({ tier }) => tier !== 'absent').map(({ peer }) => peer)
@@ -49,8 +49,8 @@ export class SwarmView implements CandidateSource {
   }
 
   /**
-   * The CID that a name stands for in the swarm. Throws `context-unknown` with what is on offer, and
-   * `context-ambiguous` when peers mean different contexts by it.
+   * The CID of a name in the swarm. Throws `context-unknown` with the names on offer, and
+   * `context-ambiguous` when peers use the name for different contexts.
    */
   async resolve(name: string, signal: AbortSignal): Promise<string> {
     const { board } = this.#components
@@ -62,14 +62,17 @@ export class SwarmView implements CandidateSource {
     if (first !== undefined) {
       throw new HearthError(
         'context-ambiguous',
-        `"${name}" stands for ${ids.size} contexts; give one of these instead: ${[...ids].join(', ')}`,
+        `"${name}" names ${ids.size} different contexts. Give one of these CIDs instead: ${[...ids].join(', ')}`,
       )
     }
     const names = [...new Set(offered.map((context) => context.name))].filter((known) => known !== '').sort()
-    const offer = names.length === 0 ? 'no peer offers any' : `on offer: ${names.join(', ')}`
+    const offer =
+      names.length === 0
+        ? 'no peer offers any; import one with "hearth context add"'
+        : `on offer: ${names.join(', ')}`
     throw new HearthError(
       'context-unknown',
-      `no peer holds a context named "${name}" (${board.known().length} peers asked; ${offer})`,
+      `No peer has a context named "${name}" (${board.known().length} peers asked; ${offer})`,
     )
   }
 
@@ -83,7 +86,7 @@ export class SwarmView implements CandidateSource {
     return [...counts].sort(([a, countA], [b, countB]) => countB - countA || (a < b ? -1 : 1))[0]?.[0]
   }
 
-  /** The adverts of all connected members, asked for where those known are old. */
+  /** The adverts of all connected members; asks again for those that are old. */
   async members(signal: AbortSignal): Promise<Advert[]> {
     const adverts = await Promise.all(
       this.#components.members.list().map((peer) => this.#advertOf(peer, signal)),
@@ -97,7 +100,7 @@ export class SwarmView implements CandidateSource {
     try {
       for await (const peer of this.#components.routing.find(contextId, tier, options)) found.push(peer)
     } catch {
-      // A look-up that fails is a hint that is missing: connected members are asked in any case.
+      // A failed look-up only lacks hints: connected members are asked in any case.
     }
     return found
   }

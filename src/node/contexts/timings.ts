@@ -1,4 +1,4 @@
-/** When what other peers say and hold is asked for: times in ms, and of how many peers. */
+/** Timings and bounds of questions to other peers about their adverts and contexts; times in ms. */
 
 /** An advert this old is asked for again before anything relies on it. */
 export const ADVERT_AGE_MS_MAX = 20_000

@@ -6,12 +6,12 @@ export const DIRECT_PROTOCOL: ProtocolName = 'direct/1'
 
 /** Bytes of a token, and of a certificate's fingerprint. */
 export const TOKEN_BYTES = 32
-/** What the listening side answers a token with that it knows, on the socket. */
+/** The listening side's answer to a known token, on the socket. */
 export const WELCOME = 0x01
 
 export interface DirectRequest {
   type: 'request'
-  /** What is to be spoken on the socket. */
+  /** The protocol to speak on the socket. */
   protocol: string
 }
 

@@ -30,7 +30,7 @@ export interface DirectListenerOptions {
   proofMs: number
 }
 
-/** What a token stands for: the peer that it was given to over its authenticated connection. */
+/** A token identifies the peer that received it over its authenticated connection. */
 interface Offer {
   peer: string
   protocol: string
@@ -46,7 +46,7 @@ export class DirectListener {
   readonly #components: DirectListenerComponents
   readonly #options: DirectListenerOptions
   readonly #identity = selfSignedCertificate()
-  /** By token, in hex. */
+  /** Keyed by token, in hex. */
   readonly #offers = new Map<string, Offer>()
   readonly #sockets = new Set<Socket>()
   #server: Server | undefined

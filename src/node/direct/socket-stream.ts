@@ -13,7 +13,7 @@ import { HearthError } from '../../base/errors.ts'
 
 const SOCKET_READ_BYTES = 64 * 1024
 const TLS_RECORD_BYTES = 16 * 1024
-/** Of all direct lanes of this process. */
+/** Shared by all direct lanes of this process. */
 const turnBudget = new TurnBudget(DIRECT_TURN_BYTES)
 
 /**
@@ -22,9 +22,9 @@ const turnBudget = new TurnBudget(DIRECT_TURN_BYTES)
  */
 export class SocketReader {
   readonly buffer: Buffer = Buffer.allocUnsafeSlow(SOCKET_READ_BYTES)
-  /** What is to be done with bytes, which are overwritten after it returns. */
+  /** Handles bytes, which are overwritten after it returns. */
   onBytes: (bytes: Uint8Array) => void = () => {}
-  /** What a whole record of TLS comes in: most of what comes. */
+  /** Buffer for whole TLS records, which carry most bytes. */
   readonly #record = this.buffer.subarray(0, TLS_RECORD_BYTES)
 
   readonly callback = (length: number): boolean => {

@@ -3,7 +3,7 @@ import type { EventSink } from '../../base/log/event-log.ts'
 import type { AdvertBoard } from '../../dht/advert/advert-board.ts'
 import type { Advert } from '../../dht/advert/advert.ts'
 
-/** The log of churn: docs/protocol/churn-log.md. `settledMs`: who is seen sooner was there before. */
+/** The churn log: docs/protocol/churn-log.md. `settledMs`: peers seen earlier than this joined before the log began. */
 export const CHURN_LOG_SCHEMA: { log: 'hearth-churn'; version: 1; settledMs: number } = {
   log: 'hearth-churn',
   version: 1,
@@ -16,12 +16,12 @@ export interface ChurnLogComponents {
 }
 
 /**
- * Writes down when other serving peers come and go and where they have each context, as this peer sees
- * it: what `hearth sim fit` makes models of. Who only submits is not churn, and is left out.
+ * Records when other serving peers join and leave and where they store each context, as this peer sees it.
+ * `hearth sim fit` fits churn models to it. Peers that only submit are left out.
  */
 export class ChurnLog {
   readonly #components: ChurnLogComponents
-  /** Of each peer that is up, the tiers it said last, by context. As many as the board keeps. */
+  /** The last advertised tier by context, for each peer that is up. The board bounds how many. */
   readonly #tiers = new Map<string, Map<string, string>>()
   #cancels: Cancel[] = []
 
@@ -40,7 +40,7 @@ export class ChurnLog {
     ]
   }
 
-  /** Ends the log: what is up now is known to have been so until here. */
+  /** Ends the log: peers that are up now were up until this moment. */
   stop(): void {
     for (const cancel of this.#cancels) cancel()
     this.#cancels = []

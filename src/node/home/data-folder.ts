@@ -6,7 +6,7 @@ import { HearthError, messageOf } from '../../base/errors.ts'
 import { RememberedPeersSchema, type RememberedPeer } from '../../dht/join/remembered-peers.ts'
 import { lockForThisProcess } from '../../base/process-lock.ts'
 
-/** What a peer remembers of itself from one run to the next. */
+/** The facts that a peer keeps from one run to the next. */
 export interface PeerMemory {
   /** The swarm that this data folder belongs to. */
   swarm?: string | undefined
@@ -70,9 +70,13 @@ export class DataFolder {
     try {
       mkdirSync(this.path, { recursive: true, mode: 0o700 })
     } catch (cause) {
-      throw new HearthError('config-invalid', `cannot use ${this.path} as data folder: ${messageOf(cause)}`, {
-        cause,
-      })
+      throw new HearthError(
+        'config-invalid',
+        `Cannot use ${this.path} as the data folder: ${messageOf(cause)}. Choose another with --data FOLDER`,
+        {
+          cause,
+        },
+      )
     }
   }
 
@@ -81,7 +85,7 @@ export class DataFolder {
     this.create()
     return lockForThisProcess(
       join(this.path, 'lock'),
-      `a Hearth peer already runs on ${this.path}; give this one a folder of its own with --data DIR`,
+      `Another Hearth process uses the data folder ${this.path}. Wait for it, or choose another folder with --data FOLDER`,
     )
   }
 
@@ -93,7 +97,7 @@ export class DataFolder {
     writeJson(this.#memoryPath, { ...this.memory(), ...change })
   }
 
-  /** How to reach the peer that runs on this folder; undefined when none has said so. */
+  /** How to reach the peer that runs on this folder; undefined when none has published its address. */
   control(): ControlAccess | undefined {
     return readJson(this.#controlPath, controlSchema)
   }
@@ -115,19 +119,19 @@ function readJson<T>(path: string, schema: ZodType<T>): T | undefined {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw new HearthError('config-invalid', `cannot read ${path}: ${messageOf(error)}`, { cause: error })
+    throw new HearthError('config-invalid', `Cannot read ${path}: ${messageOf(error)}`, { cause: error })
   }
   try {
     return schema.parse(JSON.parse(text))
   } catch (cause) {
-    throw new HearthError('data-corrupt', `${path} is damaged; delete it to start it afresh`, {
+    throw new HearthError('data-corrupt', `${path} is corrupted. Delete it; Hearth writes a new one`, {
       data: { path },
       cause,
     })
   }
 }
 
-/** Whole or not at all: written beside, then renamed over. */
+/** Writes atomically: to a temporary file that then replaces `path`. */
 function writeJson(path: string, value: object): void {
   const partial = `${path}.partial`
   writeFileSync(partial, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 })

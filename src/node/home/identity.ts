@@ -4,7 +4,7 @@ import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@
 import type { Ed25519PrivateKey } from '@libp2p/interface'
 import { HearthError, messageOf } from '../../base/errors.ts'
 
-/** Who a peer is: its Ed25519 key, from which its peer id follows. */
+/** The identity of a peer: its Ed25519 key, which determines its peer id. */
 export type Identity = Ed25519PrivateKey
 
 const OWNER_ONLY = 0o600
@@ -30,7 +30,7 @@ async function loadIdentity(path: string): Promise<Identity | undefined> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     if (error instanceof HearthError) throw error
-    throw new HearthError('config-invalid', `the identity key ${path} cannot be read: ${messageOf(error)}`, {
+    throw new HearthError('config-invalid', `Cannot read the identity key ${path}: ${messageOf(error)}`, {
       data: { path },
       cause: error,
     })
@@ -42,7 +42,7 @@ async function refuseWhenReadableByOthers(path: string): Promise<void> {
   if (process.platform === 'win32' || (mode & READABLE_BY_OTHERS) === 0) return
   throw new HearthError(
     'config-invalid',
-    `others on this machine may read the identity key ${path} (mode ${(mode & 0o777).toString(8)}): run chmod 600 on it, or delete it to get a new identity if it may have been copied`,
+    `Other users of this machine can read the identity key ${path} (mode ${(mode & 0o777).toString(8)}). Run "chmod 600 ${path}"; if somebody may have copied it, delete it to get a new identity`,
     { data: { path, mode: mode & 0o777 } },
   )
 }
@@ -60,7 +60,7 @@ function parseIdentity(path: string, bytes: Uint8Array): Identity {
 function damaged(path: string, cause?: unknown): HearthError {
   return new HearthError(
     'data-corrupt',
-    `${path} is not an Ed25519 identity key: restore it from a backup, or delete it to get a new identity`,
+    `${path} is not an Ed25519 identity key. Restore it from a backup, or delete it to get a new identity`,
     { data: { path }, cause },
   )
 }
@@ -84,13 +84,9 @@ async function createIdentity(path: string): Promise<Identity> {
       const stored = await loadIdentity(path)
       if (stored !== undefined) return stored
     }
-    throw new HearthError(
-      'config-invalid',
-      `the identity key ${path} cannot be stored: ${messageOf(error)}`,
-      {
-        data: { path },
-        cause: error,
-      },
-    )
+    throw new HearthError('config-invalid', `Cannot write the identity key ${path}: ${messageOf(error)}`, {
+      data: { path },
+      cause: error,
+    })
   }
 }

@@ -15,12 +15,12 @@ export interface DetachedJobsOptions {
   bootstrap(): readonly string[]
 }
 
-/** A job that this peer carries. */
+/** A detached job that this peer runs. */
 export interface RunningJob {
   jobId: string
   counts: JournalCounts
   progress: JobProgress | undefined
-  /** Why nothing of it runs; undefined while something does. */
+  /** Why no request of it runs; undefined while some do. */
   waiting: Refusal | undefined
 }
 
@@ -28,17 +28,17 @@ interface Entry {
   job: OpenJob
   stop: AbortController
   progress: (() => JobProgress) | undefined
-  /** Why it does not run now, when it could not even begin. */
+  /** Why it could not start; undefined once it runs. */
   waiting: Refusal | undefined
   ended: Promise<void>
 }
 
-/** A job that could not run is tried again after this, ms. */
+/** Wait before a job that could not run is retried, ms. */
 const AGAIN_MS = 5_000
 
 /**
- * Jobs that were given to this peer to carry on: they run in its process, each as a submitter of its
- * own, wait for ever when nothing can run them, and go on when the peer starts again.
+ * Detached jobs run in the process of this peer, each as a separate submitter. They wait without a limit
+ * when no peer can run them, and resume when this peer restarts.
  */
 export class DetachedJobs {
   readonly #components: SubmitComponents
@@ -50,7 +50,7 @@ export class DetachedJobs {
     this.#options = options
   }
 
-  /** Goes on with every detached job that is not settled. */
+  /** Resumes every unfinished detached job. */
   start(): void {
     const { data } = this.#options
     const { log } = this.#components
@@ -63,7 +63,7 @@ export class DetachedJobs {
     }
   }
 
-  /** Ends them for now: what is committed is safe, the rest runs when this peer is up again. */
+  /** Stops all jobs. Committed results are on disk; the rest runs when this peer restarts. */
   async stop(): Promise<void> {
     const entries = [...this.#running.values()]
     for (const { stop } of entries) stop.abort(new HearthError('stream-closed', 'the peer is stopping'))
@@ -82,7 +82,10 @@ export class DetachedJobs {
   /** Runs the error lines of a job again. Throws `data-in-use` while it runs elsewhere. */
   retry(jobId: string): { jobId: string; requests: number } {
     if (this.#running.has(jobId))
-      throw new HearthError('data-in-use', `job ${jobId} still runs; retry it when it has ended`)
+      throw new HearthError(
+        'data-in-use',
+        `Job ${jobId} still runs. Wait for it with "hearth job watch ${jobId.slice(0, 8)}", then retry it`,
+      )
     const folder = new JobFolder(this.#options.data, jobId)
     const journal = Journal.open(folder.journalPath) ?? readJournal(folder)
     const requests = journal.reopenFailed()
@@ -90,7 +93,7 @@ export class DetachedJobs {
     return { jobId, requests }
   }
 
-  /** Stops a job that runs here, so that its journal is free to be cancelled. False when it does not run here. */
+  /** Stops a job that runs here and releases its journal, so that it can be cancelled. False when it runs elsewhere. */
   async release(jobId: string): Promise<boolean> {
     const entry = this.#running.get(jobId)
     if (entry === undefined) return false
@@ -128,7 +131,7 @@ export class DetachedJobs {
     })
   }
 
-  /** Runs until the end of the job or of this peer; what stands in its way is waited out. */
+  /** Runs until the job or this peer ends, and retries after each failure. */
   async #runToEnd(entry: Entry): Promise<void> {
     const { signal } = entry.stop
     while (!signal.aborted) {

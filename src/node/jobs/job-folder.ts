@@ -7,17 +7,17 @@ import type { Refusal } from '../../tasks/submitter/core/candidate-book.ts'
 import { Journal } from '../../tasks/journal/journal.ts'
 import type { DataFolder } from '../home/data-folder.ts'
 
-/** How much of a job file is read at a time. */
+/** Read size of a job file, bytes. */
 const READ_BYTES = 1 << 20
-/** The last event of a log is looked for in so many bytes at its end. */
+/** Bytes at the end of a log in which its last event is searched. */
 const EVENT_BYTES_MAX = 8_192
 
-/** What makes two submissions the same job. */
+/** Two submissions with an equal identity are the same job. */
 export interface JobIdentity {
   inputPath: string
   outputPath: string
   context: string
-  /** How the input is read, as far as it is not the default. */
+  /** Options for reading the input that differ from the defaults. */
   reading: object
 }
 
@@ -56,14 +56,17 @@ export function listJobs(data: DataFolder): string[] {
   }
 }
 
-/** The job whose id begins so. Throws `usage` when there is none, or more than one. */
+/** The job whose id starts with `idStart`. Throws `usage` when none or several do. */
 export function findJob(data: DataFolder, idStart: string): JobFolder {
   const found = listJobs(data).filter((jobId) => jobId.startsWith(idStart))
   const [jobId] = found
   if (jobId !== undefined && found.length === 1) return new JobFolder(data, jobId)
-  const why =
-    found.length === 0 ? 'no job has an id that begins so' : `${found.length} jobs have: give more of it`
-  throw new HearthError('usage', `"${idStart}": ${why}; "hearth job ls" lists them`)
+  throw new HearthError(
+    'usage',
+    found.length === 0
+      ? `No job id starts with "${idStart}". Run "hearth job ls" to list the jobs`
+      : `${found.length} job ids start with "${idStart}". Give more of the id; "hearth job ls" lists the jobs`,
+  )
 }
 
 /** A job's journal, to read. Throws `data-corrupt` when there is none in its folder. */
@@ -72,11 +75,11 @@ export function readJournal(folder: JobFolder): Journal {
   if (journal !== undefined) return journal
   throw new HearthError(
     'data-corrupt',
-    `job ${folder.jobId} has no journal: its submission was cut short; submit it again`,
+    `Job ${folder.jobId} has no journal, because its submission was cut short. Submit it again`,
   )
 }
 
-/** Why the job's last run ended before its time, as its event log says; undefined when that says nothing of it. */
+/** Why the last run of the job stopped early, from its event log; undefined when the log does not say. */
 export async function whyStopped(folder: JobFolder): Promise<Refusal | undefined> {
   try {
     const text = await lastBytes(folder.eventsPath, EVENT_BYTES_MAX)
@@ -84,7 +87,7 @@ export async function whyStopped(folder: JobFolder): Promise<Refusal | undefined
     const { kind, code, message } = JSON.parse(last) as { kind?: string; code?: string; message?: string }
     return kind === 'stopped' ? { code: String(code), words: String(message) } : undefined
   } catch {
-    // There is no log, or its last line was torn by a kill.
+    // The log is missing, or a kill cut its last line short.
     return undefined
   }
 }
@@ -103,7 +106,7 @@ async function lastBytes(path: string, bytesMax: number): Promise<string> {
   }
 }
 
-/** The same input, context, output and way of reading are the same job: so a second run finds the first's journal. */
+/** Equal input, context, output and reading options give the same id, so a second run finds the first journal. */
 export function jobIdOf(inputSha256: string, { context, outputPath, reading }: JobIdentity): string {
   return createHash('sha256')
     .update(JSON.stringify([inputSha256, context, outputPath, reading]))
@@ -118,7 +121,7 @@ export async function hashFile(path: string): Promise<string> {
     for await (const chunk of createReadStream(path, { highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>)
       hash.update(chunk)
   } catch (cause) {
-    throw new HearthError('input-invalid', `cannot read ${path}: ${messageOf(cause)}`, { cause })
+    throw new HearthError('input-invalid', `Cannot read the job file ${path}: ${messageOf(cause)}`, { cause })
   }
   return hash.digest('hex')
 }

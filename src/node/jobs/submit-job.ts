@@ -22,7 +22,7 @@ export interface SubmitComponents {
   log: Logger
 }
 
-/** What to run, and how to read it. */
+/** A job to run, and the options for reading it. */
 export interface JobRequest {
   inputPath: string
   outputPath: string
@@ -106,7 +106,7 @@ export async function openJob(
   return { folder, journal, isResumed: false }
 }
 
-/** Runs what is not settled of an open job on the swarm, and writes its output file. */
+/** Runs the unsettled requests of an open job on the swarm, and writes its output file. */
 export async function runJob(
   components: SubmitComponents,
   { folder, journal }: OpenJob,

@@ -56,7 +56,7 @@ export function parseAddress(address: string): Multiaddr {
   } catch (cause) {
     throw new HearthError(
       'config-invalid',
-      `${JSON.stringify(address)} is not an address such as /ip4/192.168.1.7/tcp/4001/p2p/12D3…: ${messageOf(cause)}`,
+      `${JSON.stringify(address)} is not a multiaddr: ${messageOf(cause)}. Give an address such as /ip4/192.168.1.7/tcp/4001/p2p/12D3…`,
       { data: { address }, cause },
     )
   }

@@ -26,7 +26,7 @@ export function isOpen(connection: Connection): boolean {
 export function dialError(peer: string, error: unknown, signal: AbortSignal | undefined): Error {
   if (signal?.aborted === true) return signal.reason as Error
   if (isHearthError(error)) return error
-  return new HearthError('peer-unreachable', `peer ${peer} cannot be reached: ${reasonsOf(error)}`, {
+  return new HearthError('peer-unreachable', `Cannot reach peer ${peer}: ${reasonsOf(error)}`, {
     data: { peer },
     cause: error,
   })

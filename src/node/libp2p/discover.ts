@@ -41,9 +41,13 @@ export async function discoverSwarm(address: string, options: DiscoverOptions): 
         const { protocols } = await node.services.identify.identify(connection, { signal })
         const swarm = swarmOf(protocols)
         if (swarm !== undefined) return swarm
-        throw new HearthError('swarm-mismatch', `what answers at ${address} is not a Hearth peer`, {
-          data: { address },
-        })
+        throw new HearthError(
+          'swarm-mismatch',
+          `The program that answers at ${address} is not a Hearth peer. Check the --bootstrap address`,
+          {
+            data: { address },
+          },
+        )
       },
     )
   } catch (error) {

@@ -3,7 +3,7 @@ import { StreamState, YamuxStream } from '@libp2p/yamux/stream'
 import type { StreamMuxerFactory } from '@libp2p/interface'
 import { requirePatchable } from '../../base/patched.ts'
 
-/** Of @libp2p/yamux's streams, what its types leave out. */
+/** Fields of @libp2p/yamux streams that their types leave out. */
 interface Windowed {
   recvWindow: number
   recvWindowCapacity: number

@@ -111,13 +111,13 @@ export async function startHost(node: HostNode, options: HostOptions): Promise<v
   } catch (cause) {
     throw new HearthError(
       'config-invalid',
-      `cannot listen on ${options.listen.join(', ')}: ${messageOf(cause)}`,
+      `Cannot listen on ${options.listen.join(', ')}: ${messageOf(cause)}. Choose another address or port with --listen`,
       { data: { listen: [...options.listen] }, cause },
     )
   }
 }
 
-/** What nodes have in common with the throw-away node of libp2p-discover.ts. */
+/** Options shared by peers and the short-lived node of discover.ts. */
 export function plainNode(
   options: Pick<HostOptions, 'listen' | 'announce' | 'agentVersion'>,
 ): Omit<Libp2pOptions, 'services'> {
@@ -156,7 +156,7 @@ function faultTolerance(listen: readonly string[]): FaultTolerance {
 
 function kademlia(options: HostOptions, timing: HostTiming): ReturnType<typeof kadDHT> {
   const answerTimeout = { minTimeout: timing.dhtAnswerMinMs, maxTimeout: timing.dhtAnswerMaxMs }
-  // Nobody waits for these pings; one that is given up too soon wastes the handshake it has begun.
+  // No caller waits for these pings, and giving one up early wastes its handshake.
   const pingTimeout = { minTimeout: timing.connectionCheckMinMs, maxTimeout: timing.connectionCheckMaxMs }
   return kadDHT({
     protocol: kademliaId(options.swarm),

@@ -36,7 +36,7 @@ export const MEMBERS_OPTIONS: Omit<MembersOptions, 'swarm'> = Object.freeze({
 type Membership = { kind: 'member' } | { kind: 'foreign'; swarm: string | undefined }
 
 /**
- * Who is connected and of our swarm, by what each peer says in identify. This keeps swarms apart by
+ * The connected peers of our swarm, by their identify messages. This keeps swarms apart by
  * accident, not by force: protocol names carry the swarm's id, so a foreigner can open no stream of ours.
  */
 export class Libp2pMembers implements Members {
@@ -46,7 +46,7 @@ export class Libp2pMembers implements Members {
   readonly #log: Logger
   readonly #options: MembersOptions
   readonly #members = new Set<string>()
-  /** The swarms of foreigners met lately, for errors that say what is wrong. */
+  /** The swarms of foreign peers met lately, for clear errors. */
   readonly #foreign = new Map<string, string | undefined>()
   readonly #joinListeners = new Set<(peer: string) => void>()
   readonly #leaveListeners = new Set<(peer: string) => void>()
@@ -96,7 +96,7 @@ export class Libp2pMembers implements Members {
     return () => this.#leaveListeners.delete(listener)
   }
 
-  /** What identify said of `peer`: ours, another swarm's, or nothing yet. */
+  /** The membership of `peer` by its identify message: ours, another swarm's, or unknown yet. */
   membershipOf(peer: string): Membership | undefined {
     if (this.#members.has(peer)) return { kind: 'member' }
     if (this.#foreign.has(peer)) return { kind: 'foreign', swarm: this.#foreign.get(peer) }

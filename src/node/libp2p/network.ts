@@ -70,7 +70,7 @@ export class Libp2pNetwork implements Network {
       { maxInboundStreams: STREAMS_PER_PROTOCOL_AND_PEER_MAX * 4 },
     )
     return async () => {
-      stopped.abort(new HearthError('stream-closed', `${protocol} is not served any more`))
+      stopped.abort(new HearthError('stream-closed', `${protocol} is no longer served`))
       this.#handlers.delete(protocol)
       await node.unhandle(id)
     }
@@ -78,7 +78,7 @@ export class Libp2pNetwork implements Network {
 
   /**
    * Serves one stream of `peer`, whatever it came over, within the bound on streams of one peer. Returns
-   * at once; a stream of what is not served is ended.
+   * at once; a stream of an unserved protocol is aborted.
    */
   serve(protocol: string, peer: string, stream: ByteStream): void {
     const served = this.#handlers.get(protocol)

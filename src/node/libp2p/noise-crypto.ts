@@ -10,7 +10,7 @@ const TAG_BYTES = 16
 /** Below this the WebAssembly that @libp2p/noise brings is faster than a call into OpenSSL. */
 const NATIVE_BYTES_MIN = 1_200
 
-/** Of each connection's two keys, what OpenSSL makes of it: making it anew for every record takes a tenth of the time. */
+/** OpenSSL's key objects, cached: making one for every record would take a tenth of the time. */
 const keys = new WeakMap<Uint8Array, KeyObject>()
 
 /** The cryptography of libp2p's noise, bulk records without needless copies and with keys prepared once. */

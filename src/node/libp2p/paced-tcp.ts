@@ -42,7 +42,7 @@ function pacedUpgrader(upgrader: Upgrader, budget: TurnBudget): Upgrader {
   }
 }
 
-/** Of @libp2p/tcp's connections, what their interface leaves out. */
+/** Fields of @libp2p/tcp connections that their interface leaves out. */
 type Pausable = MultiaddrConnection & Pick<Stream, 'readStatus'>
 
 /**

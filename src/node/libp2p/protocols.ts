@@ -42,6 +42,8 @@ export function requireSwarmId(swarm: string): string {
 /** The error for a peer that lives in another swarm, or in none. */
 export function swarmMismatch(peer: string, ours: string, theirs: string | undefined): HearthError {
   const text =
-    theirs === undefined ? 'is not a Hearth peer' : `belongs to swarm ${theirs}, not to ours (${ours})`
+    theirs === undefined
+      ? 'is not a Hearth peer. Check the --bootstrap address'
+      : `belongs to swarm ${theirs}, not to ours (${ours}). To join its swarm, give --swarm ${theirs}`
   return new HearthError('swarm-mismatch', `peer ${peer} ${text}`, { data: { peer, ours, theirs } })
 }

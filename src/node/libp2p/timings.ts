@@ -1,6 +1,6 @@
 /** Times of libp2p and its DHT, ms. docs/decisions/0002 has what they were chosen by. */
 
-/** Of libp2p and its DHT: see HostTiming in host.ts. */
+/** Timings of libp2p and its DHT: see HostTiming in host.ts. */
 export const HOST_TIMINGS = {
   addressDialMs: 1_500,
   dialMs: 3_000,

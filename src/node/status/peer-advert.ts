@@ -1,4 +1,4 @@
-// What a peer says of itself to others.
+// The contents of this peer's advert.
 import { cpus, totalmem } from 'node:os'
 import type { AdvertBody } from '../../dht/advert/advert.ts'
 import type { Device } from '../../inference/device/device-choice.ts'
@@ -6,7 +6,7 @@ import { VERSION } from '../home/version.ts'
 
 const NAME_CHARACTERS_MAX = 128
 
-/** Of a peer that works for others; `body` is what it has and does. */
+/** The advert of a peer that works for others; `body` holds its contexts and load. */
 export function servingAdvert(
   body: Pick<AdvertBody, 'contexts' | 'slots' | 'replicas' | 'fetchBytesPerSecond'>,
   { accepts, reason }: { accepts: boolean; reason: string },
@@ -20,7 +20,7 @@ export function servingAdvert(
   }
 }
 
-/** Of a peer that only submits. */
+/** The advert of a peer that only submits. */
 export function submitterAdvert(): AdvertBody {
   return {
     agent: `hearth/${VERSION}`,

@@ -13,18 +13,18 @@ export interface ContextStatus {
   /** Part of the bytes that are here, in [0, 1]. */
   share: number
   bytes: number
-  /** It is not dropped to make room. */
+  /** Whether it is protected from deletion to make room. */
   isPinned: boolean
-  /** It is being fetched now. */
+  /** Whether it is being fetched now. */
   isFetching: boolean
-  /** Jobs run on it here now. */
+  /** Whether jobs run on it here now. */
   isBusy: boolean
   /** Verified bytes of this context that came from each peer since this peer started. */
   fetchedFrom: { peer: string; bytes: number }[]
   engine: string | undefined
-  /** What onnxruntime runs it on, as 'cpu' or 'webgpu', while it is loaded. */
+  /** The execution provider of onnxruntime, such as 'cpu' or 'webgpu', while it is loaded. */
   provider: string | undefined
-  /** Of its results: bit-equal to those of every peer with the same. Known while it is loaded. */
+  /** Peers of the same numeric class give bit-equal results. Known while the context is loaded. */
   numericClass: string | undefined
   slots: number | undefined
   /** Measured in the work done here, all slots together; undefined before there was enough of it. */
@@ -45,7 +45,7 @@ export interface PeerStatus {
   routingTableSize: number
   /** Peers of the swarm that it is connected to. */
   connectedPeers: number
-  /** What models run on. */
+  /** The device that models run on. */
   device: Device
   /** Execution providers that were tried and do not work here, and why. */
   devicesNotUsed: { provider: string; why: string }[]
@@ -57,13 +57,13 @@ export interface PeerStatus {
   idle: Refusal | undefined
 }
 
-/** What the contexts on this machine take of its disk, and may take. */
+/** Disk use of the contexts on this machine, and its limits. */
 export interface StoreStatus extends StoreUsage {
-  /** Of contexts that are not dropped to make room; files that several have are counted for each. */
+  /** Bytes of pinned contexts; a file that several share counts for each. */
   pinnedBytes: number
 }
 
-/** What `GET /v0/status` answers. */
+/** The answer of `GET /v0/status`. */
 export interface PeerReport extends PeerStatus {
   store: StoreStatus
 }

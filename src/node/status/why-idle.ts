@@ -5,20 +5,20 @@ export interface IdleFacts {
   tasks: PeerStatus['tasks']
   connectedPeers: number
   contexts: readonly ContextStatus[]
-  /** Why joining did not succeed when it was tried last. */
+  /** The error of the last attempt to join, if it failed. */
   joinError: Error | undefined
 }
 
 const OWNER_WORDS: Readonly<Record<string, string>> = {
-  paused: 'it is paused, and takes no work until "hearth resume"',
-  draining: 'it is about to leave, and takes no new work',
+  paused: 'Paused. It takes no work until you run "hearth resume"',
+  draining: 'It is shutting down and takes no new work',
 }
 
-/** Why a peer that is up does no work, in the order an owner would check; undefined while it does some. */
+/** Why a running peer is idle, in the order an owner would check; undefined while it works. */
 export function whyIdle({ tasks, connectedPeers, contexts, joinError }: IdleFacts): PeerStatus['idle'] {
   if (tasks.running > 0) return undefined
   if (!tasks.accepts) {
-    return { code: tasks.reason, words: OWNER_WORDS[tasks.reason] ?? `it takes no work: ${tasks.reason}` }
+    return { code: tasks.reason, words: OWNER_WORDS[tasks.reason] ?? `It takes no work: ${tasks.reason}` }
   }
   if (connectedPeers === 0 && isHearthError(joinError)) {
     return { code: joinError.code, words: joinError.message }
@@ -26,26 +26,26 @@ export function whyIdle({ tasks, connectedPeers, contexts, joinError }: IdleFact
   if (connectedPeers === 0) {
     return {
       code: 'no-peers',
-      words: 'no other peer is connected; others join with the line that "hearth up" printed',
+      words:
+        'No other peer is connected. On another machine, run the "hearth up --bootstrap …" command that "hearth up" printed here',
     }
   }
   if (tasks.sessions.length > 0) return whyJobWaits(tasks, contexts)
   if (tasks.lastFailure !== undefined) {
     const { contextId, reason, detail } = tasks.lastFailure
     const { label } = labelOf(contextId, contexts)
-    return { code: reason, words: `the last job's ${label} could not be made ready: ${detail}` }
+    return { code: reason, words: `The last job needs ${label}, which could not be loaded: ${detail}` }
   }
   if (contexts.length === 0) {
     return {
       code: 'no-contexts',
-      words:
-        'it holds no model, so that a job would have to fetch one first; "hearth context add" imports one',
+      words: 'Ready. The first job will fetch its model; nothing to do',
     }
   }
-  return { code: 'no-job', words: 'no peer has a job for it now' }
+  return { code: 'no-job', words: 'Ready. No peer has a job for it now; nothing to do' }
 }
 
-/** A job is open here, and nothing of it runs. */
+/** Why no request of an open job runs here. */
 function whyJobWaits(
   { sessions }: PeerStatus['tasks'],
   contexts: readonly ContextStatus[],
@@ -54,11 +54,11 @@ function whyJobWaits(
     const { label, context } = labelOf(contextId, contexts)
     if (context === undefined || context.tier === 'partial') {
       const percent = Math.floor(100 * (context?.share ?? 0))
-      return { code: 'fetching', words: `a job waits until ${label} is fetched, ${percent} % are here` }
+      return { code: 'fetching', words: `A job waits until ${label} is fetched, ${percent} % done` }
     }
-    if (context.tier !== 'warm') return { code: 'loading', words: `a job waits until ${label} is loaded` }
+    if (context.tier !== 'warm') return { code: 'loading', words: `A job waits until ${label} is loaded` }
   }
-  return { code: 'no-requests', words: 'a job is open, and its submitter has no request for this peer now' }
+  return { code: 'no-requests', words: 'A job is open, but its submitter has no request for this peer now' }
 }
 
 function labelOf(

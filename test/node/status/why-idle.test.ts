@@ -43,8 +43,8 @@ describe('a peer that is up', () => {
   const mismatch = new HearthError('swarm-mismatch', 'it is of another swarm')
   const waits = { sessions: [SESSION] }
   test.each<[string, string, RegExp, Partial<IdleFacts>, Partial<IdleFacts['tasks']>]>([
-    ['is paused', 'paused', /until "hearth resume"/, {}, { accepts: false, reason: 'paused' }],
-    ['is leaving', 'draining', /about to leave/, {}, { accepts: false, reason: 'draining' }],
+    ['is paused', 'paused', /until you run "hearth resume"/, {}, { accepts: false, reason: 'paused' }],
+    ['is leaving', 'draining', /shutting down/, {}, { accepts: false, reason: 'draining' }],
     [
       'takes none for another reason',
       'on-battery',
@@ -60,15 +60,21 @@ describe('a peer that is up', () => {
       { accepts: false, reason: 'paused' },
     ],
     ['could not join', 'swarm-mismatch', /another swarm/, { connectedPeers: 0, joinError: mismatch }, {}],
-    ['is alone', 'no-peers', /no other peer/, { connectedPeers: 0 }, {}],
+    ['is alone', 'no-peers', /No other peer/, { connectedPeers: 0 }, {}],
     ['is fetching', 'fetching', /"facts" is fetched, 40 %/, { contexts: [contextAt('partial', 0.4)] }, waits],
     ['is about to fetch', 'fetching', /context bafyfacts is fetched, 0 %/, { contexts: [] }, waits],
     ['has not begun to load', 'loading', /"facts" is loaded/, {}, waits],
     ['is loading', 'loading', /"facts" is loaded/, { contexts: [contextAt('loading')] }, waits],
     ['waits for the submitter', 'no-requests', /no request/, { contexts: [contextAt('warm')] }, waits],
-    ['could not load', 'model-unsupported', /"facts" could not .* Loop/, {}, { lastFailure: FAILURE }],
-    ['holds nothing', 'no-contexts', /hearth context add/, { contexts: [] }, {}],
-    ['is ready', 'no-job', /no peer has a job/, {}, {}],
+    ['could not load', 'model-unsupported', /"facts", which could not .* Loop/, {}, { lastFailure: FAILURE }],
+    [
+      'holds nothing',
+      'no-contexts',
+      /^Ready\. The first job will fetch its model; nothing to do$/,
+      { contexts: [] },
+      {},
+    ],
+    ['is ready', 'no-job', /No peer has a job/, {}, {}],
   ])('and %s says so: %s', (_what, code, words, facts, tasks) => {
     expect(ask(facts, tasks)).toEqual({ code, words: expect.stringMatching(words) })
   })

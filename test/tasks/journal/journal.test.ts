@@ -268,7 +268,7 @@ describe('a job file', () => {
     await writeFile(join(folder, 'empty.jsonl'), '\n\n')
     const open = (name: string): Promise<Journal> =>
       Journal.create(join(folder, `${name}.sqlite`), record, readJobFile(join(folder, name)))
-    await expect(open('absent.jsonl')).rejects.toThrow(/cannot read/)
+    await expect(open('absent.jsonl')).rejects.toThrow(/cannot read/i)
     await expect(open('empty.jsonl')).rejects.toThrow(/no requests/)
   })
 })
