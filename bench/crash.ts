@@ -1,8 +1,7 @@
 // Does kill -9 lose anything? A leecher in a process of its own is killed at random moments of a fetch; after
 // each, what its journals claim is held against what is on the disk, and the next one against what it had.
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { silentLogger } from '../src/base/log/logger.ts'
@@ -13,6 +12,7 @@ import { modelFiles, writeFiles } from '../testing/sharing-peers.ts'
 import type { Bench, BenchOptions } from './support/bench.ts'
 import { metricOf, type Metric } from './support/harness.ts'
 import { startSharingPeer } from './transfer/sharing-peer.ts'
+import { newFolder } from '../testing/folders/new-folder.ts'
 
 const MIB = 1024 * 1024
 const KILLS = 100
@@ -40,7 +40,7 @@ interface Faults {
 const bench: Bench = {
   question: 'Does SIGKILL in the middle of a fetch cost a chunk that was verified?',
   async run(options: BenchOptions): Promise<Metric[]> {
-    const folder = mkdtempSync(join(tmpdir(), 'hearth-crash-'))
+    const folder = newFolder('crash')
     const model = await writeFiles(join(folder, 'model'), modelFiles('crash', 64 * MIB + 5))
     const seed = await startSharingPeer({
       store: join(folder, 'seed'),

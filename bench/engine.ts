@@ -1,7 +1,5 @@
 // How fast is the engine? Every figure is a ratio of two measurements of one run, on the same cores.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
 import type { Bench } from './support/bench.ts'
 import { COLD_START } from './engine/cold-start.ts'
 import { DECODING_163M, DECODING_31M } from './engine/decoding.ts'
@@ -11,6 +9,7 @@ import { LLAMA_CPP, TRANSFORMERS } from './engine/peers.ts'
 import type { Row, RowContext } from './engine/rows.ts'
 import { MIXED_LENGTHS, SCRIPT_SHARE, SHARED_PREFIX } from './engine/workloads.ts'
 import { metricOf, type Metric } from './support/harness.ts'
+import { newFolder } from '../testing/folders/new-folder.ts'
 
 const ROWS: readonly Row[] = [
   DECODING_31M,
@@ -46,7 +45,7 @@ async function measureRow(row: Row, context: RowContext): Promise<Metric[]> {
 const bench: Bench = {
   question: 'How fast is the inference engine?',
   async run(options) {
-    const folder = mkdtempSync(join(tmpdir(), 'hearth-bench-'))
+    const folder = newFolder('bench')
     const context = { folder, options, models: new BenchModels(folder, options.quick) }
     try {
       const metrics: Metric[] = []

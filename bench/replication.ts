@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Random, seededRandom } from '../src/base/random.ts'
 import {
@@ -11,6 +10,7 @@ import { modelFiles, writeFiles } from '../testing/sharing-peers.ts'
 import type { Bench, BenchOptions } from './support/bench.ts'
 import { type Metric, metricOf } from './support/harness.ts'
 import { repairSeconds } from './transfer/repair-run.ts'
+import { newFolder } from '../testing/folders/new-folder.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
@@ -102,7 +102,7 @@ async function liveRestoreRatio(quick: boolean): Promise<number> {
   const { bytes, bytesPerSecond, graceSeconds, peers, holders } = quick
     ? { ...LIVE, bytes: 4e6, graceSeconds: 4, peers: 4 }
     : LIVE
-  const folder = mkdtempSync(join(tmpdir(), 'hearth-repair-'))
+  const folder = newFolder('repair')
   try {
     const model = await writeFiles(join(folder, 'model'), modelFiles('bench', bytes))
     const seconds = await repairSeconds({

@@ -1,8 +1,7 @@
 // How fast are bulk bytes, and do they leave tasks alone? Two processes on this machine; every ratio is of two
 // measurements made one after the other.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { multiaddr } from '@multiformats/multiaddr'
 import { z } from 'zod'
@@ -16,6 +15,7 @@ import type { Bench, BenchOptions } from './support/bench.ts'
 import { metricOf, type Metric } from './support/harness.ts'
 import { Child } from './transfer/child.ts'
 import { startSharingPeer, type SharingPeer } from './transfer/sharing-peer.ts'
+import { newFolder } from '../testing/folders/new-folder.ts'
 
 const MIB = 1024 * 1024
 /** Chunks asked for ahead: what the window of a fetch comes to at such rates. */
@@ -228,7 +228,7 @@ const mbps = (bytesPerSecond: number): string => (bytesPerSecond / 1e6).toFixed(
 const bench: Bench = {
   question: 'How fast are bulk bytes beside raw TCP, and do they leave tasks alone?',
   async run(options) {
-    const folder = mkdtempSync(join(tmpdir(), 'hearth-bench-'))
+    const folder = newFolder('bench')
     const pair = await Pair.start(folder, options.quick ? 32 * MIB : 512 * MIB)
     try {
       return await measure(pair, options)

@@ -1,8 +1,7 @@
 // How well does a swarm distribute a context? Each peer is a process of its own. Uplinks are capped in network
 // namespaces, for us and for aria2 alike; that part needs root.
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { modelFiles, writeFiles } from '../testing/sharing-peers.ts'
 import type { Bench, BenchOptions } from './support/bench.ts'
@@ -13,6 +12,7 @@ import { runOrigin } from './transfer/origin-run.ts'
 import { type Places, thisMachine } from './transfer/places.ts'
 import { sharedRatio } from './transfer/shared-run.ts'
 import { runSwarm, type SwarmOutcome, type SwarmRunOptions } from './transfer/swarm-run.ts'
+import { newFolder } from '../testing/folders/new-folder.ts'
 
 const MIB = 1024 * 1024
 const UPLINK_BYTES_PER_SECOND = 5 * MIB
@@ -299,7 +299,7 @@ class Swarms {
 const bench: Bench = {
   question: 'How well does a swarm of five distribute a context, also among faults?',
   async run(options) {
-    const folder = mkdtempSync(join(tmpdir(), 'hearth-bench-'))
+    const folder = newFolder('bench')
     try {
       return await new Swarms(options, folder).run()
     } finally {

@@ -1,11 +1,11 @@
 // Holds the pages against the tree: every path, command, option and npm script that they name exists.
 import { existsSync, globSync, readFileSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Command } from 'commander'
 import { describe, expect, test, vi } from 'vitest'
 import { BATCH_FILE, isLineError, readJobFile } from '../src/tasks/job/job-file.ts'
+import { temporaryFolder } from '../testing/temporary-folder.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const PAGES = [
@@ -229,7 +229,7 @@ describe('prose', () => {
 describe('README.md', () => {
   test('prints a batch file whose every line is a request', async () => {
     const [, batch] = /^```jsonl\n([^]*?)^```/m.exec(textOf('README.md'))!
-    const folder = await mkdtemp(join(tmpdir(), 'hearth-docs-'))
+    const folder = temporaryFolder('docs')
     try {
       const file = join(folder, 'batch.jsonl')
       await writeFile(file, batch!)

@@ -74,6 +74,14 @@ describe('the tree', () => {
     expect(taken.filter((name) => name !== '' && !name.startsWith('type '))).toEqual([])
   })
 
+  test('makes temporary folders in one place', () => {
+    const making = ['test', 'testing', 'bench']
+      .flatMap(sourcesOf)
+      .filter((path) => /\bmkdtemp/.test(readFileSync(join(ROOT, path), 'utf8')))
+      .filter((path) => path !== join('test', 'folders.test.ts'))
+    expect(making).toEqual([join('testing', 'folders', 'new-folder.ts')])
+  })
+
   test('keeps the submitter and the worker apart: they meet in wire', () => {
     const edges = importsBetweenStages(sourcesOf('src/tasks'))
     expect(edges.get('src/tasks/submitter')).not.toContain('src/tasks/worker')

@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { OVER } from '../oxlint.config.ts'
+import { temporaryFolder } from '../testing/temporary-folder.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
@@ -179,7 +179,7 @@ let folder: string
 let said: { code: string; filename: string }[]
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'hearth-lint-'))
+  folder = temporaryFolder('lint')
   const files: [string, string][] = [
     ...Object.entries(GOOD),
     ...BAD.map(([, path, text]): [string, string] => [path, text]),
@@ -195,7 +195,6 @@ beforeAll(async () => {
   const { stdout } = await run.catch((error: { stdout: string }) => error)
   said = (JSON.parse(stdout) as { diagnostics: { code: string; filename: string }[] }).diagnostics
 }, 60_000)
-afterAll(() => rm(folder, { recursive: true, force: true }))
 
 describe('the architecture is held by rules that fail', () => {
   test.each(BAD)('%s', (_what, path, _text, rule) => {

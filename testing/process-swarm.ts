@@ -1,6 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -8,6 +7,7 @@ import { askPeer } from '../src/api/control-client.ts'
 import { HearthProcess, type HearthEvent } from '../src/cli/terminal/child-process.ts'
 import { DataFolder } from '../src/node/home/data-folder.ts'
 import type { PeerReport } from '../src/node/status/peer-status.ts'
+import { newFolder } from './folders/new-folder.ts'
 
 export const FACTS: string = fileURLToPath(new URL('../models/facts', import.meta.url))
 const CLAIMS = join(FACTS, 'claims-3000.jsonl')
@@ -33,7 +33,7 @@ export class TestSwarm {
   }
 
   static async create(): Promise<TestSwarm> {
-    return new TestSwarm(await mkdtemp(join(tmpdir(), 'hearth-e2e-')))
+    return new TestSwarm(newFolder('e2e'))
   }
 
   /** Kills what still runs and removes the folder. */

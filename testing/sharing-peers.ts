@@ -1,8 +1,7 @@
 // What the tests of context sharing are made of: model folders, stores, peers over libp2p on loopback,
 // and holders that misbehave.
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { silentLogger } from '../src/base/log/logger.ts'
 import type { Logger } from '../src/base/log/logger.ts'
@@ -20,6 +19,7 @@ import type { HeldContext } from '../src/context-sharing/store/held-context.ts'
 import { CONTEXT_PROTOCOL, fetcherMessageSchema } from '../src/context-sharing/wire/messages.ts'
 import type { FetcherMessage } from '../src/context-sharing/wire/messages.ts'
 import { type BareNode, introduceNodes, startBareNode } from './libp2p-pair.ts'
+import { newFolder } from './folders/new-folder.ts'
 
 /** Undoes in reverse order what a test made. */
 export class Closers {
@@ -34,7 +34,7 @@ export class Closers {
   }
 
   async temporaryFolder(): Promise<string> {
-    const folder = await mkdtemp(join(tmpdir(), 'hearth-context-'))
+    const folder = newFolder('context')
     this.add(() => rm(folder, { recursive: true, force: true }))
     return folder
   }

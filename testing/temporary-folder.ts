@@ -1,7 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
 import { afterAll } from 'vitest'
+import { newFolder } from './folders/new-folder.ts'
 
 const folders: string[] = []
 
@@ -11,7 +10,7 @@ afterAll(() => {
 
 /** A new folder under the system's temporary one, removed after the tests of the file that asked for it. */
 export function temporaryFolder(name: string): string {
-  const folder = mkdtempSync(join(tmpdir(), `hearth-${name}-`))
+  const folder = newFolder(name)
   folders.push(folder)
   return folder
 }

@@ -1,11 +1,11 @@
 // A live run and the simulated one of the same scenario and seed, side by side.
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RunResult } from '../../sim/runs/result/run-result.ts'
 import { runOnce, type RunRequest } from '../../sim/runs/run.ts'
 import { readJobLog, type JobCourse } from './job-log.ts'
 import type { LiveResult } from './live-run.ts'
+import { newFolder } from '../../testing/folders/new-folder.ts'
 
 /** Both, measured alike: from the event log of the job, which both write. */
 export interface Beside {
@@ -25,7 +25,7 @@ export interface Errors {
 }
 
 export function simulateBeside(live: LiveResult, request: RunRequest): Beside {
-  const folder = mkdtempSync(join(tmpdir(), 'hearth-beside-'))
+  const folder = newFolder('beside')
   try {
     const run = runOnce({ ...request, out: folder, events: true })
     const log = join(folder, 'events.ndjson')

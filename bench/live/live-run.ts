@@ -1,6 +1,5 @@
 // A scenario on real processes: peers, a submitter, and what befalls them when the scenario says.
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { sleep } from '../../src/base/clock.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
@@ -10,6 +9,7 @@ import { modelFiles, writeFiles } from '../../testing/sharing-peers.ts'
 import { readJobLog, type JobCourse } from './job-log.ts'
 import { LivePeer, type LiveSwarm } from './live-peer.ts'
 import { planLive } from './plan.ts'
+import { newFolder } from '../../testing/folders/new-folder.ts'
 
 const SWARM_ID = '11fe0000000000000000000000000000'
 const COMMAND_MS = 60_000
@@ -26,7 +26,7 @@ export interface LiveResult {
 
 /** Runs the scenario's one job on real processes, with the churn of the seed. */
 export async function runLive(scenario: Scenario, seed: number): Promise<LiveResult> {
-  const folder = mkdtempSync(join(tmpdir(), 'hearth-live-'))
+  const folder = newFolder('live')
   const peers: LivePeer[] = []
   const stop = new AbortController()
   try {

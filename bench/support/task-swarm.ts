@@ -2,8 +2,7 @@
 // the real coordinator and the real journal on disk.
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { silentLogger } from '../../src/base/log/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
@@ -14,6 +13,7 @@ import { Libp2pStack } from '../../src/node/network-stack.ts'
 import type { Candidate } from '../../src/tasks/submitter/core/candidate-book.ts'
 import { Coordinator, type CandidateSource } from '../../src/tasks/submitter/coordinator.ts'
 import { Journal } from '../../src/tasks/journal/journal.ts'
+import { newFolder } from '../../testing/folders/new-folder.ts'
 
 export interface TaskPeerOptions {
   /** How long the engine takes for a request, ms; 0 answers at once. */
@@ -60,7 +60,7 @@ export class TaskSwarm {
 
   private constructor(stack: Libp2pStack) {
     this.#stack = stack
-    this.folder = mkdtempSync(join(tmpdir(), 'hearth-bench-'))
+    this.folder = newFolder('bench')
   }
 
   /** The peers that are there, in the order in which they came. */

@@ -1,15 +1,14 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { coldStarts, errorsOf, type Beside } from '../../bench/live/beside.ts'
 import { readJobLog } from '../../bench/live/job-log.ts'
 import { planLive } from '../../bench/live/plan.ts'
 import { runOnce } from '../../sim/runs/run.ts'
 import { loadScenario } from '../../sim/scenarios/load.ts'
+import { temporaryFolder } from '../../testing/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'hearth-live-test-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = temporaryFolder('live-test')
 
 describe('what befalls real peers', () => {
   test('is what befalls the simulated ones with the same seed', () => {

@@ -1,6 +1,5 @@
 // A swarm of real processes on loopback whose jobs are disturbed, and compared with one that was not.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { sleep } from '../../src/base/clock.ts'
 import type { Random } from '../../src/base/random.ts'
@@ -9,6 +8,7 @@ import { HearthProcess } from '../../src/cli/terminal/child-process.ts'
 import { Journal } from '../../src/tasks/journal/journal.ts'
 import { planFaults, type Fault, type PlanOptions } from './plan.ts'
 import { ChaosWorker } from './worker.ts'
+import { newFolder } from '../../testing/folders/new-folder.ts'
 
 export interface ChaosOptions {
   requests: number
@@ -66,7 +66,7 @@ export class ChaosSwarm {
 
   private constructor(options: ChaosOptions) {
     this.#options = options
-    this.#folder = mkdtempSync(join(tmpdir(), 'hearth-chaos-'))
+    this.#folder = newFolder('chaos')
   }
 
   /** Runs the job once more, disturbed as `random` draws it, and adds what came of it to `figures`. */

@@ -1,7 +1,5 @@
 import { encode } from '@ipld/dag-cbor'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
 import { encode as encodeVarint } from 'uint8-varint'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ZodType } from 'zod'
@@ -21,6 +19,7 @@ import type { Libp2pStack } from '../../src/node/network-stack.ts'
 import { Peer } from '../../src/node/peer.ts'
 import { submitterMessageSchema, workerMessageSchema } from '../../src/tasks/wire/task-messages.ts'
 import { startStack, TEST_SWARM, until } from '../../testing/libp2p-swarm.ts'
+import { temporaryFolder } from '../../testing/temporary-folder.ts'
 
 const FRAMES = 10_000
 /** 24 frames each: 10,080 on every protocol. */
@@ -106,7 +105,7 @@ describe('a peer under garbage', () => {
 
   beforeAll(async () => {
     process.on('unhandledRejection', onRejection)
-    folder = await mkdtemp(join(tmpdir(), 'hearth-fuzz-'))
+    folder = temporaryFolder('fuzz')
     const components = { clock: systemClock, random: seededRandom(1), log: silentLogger }
     peer = await Peer.createServing(components, {
       data: new DataFolder(folder),

@@ -1,13 +1,12 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { runOnce } from '../../sim/runs/run.ts'
 import type { RunResult } from '../../sim/runs/result/run-result.ts'
 import { loadScenario } from '../../sim/scenarios/load.ts'
+import { temporaryFolder } from '../../testing/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'hearth-faults-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = temporaryFolder('faults')
 
 const gpu = { name: 'gpu', count: 8, device: 'workstation', upMbps: 1000, downMbps: 1000 }
 const scenario = {

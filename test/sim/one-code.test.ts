@@ -1,14 +1,13 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
+import { temporaryFolder } from '../../testing/temporary-folder.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const SCRIPT = 'testing/first-credit.ts'
 const CORE = 'src/tasks/worker/core/worker-state.ts'
-const folder = mkdtempSync(join(tmpdir(), 'hearth-one-code-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = temporaryFolder('one-code')
 
 function firstCredit(root: string): { simulated: number; live: number } {
   const answer = execFileSync(process.execPath, [join(root, SCRIPT), join(folder, 'out')], {

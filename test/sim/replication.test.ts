@@ -1,15 +1,14 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { Kernel } from '../../sim/kernel/kernel.ts'
 import { runOnce } from '../../sim/runs/run.ts'
 import type { RunResult } from '../../sim/runs/result/run-result.ts'
 import { CopiesLedger } from '../../sim/world/swarm/copies-ledger.ts'
 import { NearestPeers } from '../../sim/world/overlay/nearest-peers.ts'
+import { temporaryFolder } from '../../testing/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'hearth-copies-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = temporaryFolder('copies')
 
 const others = { name: 'other', count: 12, device: 'gaming', upMbps: 100, downMbps: 500 }
 const holder = { ...others, name: 'holder', count: 1, upMbps: 200, holds: true }

@@ -1,15 +1,14 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { runOnce } from '../../sim/runs/run.ts'
 import { loadScenario, SCENARIOS_FOLDER } from '../../sim/scenarios/load.ts'
 import { readTrace } from '../../sim/traces/formats.ts'
 import { TraceChurn } from '../../sim/traces/trace-churn.ts'
 import { seededRandom } from '../../src/base/random.ts'
+import { temporaryFolder } from '../../testing/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'hearth-sim-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = temporaryFolder('sim')
 
 /** Peers that are in a group at most, and inferences that are asked for, so that the scenario is a small one. */
 const PEERS_MAX = 12

@@ -1,13 +1,12 @@
-import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { globSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Output } from '../../sim/commands/run-command.ts'
 import { sweepCommand } from '../../sim/commands/sweep.ts'
 import { combinationsOf, gridOf } from '../../sim/sweep/grid.ts'
+import { temporaryFolder } from '../../testing/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'hearth-sweep-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = temporaryFolder('sweep')
 
 describe('a grid', () => {
   test('is every combination of the values, the last setting varying fastest', () => {

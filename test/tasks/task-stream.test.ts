@@ -1,5 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { nextTurn } from '../../src/base/event-loop.ts'
@@ -22,6 +21,7 @@ import {
 import { Worker, WORKER_DEFAULTS, type WarmContext } from '../../src/tasks/worker/worker.ts'
 import { startStack, until } from '../../testing/libp2p-swarm.ts'
 import type { Libp2pStack } from '../../src/node/network-stack.ts'
+import { temporaryFolder } from '../../testing/temporary-folder.ts'
 
 const REQUESTS = 200
 const components = { clock: systemClock, random: seededRandom(1), log: silentLogger }
@@ -29,7 +29,7 @@ const components = { clock: systemClock, random: seededRandom(1), log: silentLog
 let folder: string
 let stacks: Libp2pStack[]
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'hearth-tasks-'))
+  folder = temporaryFolder('tasks')
   stacks = []
 })
 afterEach(async () => {

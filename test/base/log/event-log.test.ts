@@ -1,17 +1,16 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { EventLog } from '../../../src/base/log/event-log.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 let folder: string
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'hearth-events-'))
+beforeEach(() => {
+  folder = temporaryFolder('events')
 })
-afterEach(() => rm(folder, { recursive: true, force: true }))
 
 const options = { schema: { log: 'test', version: 1 }, flushEveryMs: 1_000, waitingMax: 100 }
 

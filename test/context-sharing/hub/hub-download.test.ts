@@ -1,5 +1,4 @@
-import { mkdir, mkdtemp, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Clock } from '../../../src/base/clock.ts'
@@ -17,6 +16,7 @@ import {
   sendPart,
   type HubServerOptions,
 } from '../../../testing/hub-server.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 const WEIGHTS = Buffer.alloc(200_000, 'weights of a model, ')
 const FILES: Record<string, string | Buffer> = {
@@ -38,7 +38,7 @@ let waits: number[]
 let progress: DownloadProgress[]
 
 beforeEach(async () => {
-  root = await mkdtemp(join(tmpdir(), 'hearth-hub-'))
+  root = temporaryFolder('hub')
   await serve()
   waits = []
   progress = []

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { silentLogger } from '../../../src/base/log/logger.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
 import { ContextStore } from '../../../src/context-sharing/store/context-store.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 let root: string
 let repo: string
@@ -13,7 +13,7 @@ let snapshot: string
 let store: ContextStore
 
 beforeEach(async () => {
-  root = await mkdtemp(join(tmpdir(), 'hearth-snapshot-'))
+  root = temporaryFolder('snapshot')
   repo = join(root, 'hub', 'models--owner--tiny')
   snapshot = join(repo, 'snapshots', 'a'.repeat(40))
   store = new ContextStore(

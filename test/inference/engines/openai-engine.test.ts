@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
@@ -26,6 +25,7 @@ import {
   type EndpointHandler,
   type EndpointServer,
 } from '../../../testing/endpoint-server.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 const CHAT = 'POST /chat/completions'
 const KEY = 'sk-very-secret'
@@ -37,7 +37,7 @@ let logged: string[]
 beforeEach(async () => {
   cleanup = new AsyncDisposableStack()
   logged = []
-  folder = await mkdtemp(join(tmpdir(), 'hearth-endpoint-'))
+  folder = temporaryFolder('endpoint')
   cleanup.defer(() => rm(folder, { recursive: true, force: true }))
   await writeDeclaration(folder, { model: 'tiny' })
 })

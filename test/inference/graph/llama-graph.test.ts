@@ -1,6 +1,5 @@
 import '../../../src/inference/device/no-telemetry.ts'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { expect, test } from 'vitest'
@@ -14,6 +13,7 @@ import {
   type LlamaShape,
 } from '../../../src/inference/graph/llama-weights.ts'
 import { encodeModel, writeModel } from '../../../src/inference/onnx/onnx-writer.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 const SHAPE: LlamaShape = {
   layers: 2,
@@ -92,7 +92,7 @@ test.each(['grouped-query', 'plain'] as const)(
 test.each(goldens)(
   'a random $name model says what transformers.js says',
   async ({ shape, seed, attention, cases }) => {
-    const folder = mkdtempSync(join(tmpdir(), 'llama-graph-'))
+    const folder = temporaryFolder('llama-graph')
     const path = join(folder, 'model.onnx')
     writeModel(buildLlamaGraph(shape, randomWeights(seed), attention as LlamaAttention), path)
     const model = await GreedyModel.open(path)

@@ -1,15 +1,15 @@
 import '../../../src/inference/device/no-telemetry.ts'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import {
   encodeModel,
   GraphBuilder,
   writeModel,
   type OnnxGraph,
 } from '../../../src/inference/onnx/onnx-writer.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 const ROWS = 40
 const COLUMNS = 30
@@ -54,9 +54,8 @@ const EXPECTED = expectedLast(Float32Array.from({ length: ROWS }, (_, index) => 
 
 let folder = ''
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'onnx-writer-'))
+  folder = temporaryFolder('onnx-writer')
 })
-afterEach(() => rmSync(folder, { recursive: true }))
 
 test('ONNX Runtime reads an encoded model and computes what its nodes say', async () => {
   expect(await runExample(encodeModel(exampleGraph()))).toBeCloseTo(EXPECTED, 4)

@@ -1,5 +1,4 @@
-import { mkdirSync, mkdtempSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { silentLogger } from '../../../src/base/log/logger.ts'
@@ -11,6 +10,7 @@ import {
   type Eviction,
   type WarmContextsOptions,
 } from '../../../src/inference/residency/warm-contexts.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 const made: EngineHost[] = []
 let warm: WarmContexts
@@ -85,7 +85,7 @@ test('who waits too long is told what is loaded, and loads nothing later', async
 })
 
 test('a context over the bound on memory is refused with what it needs', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'hearth-large-'))
+  const folder = temporaryFolder('large')
   mkdirSync(join(folder, 'onnx'))
   writeFileSync(join(folder, 'onnx', 'model.onnx'), '')
   truncateSync(join(folder, 'onnx', 'model.onnx'), 2 ** 30)

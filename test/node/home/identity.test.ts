@@ -1,13 +1,13 @@
-import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { loadOrCreateIdentity } from '../../../src/node/home/identity.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 let folder: string
 let path: string
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'hearth-identity-'))
+  folder = temporaryFolder('identity')
   path = join(folder, 'data', 'identity.key')
 })
 afterEach(async () => {

@@ -1,6 +1,5 @@
 import fc from 'fast-check'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { TASK_PREFIX_UNITS_MAX } from '../../../src/base/limits.ts'
@@ -17,14 +16,15 @@ import { Journal } from '../../../src/tasks/journal/journal.ts'
 import { submitterMessageSchema } from '../../../src/tasks/wire/task-messages.ts'
 import { Worker } from '../../../src/tasks/worker/worker.ts'
 import { startStack } from '../../../testing/libp2p-swarm.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 const REQUESTS = 300
 const INSTRUCTIONS = 'Say whether the claim is true. '.repeat(100)
 
 let folder: string
 let stacks: Libp2pStack[] = []
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'hearth-prefix-'))
+beforeEach(() => {
+  folder = temporaryFolder('prefix')
 })
 afterEach(async () => {
   await Promise.all(stacks.map((stack) => stack.stop()))

@@ -1,8 +1,7 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import {
   BATCH_FILE,
   formatOf,
@@ -12,12 +11,12 @@ import {
   type LineError,
 } from '../../../src/tasks/job/job-file.ts'
 import { Template } from '../../../src/tasks/job/template.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 let folder: string
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'hearth-job-file-'))
+beforeEach(() => {
+  folder = temporaryFolder('job-file')
 })
-afterEach(() => rm(folder, { recursive: true, force: true }))
 
 async function read(
   text: string | Buffer,

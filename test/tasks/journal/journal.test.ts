@@ -1,21 +1,20 @@
 import { execFile } from 'node:child_process'
-import { lstat, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { lstat, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { promisify } from 'node:util'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { isHearthError } from '../../../src/base/errors.ts'
 import { readJobFile } from '../../../src/tasks/job/job-file.ts'
 import type { JobRecord } from '../../../src/tasks/journal/journal-database.ts'
 import { Journal, type CommitEntry, type SentLeases } from '../../../src/tasks/journal/journal.ts'
 import { claimOutput, writeOutputFile } from '../../../src/tasks/journal/output-file.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 let folder: string
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'hearth-journal-'))
+beforeEach(() => {
+  folder = temporaryFolder('journal')
 })
-afterEach(() => rm(folder, { recursive: true, force: true }))
 
 const record: JobRecord = {
   jobId: 'job',
