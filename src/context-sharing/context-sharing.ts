@@ -112,7 +112,7 @@ export class ContextSharing {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Takes the protocol back and ends fetches; what came is kept. `start()` works again afterwards. */
+  /** Unregisters the protocol and ends fetches; verified chunks are kept. `start()` works again afterwards. */
   async stop(): Promise<void> {
     const running = this.#running
     if (running === undefined) return
@@ -125,7 +125,7 @@ export class ContextSharing {
     running.gate.stop()
   }
 
-  /** Why a context cannot be dropped now; undefined when nothing uses it. */
+  /** Why a context cannot be deleted now; undefined when nothing uses it. */
   whyInUse(contextId: string): string | undefined {
     const loaded = this.#components.whyLoaded?.(contextId)
     if (loaded !== undefined) return loaded
@@ -136,12 +136,12 @@ export class ContextSharing {
       : `${peers} ${peers === 1 ? 'peer downloads' : 'peers download'} it from here`
   }
 
-  /** Removes a context as its owner says. Throws `context-kept` as Collector.remove does. */
+  /** Removes a context for its owner. Throws `context-kept` as Collector.remove does. */
   async remove(contextId: string, options: { force: boolean }): Promise<void> {
     await this.#require(contextId).collector.remove(contextId, options)
   }
 
-  /** Reads stored chunks again, now. What is damaged is fetched again. */
+  /** Reads stored chunks again now. Corrupted chunks are downloaded again. */
   async scrub(
     contextIds: readonly string[],
     options: { signal?: AbortSignal; onProgress?: (progress: ScrubProgress) => void },
@@ -165,15 +165,15 @@ export class ContextSharing {
   }
 
   /**
-   * Makes the context `stored`, from whoever holds it. One fetch per context runs at a time; callers
-   * share it, and it ends when the last of them aborts. What came stays for the next time.
+   * Downloads a context until it is `stored`. One fetch per context runs at a time; callers
+   * share it, and it ends when the last of them aborts. Verified chunks stay for the next time.
    * Throws `context-unavailable`, `context-invalid`, `disk-full`, or the signal's reason.
    */
   async fetch(contextId: string, options: FetchOptions = {}): Promise<FetchResult> {
     return await this.#require(contextId).downloader.fetch(contextId, options)
   }
 
-  /** What a context is, from here or from whoever holds it. Throws `context-unavailable` or `context-invalid`. */
+  /** The manifest of a context, from the store or from a holder. Throws `context-unavailable` or `context-invalid`. */
   async manifest(contextId: string, options: { signal: AbortSignal }): Promise<Manifest> {
     const limits = { ...options, unavailableAfterMs: MANIFEST_MS_MAX }
     return await this.#require(contextId).downloader.manifest(contextId, limits)
@@ -189,7 +189,7 @@ export class ContextSharing {
     return new UploadGate({ clock, month }, uploadRate)
   }
 
-  /** Damaged chunks are fetched again at once, for those contexts that were whole. */
+  /** Downloads corrupted chunks again at once, for contexts that were complete. */
   #mend({ path, chunks, contextIds, wholeIds }: Damage): void {
     const words = `${chunks} chunks of ${path} are corrupted; they are no longer served and are downloaded again`
     for (const contextId of contextIds) {

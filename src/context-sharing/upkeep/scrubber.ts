@@ -9,7 +9,7 @@ export interface ScrubProgress {
   /** Chunks read and hashed, and those to be. */
   chunksDone: number
   chunksTotal: number
-  /** Chunks that the disk has not right any more. */
+  /** Corrupted chunks. */
   chunksBad: number
 }
 
@@ -26,8 +26,8 @@ interface Place extends ScrubFile {
 }
 
 /**
- * Reads stored chunks and hashes them again, slowly for ever, or at once when asked. A bad chunk is not
- * claimed any more from then on: the store tells of it (`onDamage`), and it is fetched again.
+ * Reads stored chunks and hashes them again, slowly for ever, or at once on request. A corrupted chunk is no longer
+ * served: the store reports it (`onDamage`), and it is downloaded again.
  */
 export class Scrubber {
   readonly #components: ScrubberComponents

@@ -7,7 +7,7 @@ import { CHUNK_BYTES, UPLOAD_BUFFERS_SPARE_MAX } from '../../base/limits.ts'
 export class ChunkBuffers {
   readonly #spare: Uint8Array[] = []
 
-  /** A buffer with whatever is in it. Whoever got one gives it back when nothing reads it any more. */
+  /** A buffer with arbitrary content. The caller returns it when nothing reads it. */
   take(): Uint8Array {
     return this.#spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES)
   }

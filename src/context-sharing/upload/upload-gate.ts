@@ -26,7 +26,7 @@ export type Passage =
   | { isGranted: true; sent: () => void; refund: () => void }
   | { isGranted: false; retryMs: number; reason: 'waited' | 'month' }
 
-/** Every chunk that leaves this peer passes here: the shell of core/upload-budget. */
+/** Admits every chunk that leaves this peer: the shell of core/upload-budget. */
 export class UploadGate {
   readonly #clock: Clock
   readonly #rate: UploadRate

@@ -34,7 +34,7 @@ export interface UploadServerComponents {
   log: Logger
 }
 
-/** Answers those who open contexts here: with what the store holds, however little that is. */
+/** Serves contexts to fetchers from the store, even partial ones. */
 export class UploadServer {
   readonly #components: UploadServerComponents
   readonly #buffers = new ChunkBuffers()
@@ -64,7 +64,7 @@ export class UploadServer {
     this.#releases.stop()
   }
 
-  /** How many peers fetch a context from here now. */
+  /** Number of peers that fetch a context from here. */
   sessionsOf(contextId: string): number {
     return this.#sessions.get(contextId)?.size ?? 0
   }
@@ -103,7 +103,7 @@ export class UploadServer {
     await this.#runSession(context, message.priority, stream, signal)
   }
 
-  /** A context of which something is here, or will be. */
+  /** A context that is here or is being fetched, even in part. */
   #servable(contextId: string): HeldContext | undefined {
     const { store, downloader } = this.#components
     const context = store.held(contextId)
@@ -139,7 +139,7 @@ export class UploadServer {
     )
     this.#add(contextId, session)
     try {
-      // Who fetches it will have it, chunk by chunk.
+      // A fetcher soon has the chunks too.
       downloader.running(contextId)?.heardOf([stream.peer])
       const running = session.run()
       this.#introduce(context, session)

@@ -46,7 +46,7 @@ export interface UploadSessionComponents {
 /** Serves one context to one fetcher, over one stream, from what is on disk at each moment. */
 export class UploadSession {
   readonly peer: string
-  /** What the fetcher says that it has. */
+  /** The chunks that the fetcher announced. */
   readonly fetcherHas: Bitfield
   readonly #components: UploadSessionComponents
   readonly #context: HeldContext
@@ -227,7 +227,7 @@ export class UploadSession {
   #read(chunk: number): Reading {
     const buffer = this.#components.buffers.take()
     const bytes = this.#context.read(chunk, buffer)
-    // Whoever sends the chunk is told of an error; one that is not wanted any more may fail.
+    // The sender of the chunk sees the error; the failure of a cancelled chunk is ignored.
     bytes.catch(() => {})
     return { chunk, buffer, bytes }
   }

@@ -41,12 +41,12 @@ export type HolderMessage =
   /** Others that fetch this context, and so have chunks of it. */
   | { type: 'peers'; peers: string[] }
 
-/** Why something is refused. After any code but `not-held` and `unreadable` the holder ends the stream. */
+/** Reasons for a refusal. After any code but `not-held` and `unreadable` the holder ends the stream. */
 export type RejectCode = (typeof REJECT_CODES)[number]
 const REJECT_CODES = [
   /** These chunks are not held (any more). */
   'not-held',
-  /** The disk does not have these chunks right any more. */
+  /** These chunks are corrupted on disk. */
   'unreadable',
   /** More chunks were asked for than CHUNKS_REQUESTED_MAX. */
   'too-many',

@@ -1,4 +1,4 @@
-// The contexts that are loaded on this peer, and who uses them: the shell of core/residency.ts.
+// The loaded contexts of this peer and their uses: the shell of core/residency.ts.
 import { totalmem } from 'node:os'
 import { every, type Cancel, type Clock } from '../../base/clock.ts'
 import { withDeadline } from '../../base/waiting/deadline.ts'
@@ -156,7 +156,7 @@ export class WarmContexts {
     return { host, release: () => this.#step({ kind: 'release', ticket }) }
   }
 
-  /** Unloads a context, whoever uses it; its memory is back when this resolves. False when it was not loaded. */
+  /** Unloads a context, even in use. Resolves when its memory is free; false when it was not loaded. */
   async evict(contextId: string, reason = 'it was unloaded'): Promise<boolean> {
     if (!this.#residency.residents.has(contextId)) return false
     this.#step({ kind: 'evict', contextId, reason })
@@ -164,7 +164,7 @@ export class WarmContexts {
     return true
   }
 
-  /** Unloads everything; those who wait are told. */
+  /** Unloads everything and rejects the waiting callers. */
   async stop(): Promise<void> {
     for (const [ticket, { admitted }] of this.#waiting) {
       this.#step({ kind: 'release', ticket })
@@ -264,7 +264,7 @@ export class WarmContexts {
     try {
       await host.start()
     } catch {
-      // Whoever waits for it sees why, and says that it failed.
+      // The waiting caller gets the error and reports the failure.
       return
     }
     this.#step({ kind: 'loaded', contextId })
@@ -283,7 +283,7 @@ export class WarmContexts {
     this.#step({ kind: 'unloaded', contextId })
   }
 
-  /** Looks at the processes: what they hold, and whether one that had died is there again. */
+  /** Reads the memory of the processes, and notes those that were restarted. */
   #measure(): void {
     for (const [contextId, { residentBytes }] of this.#hosts) {
       if (residentBytes > 0) this.#step({ kind: 'measured', contextId, bytes: residentBytes })

@@ -3,7 +3,7 @@ import { type Random, pick } from '../../../base/random.ts'
 import type { Download, DownloadEffect } from './download-state.ts'
 import { newSource } from './source.ts'
 
-/** Peers found by asking take the place of those that failed most; hearsay does not. */
+/** Peers from a search replace those that failed most; peers known by hearsay do not. */
 export function addCandidates(download: Download, peers: readonly string[], wasAsked: boolean): void {
   for (const peer of peers) {
     if (download.banned.has(peer) || download.candidates.has(peer)) continue

@@ -1,9 +1,9 @@
 import { CHUNK_BANS_MAX } from '../../../base/limits.ts'
 
-/** A peer that sent corrupt chunks is left alone for an hour, ms. */
+/** How long a peer that sent corrupted chunks is banned, ms. */
 const BAN_MS = 3_600_000
 
-/** Peers that nothing is fetched from for a while. The oldest bans are forgotten first. */
+/** Banned peers. The oldest bans are forgotten first. */
 export class ChunkBans {
   /** Until when a peer is banned, oldest first. */
   #untilMs: Map<string, number> | undefined

@@ -7,9 +7,9 @@ const CLAIM_MS = 10_000
 const CLAIMS_COUNTED_MAX = 3
 
 const UNWANTED = 0
-/** Wanted, and asked of nobody. */
+/** Wanted, and not requested. */
 const WAITING = 1
-/** Asked of somebody. */
+/** Requested from at least one source. */
 const TAKEN = 2
 
 /** Chunks with the same holders (one bit per source slot) and claims: all are equally rare. */
@@ -20,7 +20,7 @@ interface Group {
 }
 
 /**
- * Which chunks of a fetch are wanted, and who has them. Waiting chunks are grouped by the set of sources
+ * The wanted chunks of a fetch and their sources. Waiting chunks are grouped by the set of sources
  * that have them: with at most 8 sources there are few groups, so that the rarest chunk a source can
  * give is found without looking at the chunks one by one.
  */
@@ -51,12 +51,12 @@ export class ChunkPool {
     return this.#state.length
   }
 
-  /** Chunks that are not here yet. */
+  /** Missing chunks. */
   get wantedCount(): number {
     return this.#wanted
   }
 
-  /** Those of them that are asked of nobody. */
+  /** Missing chunks that are not requested. */
   get waitingCount(): number {
     return this.#waiting
   }
@@ -120,7 +120,7 @@ export class ChunkPool {
     if (this.#state[chunk] === TAKEN) this.#wait(chunk)
   }
 
-  /** Says that `chunk` is here; false when it was not wanted any more. */
+  /** Notes that `chunk` is here; false when it was no longer wanted. */
   hold(chunk: number): boolean {
     if (!this.isWanted(chunk)) return false
     if (this.isWaiting(chunk)) this.#leaveGroup(chunk)
@@ -129,7 +129,7 @@ export class ChunkPool {
     return true
   }
 
-  /** Another peer says that `chunk` is on its way to it: one holder more, soon. */
+  /** Notes that another peer is receiving `chunk` and will soon hold it. */
   claim(chunk: number, nowMs: number): void {
     if (!this.isWanted(chunk) || (this.#claims.size >= FETCH_CLAIMS_MAX && !this.#claims.has(chunk))) return
     const claims = this.#claims.get(chunk) ?? []
@@ -137,7 +137,7 @@ export class ChunkPool {
     this.#regroup(chunk, () => this.#claims.set(chunk, [...claims, nowMs + CLAIM_MS]))
   }
 
-  /** Forgets claims that are too old to be true. */
+  /** Forgets expired claims. */
   expireClaims(nowMs: number): void {
     for (const [chunk, claims] of this.#claims) {
       const left = claims.filter((untilMs) => untilMs > nowMs)

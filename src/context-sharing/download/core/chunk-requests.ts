@@ -10,7 +10,7 @@ const DUPLICATE_SHARE_MAX = 0.01
 const DUPLICATE_AGE_MS_MIN = 500
 const DUPLICATE_GAIN = 2
 
-/** Fills every source's window, the one that would have it first first. */
+/** Fills every source's window, beginning with the source that would deliver first. */
 export function requestMore(
   download: Download,
   nowMs: number,

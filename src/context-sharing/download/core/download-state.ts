@@ -7,7 +7,7 @@ import { type Source, expectedMs, removeRequest } from './source.ts'
 export const RETRY_WAITS_MS: readonly number[] = [1000, 2000, 5000, 15_000, 30_000]
 
 export interface DownloadOptions {
-  /** Without one new byte for this long the download is given up, ms. */
+  /** The download fails after this long without a new byte, ms. */
   unavailableAfterMs: number
 }
 
@@ -46,7 +46,7 @@ export interface Download {
 
 export type DownloadEvent =
   | { kind: 'start' }
-  /** The answer to `find`, also when it failed (then no peers), or peers heard of otherwise. */
+  /** The answer to `find` (no peers when it failed), or peers known from another source. */
   | { kind: 'holders-found'; peers: string[]; wasAsked: boolean }
   | { kind: 'source-open'; peer: string; has: Bitfield; roundTripMs: number }
   | { kind: 'source-has'; peer: string; chunks: number[] }
@@ -58,7 +58,7 @@ export type DownloadEvent =
   | { kind: 'chunk-corrupt'; peer: string; chunk: number }
   /** The source said that it does not have them after all. */
   | { kind: 'chunks-refused'; peer: string; chunks: number[] }
-  /** Not now; no chunks means all that were asked for. */
+  /** The source is busy; an empty list means all requested chunks. */
   | { kind: 'source-busy'; peer: string; chunks: number[]; retryMs: number; alternatives: string[] }
   /** Another peer has these in flight to itself. */
   | { kind: 'claimed'; chunks: number[] }

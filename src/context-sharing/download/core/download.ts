@@ -21,13 +21,13 @@ export { newDownload } from './download-state.ts'
 export type { Download, DownloadEffect, DownloadEvent, DownloadOptions } from './download-state.ts'
 
 /*
- * Which chunk to ask of whom. A chunk goes from waiting (asked of nobody) to taken (asked of one source,
- * or of two when the first is overdue or the fetch is nearly over) to here; it goes back to waiting when
+ * Decides which chunk to request from which source. A chunk goes from waiting (not requested) to taken
+ * (requested from one source, or from two when the first is overdue or the fetch is nearly over) to here; it goes back to waiting when
  * every source that was asked for it is lost, refuses, stalls, or sends something else. So no chunk is
- * asked for twice without a cause, and none is forgotten. sim/ drives this same code.
+ * requested twice without a cause, and none is forgotten. sim/ runs this same code.
  */
 
-/** How often more holders are looked for while there is room for sources, ms. */
+/** How often the download searches for holders while it has room for sources, ms. */
 const FIND_MORE_MS = 30_000
 /** Corrupt chunks after which a source is banned. One may be an accident of its disk. */
 const BAD_CHUNKS_MAX = 2
@@ -35,7 +35,7 @@ const BAD_CHUNKS_MAX = 2
 const REFUSALS_MAX = 16
 const BUSY_MS_MAX = 30_000
 
-/** Takes in one event and says what is to be done. A `tick` should come every quarter of a second. */
+/** Takes one event and returns its effects. A `tick` should come every quarter of a second. */
 export function step(
   download: Download,
   event: DownloadEvent,
@@ -266,7 +266,7 @@ function find(download: Download, effects: DownloadEffect[]): void {
   effects.push({ kind: 'find' })
 }
 
-/** Whether no source is sending, or could be asked for, anything. */
+/** Whether no source sends a chunk or could be asked for one. */
 function isStarving(download: Download, nowMs: number): boolean {
   return [...download.sources.values()].every(
     ({ requests, slot, busyUntilMs }) =>

@@ -5,7 +5,7 @@ import type { FetchPriority } from '../../wire/messages.ts'
 /** From the one that matters least. */
 const PRIORITIES: readonly FetchPriority[] = ['background', 'normal', 'urgent']
 
-/** One context that is to be fetched, and for how many. */
+/** One wanted context and its number of waiters. */
 export interface WantedFetch<Key> {
   readonly key: Key
   /** That of the waiter to whom it matters most, of all that there were. */
@@ -40,7 +40,7 @@ export class FetchQueue<Key> {
     return known
   }
 
-  /** One waits no more. Returns whether nobody does: then the fetch is of no use. */
+  /** Removes one waiter. Returns whether it was the last: then the fetch is no longer needed. */
   leave(wanted: WantedFetch<Key>): boolean {
     if (wanted.waiters === 0) throw impossible('a waiter left twice')
     wanted.waiters -= 1
@@ -56,13 +56,13 @@ export class FetchQueue<Key> {
     return next
   }
 
-  /** A fetch was broken off, and is to be begun again: it keeps its place before those that were asked for later. */
+  /** Queues an interrupted fetch again; it keeps its place before later ones. */
   putBack(wanted: WantedFetch<Key>): void {
     if (wanted.phase !== 'running') throw impossible(`a fetch that is ${wanted.phase} was put back`)
     wanted.phase = 'waiting'
   }
 
-  /** The fetch has ended, or is not wanted any more. */
+  /** Removes a fetch that has ended or is no longer wanted. */
   end(wanted: WantedFetch<Key>): void {
     if (wanted.phase === 'over') throw impossible('a fetch ended twice')
     wanted.phase = 'over'

@@ -34,7 +34,7 @@ export function checkSource(
   hedge(download, source, nowMs, effects)
 }
 
-/** Whether the source gives nothing while another peer waits for its place. */
+/** Whether the source is useless while another peer waits for its place. */
 export function isUseless(download: Download, source: Source, nowMs: number): boolean {
   return (
     source.requests.size === 0 &&
@@ -71,7 +71,7 @@ function hasUntried(download: Download, nowMs: number): boolean {
   return false
 }
 
-/** Its chunks go to others, but for one by which it can show that it is alive. */
+/** Its chunks go to other sources, except one that can show that it is alive. */
 export function stall(download: Download, source: Source, nowMs: number, effects: DownloadEffect[]): void {
   source.stalledSinceMs = nowMs
   const [, ...released] = source.requests.keys()

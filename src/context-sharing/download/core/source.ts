@@ -1,14 +1,14 @@
 import { CHUNKS_REQUESTED_MAX, CHUNK_BYTES, SOURCE_WINDOW_BYTES_MAX } from '../../../base/limits.ts'
 import type { Bitfield } from '../../content/bitfield.ts'
 
-/** How far back the measured rate remembers, ms. */
+/** Memory of the rate's moving average, ms. */
 const RATE_MEMORY_MS = 3000
 /** A window holds what arrives in twice the round trip, at least in this time, ms: deeper queues only delay. */
 const WINDOW_MS_MIN = 500
 const WINDOW_BYTES_MIN: number = 2 * CHUNK_BYTES
 /** A new source gets the smallest window until it has delivered this many chunks. */
 const PROVEN_CHUNKS = 4
-/** What a first chunk is expected to take, ms. */
+/** Expected time of a first chunk, ms. */
 const EXPECTED_MS_UNKNOWN = 1000
 /** A chunk is overdue after four times the time it was expected to take, and not before this, ms. */
 const OVERDUE_MS_MIN = 4000
@@ -31,7 +31,7 @@ export interface Source {
   /** Its bit in the chunk pool. */
   readonly slot: number
   phase: 'connecting' | 'open'
-  /** What it says that it has; undefined until it is open. */
+  /** The chunks that it announced; undefined until it is open. */
   has: Bitfield | undefined
   readonly requests: Map<number, Request>
   requestedBytes: number
@@ -39,7 +39,7 @@ export interface Source {
   roundTripMs: number
   /** When bytes last came, or when the first request of the present ones was sent. */
   lastByteMs: number
-  /** Until when it asked to be left alone. */
+  /** The time until which it asked not to be contacted. */
   busyUntilMs: number
   /** When it stalled; undefined while bytes come. */
   stalledSinceMs: number | undefined
@@ -47,7 +47,7 @@ export interface Source {
   lastUsefulMs: number
   verifiedChunks: number
   refusals: number
-  /** It is asked for nothing more, and left when what it was asked for is here. */
+  /** Gets no more requests, and is closed when its requested chunks are here. */
   isRetiring: boolean
   /** When it was opened. */
   openedMs: number

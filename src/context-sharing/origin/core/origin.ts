@@ -1,16 +1,16 @@
 import type { OriginAnswer, OriginPhase } from '../../wire/origin-messages.ts'
 
-/** The constants of who downloads; docs/decisions/0010 says what they were chosen by. */
+/** Constants for choosing the downloader; docs/decisions/0010 explains them. */
 export interface OriginTimes {
-  /** Without one new byte for so long, a download is taken as stalled, ms. */
+  /** A download counts as stalled after this long without a new byte, ms. */
   stalledAfterMs: number
-  /** What one that was downloading may be silent before it is taken as gone, ms. */
+  /** A downloader counts as gone after this silence, ms. */
   goneAfterMs: number
   /** How long hashing into the store may take before it is taken as stalled, ms. */
   importMsMax: number
-  /** When nobody downloads, the first in rank begins after this, ms; two that ask at once see each other by then. */
+  /** Without a downloader, the first in rank starts after this, ms; two that ask at once see each other by then. */
   settleMs: number
-  /** Each one further in rank waits so much longer, ms. */
+  /** Each further rank waits this much longer, ms. */
   staggerMs: number
 }
 
@@ -30,7 +30,7 @@ export interface OriginRace {
   readonly self: string
   readonly originId: string
   readonly downloads: Map<string, Seen>
-  /** Since when nobody is known to download it; undefined while somebody does. */
+  /** The time since which no peer is known to download it; undefined while one does. */
   idleSinceMs: number | undefined
 }
 
@@ -61,8 +61,8 @@ export function newOriginRace(self: string, originId: string): OriginRace {
 }
 
 /**
- * What a peer does about a model that it wants: get it from whoever has it, else wait for the one that
- * downloads it, else download it when that is its turn. No leader is elected: everybody judges by what it
+ * Decides how a peer gets a wanted model: from a peer that has it, else wait for the one that
+ * downloads it, else download it when it is its turn. No leader is elected: each peer judges by what it
  * sees, and of two that download at once the one with fewer bytes gives way.
  */
 export function decideOrigin(
@@ -88,7 +88,7 @@ export function decideOrigin(
   return { kind: 'wait', peer: undefined, bytes: 0, isImporting: false }
 }
 
-/** Of several contexts that are said to be it, everybody takes the same. */
+/** Of several contexts claimed to be the model, every peer takes the same. */
 function holderOf(
   answers: ReadonlyMap<string, OriginAnswer>,
 ): { contextId: string; peer: string } | undefined {
@@ -111,7 +111,7 @@ function see(race: OriginRace, peer: string, answer: OriginAnswer, nowMs: number
   race.downloads.set(peer, { bytes, isImporting, advancedMs, heardMs: nowMs })
 }
 
-/** Of those that get on, the one furthest ahead. */
+/** The downloader with the most progress. */
 function firstOf(
   race: OriginRace,
   nowMs: number,

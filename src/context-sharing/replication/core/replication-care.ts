@@ -17,7 +17,7 @@ export function onAudited(
   context.nextAuditMs = Math.min(context.nextAuditMs, nowMs + state.options.auditAgainMs)
 }
 
-/** Who has enough strikes is not counted for a while. */
+/** A peer with enough strikes is not counted for a while. */
 export function strike(state: Replication, context: ContextView, peer: string, nowMs: number): void {
   const { auditStrikesMax, doubtMs, holdersMax } = state.options
   const strikes = (context.doubts.get(peer)?.strikes ?? 0) + 1
@@ -25,7 +25,7 @@ export function strike(state: Replication, context: ContextView, peer: string, n
   context.doubts.set(peer, { strikes, untilMs: strikes >= auditStrikesMax ? nowMs + doubtMs : 0 })
 }
 
-/** Holders look after one another: who is still there, and whether he has what he says. */
+/** Holders check one another: which ones are still alive, and whether they have their copies. */
 export function careForHolders(
   state: Replication,
   context: ContextView,
@@ -50,7 +50,7 @@ export function careForHolders(
   wakeAt(state, context, Math.min(context.nextLookMs, context.nextAuditMs))
 }
 
-/** Who has a strike against him comes first. */
+/** Peers with a strike come first. */
 function auditee(
   state: Replication,
   context: ContextView,

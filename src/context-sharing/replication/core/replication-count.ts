@@ -1,6 +1,6 @@
 import type { ContextView, Holding, PeerView, Replication, TakesReplicas } from './replication-state.ts'
 
-/** How many copies of a context there are, and are to be. */
+/** The existing and wanted copies of a context. */
 export interface Copies {
   /** On peers that are here, ours included. */
   live: number
@@ -9,7 +9,7 @@ export interface Copies {
   /** Being fetched, here included, or promised by a peer that was asked to. */
   making: number
   wanted: number
-  /** What is neither there nor on its way; never negative. */
+  /** Missing copies; never negative. */
   missing: number
   isUrgent: boolean
   /** When time alone changes these numbers, ms. */
@@ -19,7 +19,7 @@ export interface Copies {
 export function countCopies(state: Replication, context: ContextView, nowMs: number): Copies {
   const { options } = state
   let live = ownsCopy(state, context) ? 1 : 0
-  // What we fetch while we leave is nobody's copy.
+  // A fetch during this peer's drain is not a copy.
   let making = !state.isDraining && (context.pull !== undefined || context.own.isFetching) ? 1 : 0
   let busy = live === 1 && context.own.isBusy ? 1 : 0
   let changesMs = Number.POSITIVE_INFINITY
@@ -166,7 +166,7 @@ function doesTake(takes: TakesReplicas, isLast: boolean): boolean {
   return takes === 'any' || (takes === 'last' && isLast)
 }
 
-/** What we would say of ourselves now. */
+/** This peer's own view, as its advert would give it. */
 export function takesNow(state: Replication, nowMs: number): TakesReplicas {
   const { options } = state
   if (!options.isTaking || state.isDraining || state.roomBytes <= 0) return 'none'

@@ -3,7 +3,7 @@ import { type Copies, countCopies, neighboursToAsk, otherFetchers } from './repl
 import { decide, offer, wakeAt } from './replication-plan.ts'
 import type { ContextView, Replication } from './replication-state.ts'
 
-/** A context that a leaving peer has, and how many copies stay behind. */
+/** A context of a draining peer, and the number of copies that remain without it. */
 interface Leaving {
   context: ContextView
   copies: Copies
@@ -12,8 +12,8 @@ interface Leaving {
 }
 
 /**
- * A leaving peer hands over first what nobody else has, to two peers at once: they take different chunks
- * of it, rarest first, so that its uplink sends each only once. Then what has only one other copy.
+ * A draining peer first copies contexts that only it has, to two peers at once: they take different chunks
+ * of it, rarest first, so that its uplink sends each only once. Contexts with one other copy follow.
  */
 export function planDrain(state: Replication, nowMs: number, effects: ReplicationEffect[]): void {
   state.wakes.clear()
@@ -48,7 +48,7 @@ function leavingContexts(state: Replication, nowMs: number, effects: Replication
     if (context.own.tier === 'absent') continue
     const copies = countCopies(state, context, nowMs)
     const others = copies.live + (context.isCovered && copies.live === 0 ? 1 : 0)
-    // A part of something that others have whole is no loss.
+    // A partial context is no loss when others have all of it.
     const enough = context.own.tier === 'partial' ? 1 : state.options.keepersMin
     if (others < enough) leaving.push({ context, copies, others })
     else decide({ context, copies, effects }, context.offers.size > 0 ? 'handed-over' : 'held-elsewhere')
@@ -61,7 +61,7 @@ function leavingContexts(state: Replication, nowMs: number, effects: Replication
   )
 }
 
-/** Nobody has begun to take it, and nobody is left to ask. */
+/** No peer has started to take it, and no peer is left to ask. */
 function isHopeless(
   state: Replication,
   { context, copies, others }: Leaving,
@@ -77,7 +77,7 @@ function isHopeless(
   return isHopeless
 }
 
-/** What a drain has left: contexts of which a part may be lost when this peer goes now. */
+/** The contexts that a drain has left: a part of each may be lost if this peer stops now. */
 export function onlyHere(state: Replication, nowMs: number): string[] {
   return [...state.contexts.values()]
     .filter(({ own, isCovered }) => own.tier !== 'absent' && !isCovered)

@@ -6,7 +6,7 @@ import type {
   TakesReplicas,
 } from './replication-state.ts'
 
-/** What an advert says of one context. */
+/** An advert's entry for one context. */
 export interface SaidContext {
   contextId: string
   tier: ReplicaTier
@@ -19,7 +19,7 @@ export interface SaidContext {
 }
 
 export type ReplicationEvent =
-  /** What another peer says of itself. */
+  /** The advert of another peer. */
   | {
       kind: 'peer'
       peer: string
@@ -27,16 +27,16 @@ export type ReplicationEvent =
       isDraining: boolean
       contexts: readonly SaidContext[]
     }
-  /** A peer does not answer any more. */
+  /** A peer no longer answers. */
   | { kind: 'peer-lost'; peer: string; heardMs: number }
-  /** What is here of a context. */
+  /** The held part of a context. */
   | { kind: 'own'; contextId: string; bytes?: number | undefined; holding: OwnHolding }
   | { kind: 'room'; bytes: number }
   /** The answer to `look`: what was found has come as `peer`. */
   | { kind: 'looked'; contextId: string }
   /** A pull is over. `hasGrown`: at least one chunk came. */
   | { kind: 'pulled'; contextId: string; outcome: 'stored' | 'failed' | 'cancelled'; hasGrown: boolean }
-  /** Another peer asks us to take a copy; the answer is an `accept` or a `decline`. */
+  /** Another peer asks this one to take a copy; the answer is an `accept` or a `decline`. */
   | {
       kind: 'offered'
       peer: string
@@ -65,7 +65,7 @@ export type ReplicationEffect =
   | { kind: 'decline'; contextId: string; peer: string; code: DeclineCode }
   /** Ask a peer for one chunk of a context, chosen at random; then `audited`. */
   | { kind: 'audit'; contextId: string; peer: string }
-  /** What was decided about a context, when it changed. */
+  /** The decision about a context, when it changed. */
   | {
       kind: 'decision'
       contextId: string

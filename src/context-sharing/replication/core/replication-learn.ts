@@ -1,7 +1,7 @@
 import type { ReplicationEvent, SaidContext } from './replication-events.ts'
 import { type Holding, type Replication, viewOf } from './replication-state.ts'
 
-/** Takes in what a peer says of itself; returns the contexts that it changes. */
+/** Takes in a peer's advert; returns the contexts that it changes. */
 export function onPeer(
   state: Replication,
   event: Extract<ReplicationEvent, { kind: 'peer' }>,
@@ -30,7 +30,7 @@ export function onPeer(
   return touched
 }
 
-/** Whether it says anything that matters and is new. */
+/** Whether the advert has relevant news. */
 function hold(
   state: Replication,
   { peer, isDraining }: { peer: string; isDraining: boolean },

@@ -3,7 +3,7 @@ import { isDoubted, otherCopies } from './replication-count.ts'
 import { beginPull } from './replication-plan.ts'
 import { type ContextView, type Replication, viewOf } from './replication-state.ts'
 
-/** Another peer asks us to take a copy. */
+/** Another peer asks this one to take a copy. */
 export function onOffered(
   state: Replication,
   event: Extract<ReplicationEvent, { kind: 'offered' }>,

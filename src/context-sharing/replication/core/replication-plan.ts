@@ -15,7 +15,7 @@ import {
 } from './replication-count.ts'
 import type { ContextView, PullReason, Replication, ReplicationCode } from './replication-state.ts'
 
-/** What one thought about one context has at hand. */
+/** The inputs of one decision about one context. */
 interface Thought {
   state: Replication
   context: ContextView
@@ -25,8 +25,8 @@ interface Thought {
 }
 
 /**
- * Thinks about one context again: whether a copy is missing, whether it is our turn to see to it, and
- * when to think of it next. Neighbours fetch; holders ask a neighbour when none has begun.
+ * Decides about one context: whether a copy is missing, whether it is this peer's turn to make it, and
+ * when to decide again. Neighbours fetch; holders ask a neighbour when none has started.
  */
 export function reconsider(
   state: Replication,
@@ -57,7 +57,7 @@ export function reconsider(
   else actAsNeighbour(thought)
 }
 
-/** To be thought of again at `atMs`, or before. */
+/** Schedules the next decision at `atMs` or earlier. */
 export function wakeAt(state: Replication, context: ContextView, atMs: number): void {
   const known = state.wakes.get(context.contextId) ?? Number.POSITIVE_INFINITY
   if (atMs < known) state.wakes.set(context.contextId, atMs)
@@ -111,7 +111,7 @@ function actAsNeighbour(thought: Thought): void {
   beginPull(state, context, why, effects)
 }
 
-/** Why we do not make a copy, whoever else may; undefined when we may. */
+/** Why this peer makes no copy; undefined when it may. */
 function whyNot({ state, context, copies, nowMs }: Thought): ReplicationCode | undefined {
   const { options } = state
   if (!options.isTaking) return 'opted-out'
@@ -182,7 +182,7 @@ export function offer(
   effects.push({ kind: 'offer', contextId: context.contextId, peer, why, copies })
 }
 
-/** When a peer of this rank acts: the nearer, the sooner, so that one begins and the others see it. */
+/** When a peer of this rank acts: nearer peers act sooner, so that one starts and the others see it. */
 function turnOf(thought: Thought, rank: number): number {
   const { state, context, copies, nowMs } = thought
   const { options } = state
@@ -196,7 +196,7 @@ function isPrefetch({ state, copies }: Thought): boolean {
   return copies.live + copies.graced + copies.making >= state.options.copiesWanted
 }
 
-/** Whether the DHT was asked lately who holds the context; if not, it is now. Nobody acts on an old view. */
+/** Whether the DHT's answer about the holders is recent; otherwise asks again. No peer acts on an old view. */
 function hasLooked(thought: Thought): boolean {
   const { state, context, nowMs, effects } = thought
   if (nowMs - context.lookedMs <= state.options.lookFreshMs) return true
@@ -215,7 +215,7 @@ export function look(context: ContextView, effects: ReplicationEffect[]): void {
  * came back, or several began at the same moment, of which the nearest go on.
  */
 function yieldIfNeedless({ state, context, copies, nowMs, effects }: Thought): void {
-  // Who asked us to take it may know why.
+  // The peer that asked for this copy may know why.
   if (context.pull === 'offered' || context.pull === 'drain') return
   if (context.own.share >= state.options.yieldShareMax) return
   const surplus = copies.live + copies.making - copies.wanted

@@ -8,9 +8,9 @@ export interface ReplicationOptions {
   /** Copies that a context should have, and that one in demand may have. */
   copiesWanted: number
   copiesMax: number
-  /** The nearest holders, so many, never drop a context; a drain pushes what has fewer elsewhere. */
+  /** This many nearest holders never delete a context; a drain copies contexts with fewer copies elsewhere. */
   keepersMin: number
-  /** Only so many of the peers nearest to a context's key make spare copies of it. */
+  /** Only this many peers nearest to a context's key make spare copies of it. */
   neighboursMax: number
   /** A copy whose peer went away is counted for this long, ms; when only one is left, for the shorter time. */
   graceMs: number
@@ -25,7 +25,7 @@ export interface ReplicationOptions {
   urgentJoinAfterMs: number
   /** A context must be in demand for this long before it gets more copies, ms. */
   prefetchAfterMs: number
-  /** Holders leave it to the neighbours to see what is missing, and after this long ask one, ms. */
+  /** Holders leave missing copies to the neighbours, and ask one after this long, ms. */
   offerAfterMs: number
   /** How long an offer counts as a copy in the making before the other's advert says so, ms. */
   offerLeaseMs: number
@@ -100,13 +100,13 @@ export const REPLICATION_DEFAULTS: Readonly<ReplicationOptions> = Object.freeze(
 /** Where a context is on a peer. `partial` holders serve what they have, and are no copy. */
 export type ReplicaTier = 'partial' | 'stored' | 'warm'
 
-/** Which spare copies a peer takes now: any, only of what may be lost otherwise, or none. */
+/** The spare copies that a peer accepts now: any, only of contexts that might otherwise be lost, or none. */
 export type TakesReplicas = 'any' | 'last' | 'none'
 
-/** Why a copy is made. `offered`: a holder asked for it; `drain`: a holder that leaves did. */
+/** Why a copy is made. `offered`: a holder asked for it; `drain`: a draining holder did. */
 export type PullReason = 'repair' | 'urgent' | 'prefetch' | 'offered' | 'drain'
 
-/** What decided about a context, as a code: replication-words.ts has the words. */
+/** The decision about a context, as a code: replication-words.ts has the words. */
 export type ReplicationCode =
   | 'enough'
   | 'nobody-holds-it'
@@ -127,7 +127,7 @@ export type ReplicationCode =
   | 'handed-over'
   | 'held-elsewhere'
 
-/** What another peer says of one context. */
+/** Another peer's report of one context. */
 export interface Holding {
   tier: ReplicaTier
   share: number
@@ -188,7 +188,7 @@ export interface Replication {
   readonly startedMs: number
   readonly peers: Map<string, PeerView>
   readonly contexts: Map<string, ContextView>
-  /** When a context is to be thought of again though nothing happens. */
+  /** When to decide about a context again without an event. */
   readonly wakes: Map<string, number>
   pulls: number
   /** Bytes that spare copies may still take here. */

@@ -16,14 +16,14 @@ export { REPLICATION_DEFAULTS, newReplication, withGrace } from './replication-s
 export type { Replication, ReplicationCode, ReplicationOptions } from './replication-state.ts'
 
 /*
- * How many copies of a context there are to be, and who makes the next. Every peer runs this on what the
- * adverts say; nobody leads. A copy that is lost is counted for a grace, since most come back. Then the
+ * Decides how many copies of a context the swarm keeps, and which peer makes the next. Every peer runs this on the
+ * adverts it sees; no peer leads. A lost copy still counts for a grace, since most come back. Then the
  * neighbours of the context's key take turns by how near they are: the first fetches, its advert says
- * so, and the others see it. A copy too many is no harm and is kept; one too few is. sim/ drives this
+ * so, and the others see it. A surplus copy is harmless and is kept. sim/ runs this
  * same code. docs/protocol/replica.md, docs/decisions/0005-replication.md.
  */
 
-/** One event in, what to do about it out. The only function that changes a `Replication`. */
+/** Takes one event and returns its effects. The only function that changes a `Replication`. */
 export function step(
   state: Replication,
   event: ReplicationEvent,
@@ -41,7 +41,7 @@ export function step(
   return effects
 }
 
-/** When a `tick` is due, though nothing happens; undefined when none is. */
+/** When a `tick` is due without an event; undefined when none is. */
 export function nextTickMs({ wakes }: Replication): number | undefined {
   let nextMs = Number.POSITIVE_INFINITY
   for (const ms of wakes.values()) nextMs = Math.min(nextMs, ms)
@@ -125,13 +125,13 @@ function onPulled(
     context.failures += 1
     const { retryMs, retryMsMax } = state.options
     context.notBeforeMs = nowMs + backoffMs(retryMs, retryMsMax, context.failures)
-    // Whoever says that he has it, and gives nothing of it, is not believed for long.
+    // A peer that claims a context and sends none of it loses its credibility.
     if (!hasGrown) for (const peer of otherCopies(state, context, nowMs)) strike(state, context, peer, nowMs)
   }
   return shortContexts(state, contextId)
 }
 
-/** There is room for another pull: those with the fewest copies think first. */
+/** A pull has ended: contexts with the fewest copies are decided first. */
 function shortContexts(state: Replication, first: string): string[] {
   const short = [...state.contexts.values()].filter(({ shortSinceMs }) => shortSinceMs !== undefined)
   short.sort(

@@ -1,7 +1,7 @@
 import { PEERS_TOLD_MAX } from '../../../base/limits.ts'
 import { pickSome, type Random } from '../../../base/random.ts'
 
-/** A fetcher is told of these others that fetch the same. */
+/** Number of other fetchers that a fetcher is introduced to. */
 export interface Introduction<Fetcher> {
   to: Fetcher
   others: Fetcher[]

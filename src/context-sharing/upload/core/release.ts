@@ -24,7 +24,7 @@ interface Fetcher {
 }
 
 /**
- * Which chunks a holder of everything shows to whom. Each fetcher is shown chunks that nobody else was, so
+ * Decides which chunks a full holder shows to which fetcher. Each fetcher sees chunks that no other has seen, so
  * that every chunk leaves once before any leaves twice: what the others want of it they get from
  * the one that has it. A holder with a thin uplink sends the context little more than once, however many
  * fetch it; and one that dies after that leaves all of it behind. (BitTorrent's super-seeding, with a
@@ -53,7 +53,7 @@ export class ReleasePlan {
     this.#fetchers.set(fetcher, { shown: new Map(), sentLately: 0, lastSentMs: nowMs, isIdle: false })
   }
 
-  /** What was kept for it is for others. */
+  /** Releases the chunks that were kept for a fetcher. */
   leave(fetcher: string): void {
     for (const chunk of this.#fetchers.get(fetcher)?.shown.keys() ?? []) this.#refresh(chunk)
     this.#fetchers.delete(fetcher)
@@ -86,7 +86,7 @@ export class ReleasePlan {
     to.isIdle = false
   }
 
-  /** Somebody has these already, wherever from. */
+  /** Another peer already has these chunks. */
   held(chunks: Iterable<number>): void {
     for (const chunk of chunks) this.#out(chunk)
   }

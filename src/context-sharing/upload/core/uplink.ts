@@ -1,5 +1,5 @@
 /*
- * What this peer's uplink carries, measured while it is kept busy. The upload cap is a part of it, so
+ * Measures this peer's uplink while it is busy. The upload cap is a share of it, so
  * that the owner's own traffic has room. Under the cap nothing can be measured, so it is lifted now and
  * then for one measurement. The most that was measured within a day counts: a slow receiver shows less
  * than the uplink carries, and never more.
@@ -40,7 +40,7 @@ export function newUplink(): Uplink {
   }
 }
 
-/** Whether anybody waits for bytes. Only an uplink that is kept busy shows what it carries. */
+/** Whether a peer waits for bytes. Only a busy uplink shows its capacity. */
 export function noteDemand(uplink: Uplink, isBusy: boolean, nowMs: number): void {
   if (!isBusy) {
     uplink.idleSinceMs ??= nowMs

@@ -16,18 +16,18 @@ export { BURST_MS, REPLICATION_SHARE, UPLOAD_WEIGHTS, newUploadBudget } from './
 export type { UploadBudget, UploadClass } from './upload-state.ts'
 
 /*
- * Whose chunk is sent next, and when. Everything sent draws on one token bucket, the upload cap; spare
+ * Decides whose chunk is sent next, and when. All uploads draw on one token bucket, the upload cap; spare
  * copies draw on a bucket of their own beside it. Among the peers that wait it is start-time fair
  * queueing over bytes: a peer that had less, by its weight, comes first, so each has its share however
  * many streams it opens, and one that was turned away has its turn at once when it comes back. Deficit
  * round robin gives the same shares, but forgets who was turned away.
  *
- * A priority is a peer's own word, so it weighs and never bars: who calls everything urgent gets twice a
- * normal peer's share, no more. `drain` is not a word but our own knowledge: this peer is going, and the
+ * Priority is self-declared: it only weights the queue. A peer that calls everything urgent gets twice a
+ * normal peer's share, no more. `drain` is not self-declared: this peer is shutting down, and the
  * other takes over what it has.
  */
 
-/** A chunk that could not be sent for this long is refused, and the peer sent elsewhere, ms. */
+/** A chunk that waits longer than this is refused, and its peer is sent to other holders, ms. */
 export const BUSY_AFTER_MS = 4000
 /** When a refused peer may come again, ms: soon for one that waited, rarely when the month is spent. */
 const RETRY_MS = 1000
@@ -59,7 +59,7 @@ export type UploadEffect =
   /** A `tick` is wanted then. */
   | { kind: 'wake'; afterMs: number }
 
-/** Takes in one event and says what is to be done. At most 64 peers have sessions, so they are scanned. */
+/** Takes one event and returns its effects. At most 64 peers have sessions, so they are scanned. */
 export function stepUpload(budget: UploadBudget, event: UploadEvent, nowMs: number): UploadEffect[] {
   fill(budget.total, nowMs)
   fill(budget.replication, nowMs)
@@ -135,7 +135,7 @@ function withdraw(budget: UploadBudget, id: number): void {
   throw impossible('only a waiting chunk is withdrawn', { id })
 }
 
-/** Who is next is never sent away: under a small cap one chunk alone takes longer than the others may wait. */
+/** The next peer is never refused: under a small cap, one chunk can take longer than the longest wait. */
 function refuse(budget: UploadBudget, nowMs: number, effects: UploadEffect[]): void {
   const next = [leastServed(budget, () => true)?.ask, leastServed(budget, isNoSpare)?.ask]
   for (const flow of budget.flows.values()) {

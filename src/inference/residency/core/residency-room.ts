@@ -1,10 +1,10 @@
-// Chooses what makes room for a context: part of core/residency.ts. Changes nothing.
+// Chooses the contexts to unload for another one: part of core/residency.ts. Changes no state.
 import type { Residency, ResidencyOptions, Resident, Waiter } from './residency-state.ts'
 
 export interface Room {
   /** Whether the waiter's context can be loaded now. */
   isFree: boolean
-  /** What has to go for it; empty when that would not be enough, or is under way already. */
+  /** The contexts to unload for it; empty when that is not enough, or is already under way. */
   close: Resident[]
 }
 
@@ -31,12 +31,12 @@ export function roomFor(state: Residency, waiter: Waiter, nowMs: number): Room {
   return { isFree: false, close: fewest(candidates.sort(firstToGo(state.options)), missing) }
 }
 
-/** Idle contexts that have to go because what is loaded is over the bound: growth heeds no hysteresis. */
+/** Idle contexts to unload because the loaded ones exceed the memory limit, without hysteresis. */
 export function spentRoom({ residents, options }: Residency): Resident[] {
   let excess = -options.memoryBytesMax
   for (const { phase, bytes } of residents.values())
     if (phase !== 'closing' && phase !== 'leaving') excess += bytes
-  // Asked with every event, and hardly ever so: nothing is made for it.
+  // This runs at every event and is rarely true, so it allocates nothing.
   if (excess <= 0) return NONE
   const idle = [...residents.values()].filter(({ phase, uses }) => phase === 'loaded' && uses === 0)
   return idle.sort(firstToGo(options)).filter(({ bytes }) => {

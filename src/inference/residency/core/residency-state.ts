@@ -1,4 +1,4 @@
-// What core/residency.ts decides on, and by which constants (docs/decisions/0015-residency.md).
+// The state and constants of core/residency.ts (docs/decisions/0015-residency.md).
 import { impossible } from '../../../base/invariants.ts'
 import { SmallMap } from '../../../base/small-map.ts'
 
@@ -18,13 +18,13 @@ export interface ResidencyOptions {
   stayPerLoad: number
   /** A context that was used this recently makes room only for one that has waited for `patienceMs`, ms. */
   idleMsMin: number
-  /** Who has waited this long takes the room of contexts in use: they take no new uses, and go after the last. */
+  /** A waiter of this age may replace contexts in use: they take no new uses and unload after their last. */
   patienceMs: number
-  /** In choosing what goes: how many ms of recent use one ms of loading is worth. */
+  /** For choosing what to unload: the worth of 1 ms of loading in ms of recent use. */
   reloadWeight: number
 }
 
-/** A context loads for at most a tenth of the time, however demand alternates: 1 / (1 + stayPerLoad). */
+/** Loading takes at most a tenth of the time, however demand alternates: 1 / (1 + stayPerLoad). */
 export const RESIDENCY_DEFAULTS: Omit<ResidencyOptions, 'memoryBytesMax'> = {
   contextsMax: 16,
   waitersMax: 256,
@@ -84,7 +84,7 @@ export interface Residency {
   readonly waiters: Waiter[]
   /** Of each ticket that is a use: of what. */
   readonly tickets: SmallMap<Resident>
-  /** What contexts measured when they were last loaded; the oldest is forgotten. */
+  /** Measured sizes of contexts at their last load; the oldest is forgotten. */
   readonly sizes: Map<string, number>
 }
 

@@ -1,19 +1,19 @@
-// Decides which contexts are loaded under a bound on memory: who waits, what makes room for whom. Pure:
-// time comes in with every event. docs/decisions/0015-residency.md says where the constants come from.
+// Decides which contexts are loaded within a memory limit, which callers wait, and what is unloaded. Pure:
+// every event passes the time. docs/decisions/0015-residency.md explains the constants.
 import { areStepsChecked, invariant, present } from '../../../base/invariants.ts'
 import { roomFor, spentRoom, stayMs } from './residency-room.ts'
 import { checkResidency } from './residency-check.ts'
 import { type Residency, type Resident, SIZES_REMEMBERED_MAX, moveResident } from './residency-state.ts'
 
 export type ResidencyEvent =
-  /** Somebody wants to use a context. `estimateBytes` stands for its size until that was measured. */
+  /** A caller wants to use a context. `estimateBytes` stands for its size until it is measured. */
   | { kind: 'acquire'; ticket: number; contextId: string; estimateBytes: number }
   /** The use has ended, or its acquirer waits no longer. */
   | { kind: 'release'; ticket: number }
   | { kind: 'loaded'; contextId: string }
   | { kind: 'failed'; contextId: string }
   | { kind: 'measured'; contextId: string; bytes: number }
-  /** Unload it, whoever uses it. */
+  /** Unload it, even while it is in use. */
   | { kind: 'evict'; contextId: string; reason: string }
   /** Its process is gone. */
   | { kind: 'unloaded'; contextId: string }
@@ -26,12 +26,12 @@ export type ResidencyEffect =
   | { kind: 'refuse'; ticket: number; contextId: string; why: string }
   /** Load it, and say `loaded` or `failed`. `ticket` is whom it is loaded for. */
   | { kind: 'load'; contextId: string; ticket: number }
-  /** It was loaded and is to go: nobody shall count on it any more. */
+  /** A loaded context is about to be unloaded: callers must no longer rely on it. */
   | { kind: 'close'; contextId: string; reason: string }
   /** End its process, and say `unloaded`. */
   | { kind: 'unload'; contextId: string }
 
-/** One event in, what to do about it out. The only function that changes a residency. */
+/** Takes one event and returns its effects. The only function that changes a residency. */
 export function stepResidency(state: Residency, event: ResidencyEvent, nowMs: number): ResidencyEffect[] {
   const effects: ResidencyEffect[] = []
   apply(state, event, nowMs, effects)
@@ -164,7 +164,7 @@ function measure({ residents, sizes }: Residency, contextId: string, bytes: numb
   }
 }
 
-/** Ends its process, and tells everybody first if they could have counted on it. */
+/** Ends the process, after telling the callers that may rely on it. */
 function leave(resident: Resident, reason: string, effects: ResidencyEffect[]): void {
   // Several may say so: each user of a process that failed, and who evicts it.
   if (resident.phase === 'leaving') return
@@ -174,14 +174,14 @@ function leave(resident: Resident, reason: string, effects: ResidencyEffect[]): 
   effects.push({ kind: 'unload', contextId })
 }
 
-/** Takes no more uses of it; it leaves now, or with the last one that runs. */
+/** Closes a context to new uses; it unloads now, or after its last use. */
 function close(resident: Resident, reason: string, effects: ResidencyEffect[]): void {
   if (resident.uses === 0) return leave(resident, reason, effects)
   moveResident(resident, 'closing')
   effects.push({ kind: 'close', contextId: resident.contextId, reason })
 }
 
-/** A process has grown: idle ones go until the rest fits. */
+/** A process has grown: unloads idle contexts until the rest fits. */
 function shrink(state: Residency, effects: ResidencyEffect[]): void {
   for (const resident of spentRoom(state)) leave(resident, 'loaded contexts exceed the memory limit', effects)
 }

@@ -1,7 +1,7 @@
-/** When results that wait are made durable together. */
+/** When waiting results are committed together. */
 export interface CommitPaceOptions {
   /**
-   * A result is made durable at once when none was lately. Else it waits for others to go with, so long
+   * A result is committed at once after a quiet time. Otherwise it waits for others, so long
    * that commits take this share of the time, at most `commitWaitMsMax`; or until there are `commitGroupMax`.
    */
   commitShare: number
@@ -12,23 +12,23 @@ export interface CommitPaceOptions {
 /** Commits over which their time is averaged. */
 const MEAN_OVER = 8
 
-/** How long results wait for others: the time that commits take is learnt from the last ones. */
+/** The wait of results for a shared commit, from the average time of recent commits. */
 export class CommitPace {
   readonly #options: CommitPaceOptions
   #nextAtMs = 0
-  /** What a commit takes, the mean of the last ones: a disk that is slow once is not waited for again. */
+  /** Mean time of the last commits, so that one slow commit has no lasting effect. */
   #usualMs = 0
 
   constructor(options: CommitPaceOptions) {
     this.#options = options
   }
 
-  /** Whether so many results are committed now, however short the wait was. */
+  /** Whether this number of results is committed at once, without a further wait. */
   isFull(results: number): boolean {
     return results >= this.#options.commitGroupMax
   }
 
-  /** How long a result that comes now waits for others, ms; 0: not at all. */
+  /** The wait of a result that arrives now, ms; 0 for none. */
   waitMs(nowMs: number): number {
     return Math.max(0, this.#nextAtMs - nowMs)
   }

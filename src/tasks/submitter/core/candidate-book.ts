@@ -19,24 +19,24 @@ export interface Candidate extends ReadyFacts {
   tokensPerSecond?: number | undefined
 }
 
-/** Why something does not run: a code for programs, words for people. */
+/** Why nothing runs: a code for programs, words for people. */
 export interface Refusal {
   code: string
   words: string
 }
 
-/** What a coordinator knows of one peer. */
+/** A coordinator's view of one peer. */
 export interface PeerView extends Candidate {
   readonly peer: string
   /** known: no link. connecting: a link is being made. Otherwise what the peer says of itself. */
   phase: 'known' | 'connecting' | Phase
-  /** What the peer said of its progress, as "fetching 41 %". */
+  /** The peer's report of its progress, such as "fetching 41 %". */
   detail: string | undefined
   /** Why it was not used when it was last tried; cleared once it is ready. */
   refusal: Refusal | undefined
   /** Requests it wants now. */
   credit: number
-  /** Requests that are out to it, and when each was sent, in that order. */
+  /** Requests leased to the peer, with the time each was sent, in that order. */
   outstanding: SmallMap<number>
   /** Results per second of the time in which it has requests. */
   rate: WorkRate
@@ -60,10 +60,10 @@ export interface CandidateBookOptions extends ReadyDefaults {
   retryMsMax: number
 }
 
-/** Of a peer whose link broke, or that could not be linked. */
+/** The time before which a peer with a broken link is not tried again. */
 const UNREACHABLE = 'unreachable'
 
-/** What an advert need not say: an older one's word does not stand. */
+/** Optional fields of an advert: those absent from a new advert are cleared. */
 const SAYS_NOTHING: Omit<Candidate, 'peer' | 'tier' | 'accepts'> = {
   isHere: undefined,
   reason: undefined,
@@ -74,16 +74,16 @@ const SAYS_NOTHING: Omit<Candidate, 'peer' | 'tier' | 'accepts'> = {
   tokensPerSecond: undefined,
 }
 
-/** The peers that a coordinator knows: whom it uses, whom it could use, and why not the rest. Pure data. */
+/** The peers that a coordinator knows: those in use, those available, and why the rest are not. Pure data. */
 export class CandidateBook {
   #options: CandidateBookOptions
   /** Peers without a link, in the order in which they came to be without one: of too many the first is forgotten. */
   #known = new Map<string, PeerView>()
   /** Peers with a link, or with one being made. */
   #linked = new Map<string, PeerView>()
-  /** Of these, how many are beyond connecting. */
+  /** The number of them that are past connecting. */
   #reached = 0
-  /** Of all, how many have something of the context. */
+  /** The number of peers that have at least a part of the context. */
   #holders = 0
   /** Peers without a link, the best first. */
   #order: RecruitOrder
@@ -124,7 +124,7 @@ export class CandidateBook {
     return this.#linked.size < this.#options.peersMax
   }
 
-  /** Whether some peer is ready, or on its way to be. */
+  /** Whether a peer is ready or is preparing. */
   get isReached(): boolean {
     return this.#reached > 0
   }
@@ -170,7 +170,7 @@ export class CandidateBook {
     this.#link(peer, 'queued', nowMs)
   }
 
-  /** Something came from a peer; undefined when there is no link to it. */
+  /** Notes a message of a peer; undefined when the peer has no link. */
   hear(peer: string, nowMs: number): PeerView | undefined {
     const view = this.#linked.get(peer)
     if (view !== undefined) view.heardAtMs = nowMs
@@ -208,7 +208,7 @@ export class CandidateBook {
     this.#keep(view)
   }
 
-  /** A result came from a peer: what it failed on before is forgiven. */
+  /** Notes a result of a peer, which clears its earlier failures. */
   forgive(view: PeerView): void {
     const isKnown = view.phase === 'known' && view.failures > 0
     if (isKnown) this.#order.delete(view)
@@ -234,7 +234,7 @@ export class CandidateBook {
     return chosen.map(({ peer }) => peer)
   }
 
-  /** Why nothing can run; undefined while a peer is ready, or on its way to be. */
+  /** Why nothing can run; undefined while a peer is ready or is preparing. */
   explain(): Refusal | undefined {
     if (this.isReached) return undefined
     const views = this.all()
@@ -301,7 +301,7 @@ export class CandidateBook {
   }
 }
 
-/** Mostly an advert says what the last one said. */
+/** Most adverts repeat the last one. */
 function saysTheSame(view: PeerView, candidate: Candidate): boolean {
   return (
     view.tier === candidate.tier &&
@@ -313,7 +313,7 @@ function saysTheSame(view: PeerView, candidate: Candidate): boolean {
   )
 }
 
-/** Whether nothing has changed of what others are compared with. */
+/** Whether the fields that other peers are compared with are unchanged. */
 function weighsTheSame(view: ReadyFacts, candidate: ReadyFacts): boolean {
   return (
     view.bytes === candidate.bytes &&

@@ -10,7 +10,7 @@ export const JOB_LOG_SCHEMA: { log: 'hearth-job'; version: 1 } = { log: 'hearth-
  */
 export class CoordinatorEvents {
   readonly #sink: EventSink
-  /** What each candidate said last. */
+  /** The last advert of each candidate. */
   readonly #candidates = new Map<string, string>()
 
   constructor(sink: EventSink) {

@@ -4,39 +4,39 @@ import type { RequestRange } from '../../job/request-range.ts'
 import { PendingRequests } from './pending-requests.ts'
 import type { LeaseKey, Outcome, Phase } from '../../wire/task-messages.ts'
 
-/** What decides how a job is spread. Times in ms. */
+/** The options that decide how a job is spread. Times in ms. */
 export interface CoordinatorOptions {
   /** Peers that one job uses at once: each of the largest swarm that Hearth is made for, below `CONNECTIONS_MAX`. */
   peersMax: number
-  /** A peer from which nothing is heard for this long is taken as lost. */
+  /** A peer that is silent for this long is dropped. */
   silenceMs: number
-  /** A request becomes an error line when so many peers failed on it, or when it failed so often in all. */
+  /** A request becomes an error line after failures on this many peers, or this many failures in all. */
   failedPeersMax: number
   attemptsMax: number
-  /** A peer that fails on so many requests in a row is left alone for a while: the fault is its own. */
+  /** A peer that fails on this many requests in a row is avoided for a while: the fault is probably its own. */
   failuresInRowMax: number
   /** Times that a request may be lost with its peer before it becomes an error line. */
   lossesMax: number
   /** How many peers may work on one request at the tail of a job. */
   copiesMax: number
-  /** At the tail, a request is copied to a peer that is expected to answer it so much sooner. */
+  /** At the tail, a request is copied to a peer whose expected answer is this much earlier. */
   copyGainMs: number
   /** A peer that has answered nothing yet has this long before what it has is copied. */
   copyAfterMs: number
   /** First wait before a request or a peer is tried again; doubles up to `retryMsMax`. */
   retryMs: number
   retryMsMax: number
-  /** How long a peer loads a context, how fast it fetches one, and how large it is, where nobody says. */
+  /** Defaults for a context's load time, download rate and size, for peers that do not report them. */
   loadMs: number
   fetchBytesPerSecond: number
   bytes: number
-  /** Peers are looked for this often while the job runs. */
+  /** How often the job searches for peers. */
   findEveryMs: number
-  /** Requests that one peer may have out, whatever credit it gives. */
+  /** Largest number of requests leased to one peer, whatever its credit. */
   outstandingMax: number
-  /** For evaluation: requests are given out so many at a time, the next ones when those are done. */
+  /** For evaluation: the fixed size of a lease; the next lease follows when it is done. */
   leaseSize?: number | undefined
-  /** The job is given up when no peer could run anything for this long. */
+  /** The job gives up when no peer could run a request for this long. */
   giveUpMs: number
 }
 
@@ -70,7 +70,7 @@ export type CoordinatorEvent =
   | { kind: 'credit'; peer: string; requests: number }
   | { kind: 'result'; peer: string; key: LeaseKey; outcome: Outcome }
   | { kind: 'committed'; peer: string | undefined; key: LeaseKey }
-  /** The peer leaves, and did not run them. */
+  /** The draining peer returns unstarted requests. */
   | { kind: 'returned'; peer: string; keys: LeaseKey[] }
   | { kind: 'tick' }
 
@@ -83,26 +83,26 @@ export type CoordinatorEffect =
   | { kind: 'send'; peer: string; leases: LeaseKey[] }
   /** Make the result that `peer` sent under `key` durable, then report `committed`. */
   | { kind: 'commit'; peer: string; key: LeaseKey }
-  /** Make an error line of our own durable, then report `committed`. */
+  /** Make the submitter's own error line durable, then report `committed`. */
   | { kind: 'fail'; key: LeaseKey; code: string; message: string }
   | { kind: 'acknowledge'; peer: string; keys: LeaseKey[] }
   | { kind: 'cancel'; peer: string; keys: LeaseKey[] }
   | { kind: 'give-up'; reason: Refusal }
   | { kind: 'finish' }
 
-/** Who works on a request now. */
+/** The peers that work on a request now. */
 export interface Lease {
   request: number
   epoch: number
   /** One; at the tail a few. */
   peers: string[]
-  /** Peers that were sent it under this epoch and do not work on it any more; what they still answer counts. */
+  /** Peers that were sent it under this epoch and have stopped; their late answers still count. */
   left: string[] | undefined
   /** A result is on its way into the journal: nothing else may happen to this request. */
   isCommitting: boolean
 }
 
-/** A lease that nobody works on, of a request that is not settled: only its holders may still answer for it. */
+/** A lease without a working peer, of an unsettled request: only its holders may still answer it. */
 export interface EndedLease {
   epoch: number
   /** Every peer that was sent the request under this epoch. */
@@ -120,7 +120,7 @@ export interface CoordinatorState {
   readonly failures: Map<number, string[]>
   readonly losses: Map<number, number>
   readonly book: CandidateBook
-  /** Peers with credit and nothing to spend it on, in the order they ran dry. */
+  /** Peers with unused credit, in the order they ran out of requests. */
   readonly hungry: Set<string>
   /** Redelivered results that are on their way into the journal. */
   readonly committing: Set<number>
@@ -132,23 +132,23 @@ export interface CoordinatorState {
   pace: Pace
   /** When it is next asked who else should be used. */
   recruitAtMs: number
-  /** When peers with nothing to do were last thought of, and when copies for them, or better peers, are next. */
+  /** When idle peers were last considered, and when copies for them or better peers are considered next. */
   fedAtMs: number
   lookAtMs: number
-  /** Before this no peer has been silent for too long. */
+  /** No peer can time out before this. */
   silentAtMs: number
   /** Results that arrived for a lease no longer held: under an old epoch, or after another peer's. */
   staleCount: number
   isFinished: boolean
 }
 
-/** How fast a job goes, as it was measured last. */
+/** The last measured speed of a job. */
 export interface Pace {
-  /** Results per second of all peers together; 0 while nothing is known. */
+  /** Results per second of all peers together; 0 while unknown. */
   perSecond: number
-  /** What a request takes from being sent to its result, the median over the peers; 0 while nothing is known. */
+  /** Time from sending a request to its result, ms: the median over the peers; 0 while unknown. */
   requestMs: number
-  /** When it is measured again. */
+  /** The time of the next measurement. */
   measureAtMs: number
 }
 

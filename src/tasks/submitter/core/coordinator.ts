@@ -7,7 +7,7 @@ import { feedDueMs, measureWhenDue, projectedMs, recruitDueMs } from './pace.ts'
 import { takeBack } from './tail.ts'
 import type { LeaseKey, Outcome } from '../../wire/task-messages.ts'
 
-/** One event in, what to do about it out. The only function that changes a coordinator. */
+/** Takes one event and returns its effects. The only function that changes a coordinator. */
 export function step(
   state: CoordinatorState,
   event: CoordinatorEvent,
@@ -63,7 +63,7 @@ export function step(
   return effects
 }
 
-/** Why nothing runs, in a code and in words; undefined while something does. */
+/** Why nothing runs, as a code and as words; undefined while a request runs. */
 export function explain(state: CoordinatorState): Refusal | undefined {
   return state.book.explain()
 }
@@ -79,7 +79,7 @@ function onStatus(
   if (state.book.hear(peer, nowMs) === undefined) return
   if (phase === 'refused') {
     effects.push({ kind: 'close', peer, reason: reason ?? 'refused' })
-    // Its owner wants the machine back: no request is to blame.
+    // The owner wants the machine back, so no request is blamed.
     releasePeer(state, peer, nowMs, effects, reason !== 'draining' && reason !== 'paused')
     state.book.refuse(
       peer,
@@ -115,7 +115,7 @@ function onResult(
   const { peer, key, outcome } = event
   const view = state.book.hear(peer, nowMs) ?? state.book.get(peer)
   const held = state.leases.get(key.n)
-  // A result under an old epoch says nothing of the lease that the peer has now.
+  // A result under an old epoch does not concern the peer's present lease.
   if (view !== undefined && (held === undefined || held.epoch === key.epoch))
     takeBack(view, key.n, outcome !== 'retry', nowMs)
   if (held === undefined) {
@@ -145,7 +145,7 @@ function mayAnswer({ peers, left, epoch }: Lease, peer: string, ofEpoch: number,
   return peers.includes(peer) || (outcome !== 'retry' && left?.includes(peer) === true)
 }
 
-/** A result of a lease that nobody has any more, or that an earlier run of this job gave out: as good as any while it is still wanted. */
+/** Accepts a result of a revoked lease, or of an earlier run of this job, while the request is unsettled. */
 function redelivered(
   state: CoordinatorState,
   peer: string,
@@ -191,7 +191,7 @@ function failedOn(
   blame(state, peer, nowMs, random, effects)
 }
 
-/** A peer that fails on one request after the other is the cause, not the requests. */
+/** Avoids a peer that fails on one request after another: the peer is the cause, not the requests. */
 function blame(
   state: CoordinatorState,
   peer: string,
@@ -248,7 +248,7 @@ function onLost(
   recruit(state, nowMs, effects)
 }
 
-/** A peer that leaves gives requests back: they go to the next at once, and nobody is blamed. */
+/** Takes back the requests of a draining peer: they go to another peer at once, and count as no failure. */
 function onReturned(
   state: CoordinatorState,
   peer: string,
@@ -272,7 +272,7 @@ function onReturned(
   feedHungry(state, nowMs, effects)
 }
 
-/** Takes back all that a peer had out; each goes to the next peer under a new epoch. */
+/** Revokes all leases of a peer; each request goes to the next peer under a new epoch. */
 function releasePeer(
   state: CoordinatorState,
   peer: string,
@@ -305,7 +305,7 @@ function onTick(state: CoordinatorState, nowMs: number, random: Random, effects:
   tick(state, nowMs, effects)
 }
 
-/** Whoever was not heard for too long is lost; who is left cannot be before `silentAtMs`. */
+/** Drops silent peers; no other peer can time out before `silentAtMs`. */
 function loseSilent(
   state: CoordinatorState,
   nowMs: number,
@@ -313,7 +313,7 @@ function loseSilent(
   effects: CoordinatorEffect[],
 ): void {
   const { silenceMs } = state.options
-  // A peer that is linked from now on is heard now.
+  // A newly linked peer counts as heard now.
   let heardAtMs = nowMs
   for (const view of state.book.openPeers()) {
     if (nowMs - view.heardAtMs < silenceMs) {
@@ -338,7 +338,7 @@ function tick(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect
   giveUpIfStuck(state, nowMs, effects)
 }
 
-/** Opens links to the best peers known: warm, then stored, then those that could fetch, if it pays back. */
+/** Opens links to the best known peers: warm, then stored, then those that could fetch, if that pays off. */
 function recruit(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect[]): void {
   if (!state.book.hasRoom) return
   measureWhenDue(state, nowMs)

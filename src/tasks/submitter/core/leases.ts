@@ -1,4 +1,4 @@
-// Who gets which request: the leases that a coordinator gives out, takes back and copies.
+// Decides which peer gets which request: grants, revokes and copies leases.
 import type { PeerView } from './candidate-book.ts'
 import type { CoordinatorState, CoordinatorEffect, Lease } from './coordinator-state.ts'
 import { lookEveryMs, measureWhenDue, projectedMs } from './pace.ts'
@@ -17,7 +17,7 @@ export function feed(
   slow?: SlowLease[],
 ): void {
   const { leaseSize } = state.options
-  // A request that some peer failed on goes to whoever can have it.
+  // A request that failed elsewhere goes to any peer that has not failed on it.
   const mayWait = leaseSize === undefined && state.failures.size === 0
   const leases: LeaseKey[] = []
   const suits =
@@ -58,7 +58,7 @@ function lease(state: CoordinatorState, request: number, view: PeerView, nowMs: 
   return { n: request, epoch }
 }
 
-/** At the tail, a second peer works on what a slow one has: the first result wins. */
+/** At the tail, copies the requests of a slow peer to a second one: the first result wins. */
 function copySlow(
   state: CoordinatorState,
   view: PeerView,
@@ -74,7 +74,7 @@ function copySlow(
   }
 }
 
-/** A peer does not work on a request any more; false when it did not. */
+/** Removes a peer from a request; false when it did not work on it. */
 export function leaveLease(held: Lease, peer: string): boolean {
   const place = held.peers.indexOf(peer)
   if (place < 0) return false
@@ -84,19 +84,19 @@ export function leaveLease(held: Lease, peer: string): boolean {
   return true
 }
 
-/** The request becomes an error line of our own. */
+/** Turns the request into the submitter's own error line. */
 export function failLease(held: Lease, code: string, message: string, effects: CoordinatorEffect[]): void {
   held.isCommitting = true
   effects.push({ kind: 'fail', key: { n: held.request, epoch: held.epoch }, code, message })
 }
 
-/** Nobody works on the request any more, which is not settled. */
+/** The last peer stopped working on an unsettled request. */
 export function endLease(state: CoordinatorState, { request, epoch, left = [] }: Lease): void {
   state.leases.delete(request)
   state.ended.set(request, { epoch, holders: left })
 }
 
-/** The request goes to whoever has credit, from `notBeforeMs` on. */
+/** Queues the request for any peer with credit, from `notBeforeMs` on. */
 export function giveBack(
   state: CoordinatorState,
   held: Lease,
@@ -109,7 +109,7 @@ export function giveBack(
   if (notBeforeMs <= nowMs) feedHungry(state, nowMs, effects)
 }
 
-/** Spends the credit of peers that had nothing to do; copies for them are thought of every now and then only. */
+/** Spends the credit of idle peers; copies for them are considered only from time to time. */
 export function feedHungry(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect[]): void {
   if (state.hungry.size === 0) return
   const mayCopy = nowMs >= state.lookAtMs && state.options.leaseSize === undefined

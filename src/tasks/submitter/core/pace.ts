@@ -1,17 +1,17 @@
-// How fast a job goes, and when it should be looked at again.
+// Measures the speed of a job, and decides when to look at it again.
 import { median } from './ready-cost.ts'
 import type { CoordinatorState } from './coordinator-state.ts'
 import { totalRate } from './tail.ts'
 
-/** Nothing is measured or looked through more often. */
+/** Shortest interval between two measurements. */
 const OFTEN_MS = 100
-/** What was measured may be off by such a part of what is left of the job, or of what it has taken so far. */
+/** Allowed error of a measurement, as a share of the job's remaining or elapsed time. */
 const LEFT_PARTS = 128
 const TAKEN_PARTS = 32
-/** A peer with nothing to do may get something so much later than it could, as a part of what a request takes. */
+/** Allowed delay of new work for an idle peer, as a share of a request's time. */
 const REQUEST_PARTS = 64
 
-/** How long the rest of the job lasts at the rate of now, ms; without a rate yet, for ever. */
+/** Remaining time of the job at the present rate, ms; infinite while the rate is unknown. */
 export function projectedMs({ unsettled, pace }: CoordinatorState): number {
   return pace.perSecond === 0 ? Infinity : (1_000 * unsettled) / pace.perSecond
 }
@@ -33,13 +33,13 @@ function measure(state: CoordinatorState, nowMs: number): void {
   pace.measureAtMs = nowMs + Math.max(OFTEN_MS, pace.requestMs / REQUEST_PARTS, partMs)
 }
 
-/** How often peers that have nothing to do are thought of, ms; a request takes as long as the job, while none is answered. */
+/** How often idle peers are considered, ms. Before the first answer, a request's time is the job's elapsed time. */
 export function lookEveryMs({ pace, startedAtMs }: CoordinatorState, nowMs: number): number {
   const requestMs = pace.requestMs === 0 ? nowMs - startedAtMs : pace.requestMs
   return Math.max(OFTEN_MS, requestMs / REQUEST_PARTS)
 }
 
-/** When a `tick` could next change something, ms: one before does nothing, unless another event comes first. */
+/** The next time at which a `tick` could have an effect, ms, unless another event comes first. */
 export function nextTickMs(state: CoordinatorState): number {
   if (state.isFinished) return Infinity
   const { book, options } = state
@@ -54,7 +54,7 @@ export function recruitDueMs({ book, recruitAtMs }: CoordinatorState): number {
   return Math.min(book.retryAtMs, recruitAtMs)
 }
 
-/** When a peer that had nothing to do could get something. */
+/** When an idle peer could get a request. */
 export function feedDueMs({ hungry, pending, leases, options, fedAtMs, lookAtMs }: CoordinatorState): number {
   if (hungry.size === 0) return Infinity
   if (pending.size === 0) return leases.size === 0 || options.leaseSize !== undefined ? Infinity : lookAtMs

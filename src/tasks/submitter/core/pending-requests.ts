@@ -6,7 +6,7 @@ interface Retry {
 }
 
 /**
- * The requests that nobody works on, in the order they should go out: what was given back first,
+ * The pending requests, in the order in which they should be sent: returned ones first,
  * then the file's own order. Holds ranges and what came back, so its size follows what is in
  * flight and not the job's length.
  */
@@ -14,7 +14,7 @@ export class PendingRequests {
   #ranges: RequestRange[]
   #rangeIndex = 0
   #retries: Retry[] = []
-  /** Requests inside a range that are settled already, and are passed over when their turn comes. */
+  /** Settled requests inside a range, which are skipped when their turn comes. */
   #settled = new Set<number>()
   #size: number
 
@@ -23,12 +23,12 @@ export class PendingRequests {
     this.#size = ranges.reduce((sum, range) => sum + range.to - range.from, 0)
   }
 
-  /** How many are pending, those that must still wait for their retry time included. */
+  /** Number of pending requests, including those that wait for their retry time. */
   get size(): number {
     return this.#size
   }
 
-  /** When the first of those that came back may go out; that time may be past. Infinite when there is none. */
+  /** When the first returned request may be sent; may be in the past. Infinite without one. */
   get retryAtMs(): number {
     return this.#retries[0]?.notBeforeMs ?? Infinity
   }
@@ -42,7 +42,7 @@ export class PendingRequests {
     return this.#takeRetry(nowMs, suits) ?? this.#takeFresh()
   }
 
-  /** Puts a request back, not to go out before `notBeforeMs`. */
+  /** Puts a request back; it is not sent before `notBeforeMs`. */
   giveBack(request: number, notBeforeMs: number): void {
     this.#size += 1
     let index = this.#retries.length

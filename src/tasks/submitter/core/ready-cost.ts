@@ -1,7 +1,7 @@
-/** What is known of how soon a peer could run a context, as its advert says. */
+/** The facts in an advert that decide how soon a peer could run a context. */
 export interface ReadyFacts {
   tier: 'warm' | 'stored' | 'partial' | 'absent'
-  /** Of a partial context, how much of it is there, in [0, 1]. */
+  /** Present share of a partial context, in [0, 1]. */
   share?: number | undefined
   /** The size of the context. */
   bytes?: number | undefined
@@ -11,7 +11,7 @@ export interface ReadyFacts {
   fetchBytesPerSecond?: number | undefined
 }
 
-/** What is taken for peers that have not measured it themselves. */
+/** Values assumed for peers that have not measured their own. */
 export interface ReadyDefaults {
   loadMs: number
   fetchBytesPerSecond: number
@@ -19,7 +19,7 @@ export interface ReadyDefaults {
   bytes: number
 }
 
-/** What to take for what a peer does not say: the median of those that do, else the defaults. */
+/** Values for unreported fields: the median of the peers that report them, else the defaults. */
 export function usualFacts(peers: Iterable<ReadyFacts>, defaults: ReadyDefaults): ReadyDefaults {
   const loads: number[] = []
   const rates: number[] = []
@@ -36,7 +36,7 @@ export function usualFacts(peers: Iterable<ReadyFacts>, defaults: ReadyDefaults)
   }
 }
 
-/** Until a peer could run its first request, ms: nothing when it is warm; else its load, after what is missing is fetched. */
+/** Time until a peer could run its first request, ms: 0 when warm, else its download of missing bytes plus its load. */
 export function readyMs(facts: ReadyFacts, usual: ReadyDefaults): number {
   if (facts.tier === 'warm') return 0
   const loadMs = facts.loadMs ?? usual.loadMs
@@ -54,7 +54,7 @@ export function paysBack(costMs: number, requestMs: number, projectedMs: number)
   return costMs === 0 || costMs + requestMs < projectedMs
 }
 
-/** The middle one, of two the lower; undefined when there is none. */
+/** The median, the lower of two; undefined for no values. */
 export function median(numbers: readonly number[]): number | undefined {
   const values = new Float64Array(numbers)
   const middle = (values.length - 1) >> 1

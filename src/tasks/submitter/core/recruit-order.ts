@@ -1,6 +1,6 @@
 import { paysBack, readyMs, type ReadyDefaults, type ReadyFacts } from './ready-cost.ts'
 
-/** A peer without a link, as far as that decides who is linked next. */
+/** The facts about a peer without a link that decide its place in the order. */
 export interface Recruit extends ReadyFacts {
   readonly peer: string
   accepts: boolean
@@ -17,9 +17,9 @@ export interface RecruitWish {
   /** How long the rest of the job takes, and one request. */
   projectedMs: number
   requestMs: number
-  /** Whether anybody has something of the context, so that others can fetch it. */
+  /** Whether any peer has a part of the context, so that others can fetch it. */
   mayFetch: boolean
-  /** How many at most. */
+  /** Largest number of peers to return. */
   room: number
 }
 
@@ -32,14 +32,14 @@ export class RecruitOrder {
   #usual: ReadyDefaults
   readonly #ready: Recruit[] = []
   readonly #waiting: Recruit[] = []
-  /** When the first that waits may be tried, as of the last choice; infinite when none does. */
+  /** When the first waiting peer may be tried, by the last choice; infinite when none waits. */
   retryAtMs: number = Infinity
 
   constructor(usual: ReadyDefaults) {
     this.#usual = usual
   }
 
-  /** What is taken for what peers do not say themselves. */
+  /** Values for fields that peers do not report. */
   suppose(usual: ReadyDefaults): void {
     const { loadMs, fetchBytesPerSecond, bytes } = this.#usual
     if (usual.loadMs === loadMs && usual.fetchBytesPerSecond === fetchBytesPerSecond && usual.bytes === bytes)
@@ -54,12 +54,12 @@ export class RecruitOrder {
     else this.#insert(recruit)
   }
 
-  /** To be called before anything of it changes. */
+  /** Call this before a field of the peer changes. */
   delete(recruit: Recruit): void {
     if (!remove(this.#waiting, recruit)) remove(this.#ready, recruit)
   }
 
-  /** The first of those that pay back what it costs to make them ready. */
+  /** The first peers whose expected answers outweigh the cost of making them ready. */
   choose({ nowMs, projectedMs, requestMs, mayFetch, room }: RecruitWish): Recruit[] {
     this.#wake(nowMs, mayFetch)
     const chosen: Recruit[] = []
@@ -72,7 +72,7 @@ export class RecruitOrder {
     return chosen
   }
 
-  /** Those that waited long enough are ready. */
+  /** Moves peers whose wait is over into the order. */
   #wake(nowMs: number, mayFetch: boolean): void {
     this.retryAtMs = Infinity
     for (let at = 0; at < this.#waiting.length;) {

@@ -1,22 +1,22 @@
 import type { CandidateBook, PeerView } from './candidate-book.ts'
 import type { CoordinatorState, CoordinatorOptions, Lease } from './coordinator-state.ts'
 
-/** Leases that are looked at for a copy, the oldest first. */
+/** Leases considered for a copy, the oldest first. */
 const LOOK_AT_MAX = 256
-/** A peer is taken as stalled when no result came for so many times what it usually takes, and this long beside, ms. */
+/** A peer counts as stalled after `STALLED_TIMES` × its usual time plus `STALLED_MS`. */
 const STALLED_TIMES = 2
 const STALLED_MS = 250
-/** Of what a request took, the newest weighs so much in the mean. */
+/** Weight of the newest time in the moving average of a request's time. */
 const NEWEST_WEIGHT = 0.1
 
-/** A request goes out to a peer. */
+/** Notes that a request is sent to a peer. */
 export function giveOut(view: PeerView, request: number, nowMs: number): void {
   if (view.outstanding.size === 0) view.progressAtMs = nowMs
   view.outstanding.set(request, nowMs)
   view.rate.begin(nowMs)
 }
 
-/** A peer has answered a request, or is no longer asked for it. */
+/** Notes that a peer answered a request, or that its lease was revoked. */
 export function takeBack(view: PeerView, request: number, isAnswered: boolean, nowMs: number): void {
   const sentAtMs = view.outstanding.get(request)
   if (sentAtMs === undefined) return
@@ -55,13 +55,13 @@ export function isBetterLeft(
   return false
 }
 
-/** A request that is out, of which another copy may be made, and how long its holders will still take. */
+/** A leased request that may be copied, and the expected remaining time of its holders. */
 export interface SlowLease {
   lease: Lease
   leftMs: number
 }
 
-/** What is out and may be copied, the slowest first. */
+/** The leased requests that may be copied, the slowest first. */
 export function slowLeases({ leases, book, options }: CoordinatorState, nowMs: number): SlowLease[] {
   const slow: SlowLease[] = []
   let looked = 0
@@ -74,7 +74,7 @@ export function slowLeases({ leases, book, options }: CoordinatorState, nowMs: n
   return slow.sort((a, b) => b.leftMs - a.leftMs || a.lease.request - b.lease.request)
 }
 
-/** Takes out of `slow` what an idle peer should have a copy of, what gains most first; as many as it has credit for. */
+/** Takes the requests with the largest gain out of `slow` for an idle peer, as far as its credit allows. */
 export function worthCopying(
   slow: SlowLease[],
   view: PeerView,
@@ -114,7 +114,7 @@ function leftMs({ request, peers }: Lease, book: CandidateBook, graceMs: number,
   return soonestMs
 }
 
-/** How long a peer would take to answer one more request, ms; undefined while it is not known. */
+/** Expected time of a peer to answer one more request, ms; undefined while unknown. */
 function answerMs(view: PeerView, nowMs: number): number | undefined {
   const perSecond = view.rate.perSecond(nowMs)
   if (perSecond === undefined || view.phase === 'known') return undefined

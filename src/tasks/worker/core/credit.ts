@@ -1,6 +1,6 @@
 import type { ContextView, Session, WorkerState, WorkerEffect } from './worker-state.ts'
 
-/** Gives the sessions of a context the credit that is theirs now. */
+/** Grants the sessions of a context their share of the credit. */
 export function grantCredit(
   state: WorkerState,
   context: ContextView,
@@ -29,7 +29,7 @@ function shareWindow(state: WorkerState, context: ContextView, nowMs: number, ef
   }
 }
 
-/** What is in the slots and as much as they answer in a short while, so that none runs dry while more is on its way. */
+/** The window: the slots plus the requests that they answer in a short while, so that no slot runs dry. */
 function windowOf({ options }: WorkerState, context: ContextView, nowMs: number): number {
   const { slots } = context
   const perSecond = context.rate.perSecond(nowMs)
@@ -39,7 +39,7 @@ function windowOf({ options }: WorkerState, context: ContextView, nowMs: number)
   return Math.min(slots + Math.max(1, ahead), windowMax)
 }
 
-/** One lease at a time, each session in its turn: the context is loaded for it alone. */
+/** Grants one lease at a time, session by session: the context is loaded for each lease. */
 function grantNextLease(context: ContextView, effects: WorkerEffect[]): void {
   if (context.phase !== 'idle') return
   for (const { granted, lease } of context.sessions) if (granted > 0 || lease !== undefined) return

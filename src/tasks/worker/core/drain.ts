@@ -3,22 +3,22 @@ import { endSession } from './sessions.ts'
 import type { LeaseKey } from '../../wire/task-messages.ts'
 import type { Session, WorkerState, WorkerEffect } from './worker-state.ts'
 
-/** What runs may finish for half of the time until the peer has to be gone, and at most this long, ms. */
+/** Running requests may finish for half the time until the peer's deadline, and at most this long, ms. */
 const FINISH_MS_MAX = 10_000
 
-/** How long what runs may still go on in a peer that has to be gone after `deadlineMs`, ms. */
+/** How long running requests may continue in a peer that must stop within `deadlineMs`, ms. */
 export function finishMs(deadlineMs: number): number {
   return Math.min(FINISH_MS_MAX, deadlineMs / 2)
 }
 
-/** Whether a peer that leaves has no work any more. */
+/** Whether a draining peer has finished all its work. */
 export function isDrained({ isDraining, sessions }: WorkerState): boolean {
   return isDraining && sessions.size === 0
 }
 
 /**
- * The peer leaves. What waits goes back at once, so that submitters have it run elsewhere without waiting
- * for a deadline; what is in the engine may finish. A fixed lease is a unit, and goes back as one.
+ * Starts the drain. Unstarted requests return at once, so that submitters send them elsewhere without waiting
+ * for a deadline; running requests may finish. A fixed lease is a unit and returns as one.
  */
 export function drain(state: WorkerState, nowMs: number, effects: WorkerEffect[]): void {
   state.isDraining = true
@@ -30,14 +30,14 @@ export function drain(state: WorkerState, nowMs: number, effects: WorkerEffect[]
   }
 }
 
-/** Also what was on its way when the peer began to drain. */
+/** Also returns requests that were in flight when the drain began. */
 export function giveBackWaiting(session: Session, effects: WorkerEffect[]): void {
   const keys = session.waiting.map(keyOf)
   session.waiting = []
   effects.push({ kind: 'return', session: session.id, keys })
 }
 
-/** The time is up: what still runs is stopped and goes back too. */
+/** The time is up: running requests are stopped and returned too. */
 export function giveBackAll(state: WorkerState, nowMs: number, effects: WorkerEffect[]): void {
   for (const session of state.sessions.values()) {
     const runs = [...session.runs.values()]
@@ -48,7 +48,7 @@ export function giveBackAll(state: WorkerState, nowMs: number, effects: WorkerEf
   }
 }
 
-/** Sessions of which nothing runs, and whose results are all acknowledged, end. */
+/** Ends the sessions that run nothing and whose results are all acknowledged. */
 export function closeIfDone(state: WorkerState, nowMs: number, effects: WorkerEffect[]): void {
   for (const session of state.sessions.values()) {
     if (session.runs.size === 0 && state.ledger.of(session.results).length === 0) {

@@ -17,7 +17,7 @@ interface Entry {
 /** Fixed cost of an entry beside its body, bytes. */
 const ENTRY_BYTES = 200
 
-/** What is kept of one job. */
+/** The kept results of one job. */
 export class JobResults {
   readonly job: string
   readonly entries: SmallMap<Entry> = new SmallMap()
@@ -29,7 +29,7 @@ export class JobResults {
   }
 }
 
-/** Results that were computed and are not acknowledged: what a returning submitter gets again. Pure data. */
+/** Computed results without an acknowledgement, which a returning submitter gets again. Pure data. */
 export class ResultLedger {
   #options: LedgerOptions
   /** Results come and are acknowledged one by one: a job that has none is forgotten when time goes by. */
@@ -49,7 +49,7 @@ export class ResultLedger {
     return this.#bytes
   }
 
-  /** Under which the results of a job are kept. */
+  /** The key of a job's results. */
   open(job: string): JobResults {
     return this.#jobs.get(job) ?? new JobResults(job)
   }
@@ -62,7 +62,7 @@ export class ResultLedger {
     this.#bytes += bytes
   }
 
-  /** Forgets a result that the submitter has durably, or does not want any more. */
+  /** Forgets a result that the submitter has made durable or has cancelled. */
   settle(results: JobResults, key: LeaseKey): void {
     const listed = this.#listed(results)
     const entry = listed?.entries.get(key.n)
@@ -76,7 +76,7 @@ export class ResultLedger {
     return result?.epoch === key.epoch ? result : undefined
   }
 
-  /** All that a job's submitter has not acknowledged, oldest first. */
+  /** The results that a job's submitter has not acknowledged, oldest first. */
   of(results: JobResults): TaskResult[] {
     return (this.#listed(results)?.entries.values() ?? []).map((entry) => entry.result)
   }

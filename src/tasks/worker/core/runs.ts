@@ -9,8 +9,8 @@ import {
 } from './worker-state.ts'
 
 /**
- * Hands requests to the engine, which takes them in their order: so many that none of its slots runs dry,
- * and no more, so that a submitter that comes later waits for its turn and not for all that was there before.
+ * Hands requests to the engine, which runs them in order: enough that no slot runs dry,
+ * and no more, so that a later submitter waits for its turn only, not for the whole queue.
  */
 export function startWaiting(
   state: WorkerState,
@@ -31,8 +31,8 @@ export function startWaiting(
 }
 
 /**
- * The session of the submitter whose turn is next; its sessions go round. Whoever had nothing to run for a
- * while begins at the turn that runs now: lost time is not made up for.
+ * The next session of the submitter whose turn is next. A submitter that was idle for a
+ * while starts at the present turn: idle time earns no extra share.
  */
 function nextInTurn(context: ContextView): Session | undefined {
   const { sessions, turn } = context
@@ -94,7 +94,7 @@ function forgetRun(state: WorkerState, run: Run, results: number, nowMs: number)
   context.rate.end(results, nowMs)
 }
 
-/** A result goes out at once; one of a fixed lease when the whole lease is done. */
+/** Sends a result at once; results of a fixed lease when the whole lease is done. */
 function giveBack(state: WorkerState, session: Session, result: TaskResult, effects: WorkerEffect[]): void {
   const { lease } = session
   if (lease === undefined) {
@@ -129,7 +129,7 @@ export function freeContext(state: WorkerState, session: Session, effects: Worke
   effects.push({ kind: 'discard', contextId: context.contextId, keepsFiles: evaluate === 'partial' })
 }
 
-/** A run has ended: its result is kept until it is acknowledged, and given back. */
+/** Ends a run: its result is sent, and kept until it is acknowledged. */
 export function finishRun(
   state: WorkerState,
   runId: number,
@@ -149,7 +149,7 @@ export function finishRun(
   touch(state, contextOf(state, run.session))
 }
 
-/** The session that a finished run belongs to now: its own, or the one its submitter came back with. */
+/** The present session of a finished run: its own, or the new one of its returning submitter. */
 function currentSession(state: WorkerState, session: Session): Session | undefined {
   if (state.sessions.has(session.id)) return session
   for (const other of state.sessions.values()) {
@@ -158,7 +158,7 @@ function currentSession(state: WorkerState, session: Session): Session | undefin
   return undefined
 }
 
-/** Has the sessions of a context looked at when the event is dealt with. */
+/** Marks the sessions of a context for a look at the end of the event. */
 export function touch(state: WorkerState, context: ContextView | undefined): void {
   if (context === undefined || context.isTouched) return
   context.isTouched = true

@@ -41,7 +41,7 @@ function leaveContext({ context, share, submitter, id }: Session): void {
   if (share.sessions === 0) context.shares.delete(submitter)
 }
 
-/** Ends a session from our side. */
+/** Ends a session from the worker's side. */
 export function endSession(
   state: WorkerState,
   session: Session,

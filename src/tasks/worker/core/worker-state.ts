@@ -10,24 +10,24 @@ import { ResultLedger, type JobResults, type LedgerOptions } from './result-ledg
 import type { LeaseKey, Phase, TaskRequest, TaskResult } from '../../wire/task-messages.ts'
 
 /**
- * What a peer keeps of a context from one lease to the next. pervasive: it stays loaded, as in production.
+ * How a peer keeps a context between two leases. pervasive: the context stays loaded, as in production.
  * partial: it stays on disk and is loaded for each lease. none: it is fetched for each lease, too.
- * The latter two are there to be compared with, and serve only jobs with a fixed lease size.
+ * The latter two exist for comparison and serve only jobs with a fixed lease size.
  */
 export const EVALUATION_MODES = ['none', 'partial', 'pervasive'] as const
 export type EvaluationMode = (typeof EVALUATION_MODES)[number]
 
-/** What decides whom a serving peer works for. */
+/** The options that decide how a serving peer shares its slots. */
 export interface WorkerOptions extends LedgerOptions {
   /** Sessions (a submitter's job) served at once. */
   sessionsMax: number
   /** Requests wanted per slot while it is not known how fast they are answered. */
   requestsPerSlot: number
-  /** From then on: what is in the slots, and so much work that waits behind it, ms. */
+  /** Once the speed is known: the slots, plus this much queued work, ms. */
   lookAheadMs: number
-  /** Of that, what is handed to the engine ahead of a free slot, ms; at least as many as there are slots. */
+  /** The part of it that is handed to the engine ahead of a free slot, ms; at least one request per slot. */
   handOverMs: number
-  /** Requests wanted at once, however fast they are answered. */
+  /** Upper bound on the window, requests. */
   windowMax: number
   evaluate: EvaluationMode
 }
@@ -53,7 +53,7 @@ export type WorkerEvent =
       /** Requests of one lease, where the submitter fixes that; otherwise it goes by credit. */
       leaseSize?: number | undefined
     }
-  /** The next so many requests are one lease: only in a session with a lease size. */
+  /** The next requests form one lease of this size: only in a session with a lease size. */
   | { kind: 'lease'; session: string; requests: number }
   | { kind: 'requests'; session: string; requests: TaskRequest[] }
   | { kind: 'acknowledged'; session: string; keys: LeaseKey[] }
@@ -65,9 +65,9 @@ export type WorkerEvent =
   | { kind: 'discarded'; contextId: string }
   | { kind: 'done'; run: number; result: Omit<TaskResult, 'n' | 'epoch'> }
   | { kind: 'owner'; accepts: boolean; reason?: string }
-  /** The peer leaves: nothing new is taken, what has not begun goes back at once, what runs may finish. */
+  /** Drain: take no new requests, return unstarted ones at once, finish running ones. */
   | { kind: 'drain' }
-  /** It leaves now: what still runs goes back too. */
+  /** End the drain now: return running requests too. */
   | { kind: 'drain-over' }
   | { kind: 'tick' }
 
@@ -91,22 +91,22 @@ export interface Session {
   job: string
   contextId: string
   context: ContextView
-  /** What it shares with the other sessions of its submitter. */
+  /** State shared with the other sessions of its submitter. */
   share: Share
-  /** What the ledger keeps until its submitter acknowledges it. */
+  /** Results that the ledger keeps until the submitter acknowledges them. */
   results: JobResults
   leaseSize: number | undefined
   /** The lease that it has now; only with a lease size. */
   lease: FixedLease | undefined
   /** Credit given out and not used yet. */
   granted: number
-  /** Requests that wait for their turn in the engine, or for the context. */
+  /** Requests that wait for the engine or for the context. */
   waiting: TaskRequest[]
   /** Runs in the engine, by request number. */
   runs: SmallMap<Run>
 }
 
-/** What one submitter has of a context: all its sessions together. */
+/** One submitter's share of a context: all its sessions together. */
 export interface Share {
   sessions: number
   /** Its next turn. */
@@ -134,14 +134,14 @@ export interface ContextView {
   /** Runs in the engine, and results per second, all sessions together. */
   running: number
   rate: WorkRate
-  /** Whose turn it is (start-time fair queueing): the turn that runs now, and what each submitter has. */
+  /** State of start-time fair queueing: the present turn, and each submitter's share. */
   turn: number
   shares: Map<string, Share>
   /** In the order of their turns. */
   sessions: Session[]
   /** Whether its sessions are looked at when this event is dealt with. */
   isTouched: boolean
-  /** Whether the worker has dropped it: what is left of its runs counts for its successor, if any. */
+  /** Whether the worker has dropped it: its remaining runs count for its successor, if any. */
   isDropped: boolean
   detail: { phase: 'fetching' | 'loading'; words: string } | undefined
 }

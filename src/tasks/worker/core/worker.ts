@@ -14,7 +14,7 @@ import {
   type WorkerEvent,
 } from './worker-state.ts'
 
-/** One event in, what to do about it out. The only function that changes a worker. */
+/** Takes one event and returns its effects. The only function that changes a worker. */
 export function stepWorker(state: WorkerState, event: WorkerEvent, nowMs: number): WorkerEffect[] {
   const effects: WorkerEffect[] = []
   switch (event.kind) {
@@ -124,7 +124,7 @@ function refusalOf(state: WorkerState, leaseSize: number | undefined): string | 
   return undefined
 }
 
-/** A submitter that comes back takes the place of its own lost session, before that loss was noticed. */
+/** A returning submitter replaces its own lost session, even before the loss is noticed. */
 function endOlderSessionOf(
   state: WorkerState,
   event: Extract<WorkerEvent, { kind: 'opened' }>,
@@ -143,7 +143,7 @@ function redeliver(state: WorkerState, session: Session, effects: WorkerEffect[]
   if (results.length > 0) effects.push({ kind: 'deliver', session: session.id, results })
 }
 
-/** A lease uses up the credit that was given for it, also when it is the last and smaller. */
+/** A lease uses up its whole credit, even when it is the last and smaller one. */
 function onLease(
   state: WorkerState,
   sessionId: string,
@@ -249,7 +249,7 @@ function onPrepared(state: WorkerState, contextId: string, slots: number, effect
   touch(state, context)
 }
 
-/** A context that cannot be had, or that is not loaded any more: its sessions are told why and ended. */
+/** Ends the sessions of a context that failed to load or was unloaded, with the reason. */
 function onUnprepared(
   state: WorkerState,
   { contextId, reason, detail }: Extract<WorkerEvent, { kind: 'unprepared' }>,
