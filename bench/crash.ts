@@ -1,5 +1,5 @@
-// Does kill -9 lose anything? A leecher in a process of its own is killed at random moments of a fetch; after
-// each, what its journals claim is held against what is on the disk, and the next one against what it had.
+// Tests that kill -9 loses no data. Kills a leecher process at random moments of a fetch. After each kill,
+// compares its journals with the disk, and the next run with the chunks that it had.
 import { spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'

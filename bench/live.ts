@@ -1,4 +1,4 @@
-// Does the simulator tell what real peers do? The same scenarios on eight real processes and simulated. Not in
+// Compares the simulator with real peers: the same scenarios on eight real processes and simulated. Not in
 // sim/, which drives cores and never a process; here are the parts that start and end `hearth` commands.
 import { loadavg } from 'node:os'
 import { join } from 'node:path'
@@ -36,7 +36,7 @@ class Comparison {
     if (times !== undefined && isSaving) saveMachine(times)
     const runs = new Map(names.map((name) => [name, this.#simulate(name, times)]))
     await writeLivePage(runs, PAGE)
-    note(`written to ${PAGE}`)
+    note(`The page is ${PAGE}`)
     return [...runs].flatMap(([name, beside]) => metricsOf(name, beside))
   }
 

@@ -1,4 +1,4 @@
-// A peer of its own process that fetches a context and says which chunks it holds, until it is killed.
+// A peer in a separate process that fetches a context and prints which chunks it holds, until it is killed.
 // Arguments: the store's folder, the contextId, the holder's multiaddr with its peer id.
 import { multiaddr } from '@multiformats/multiaddr'
 import { silentLogger } from '../src/base/log/logger.ts'

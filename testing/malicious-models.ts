@@ -1,4 +1,4 @@
-// Models made to do harm, as bytes and folders. Each is a whole context, right but for one thing.
+// Malicious models, as bytes and folders. Each is a valid context except for one thing.
 import { cpSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { randomInteger, seededRandom } from '../src/base/random.ts'

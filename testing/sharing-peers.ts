@@ -1,4 +1,4 @@
-// What the tests of context sharing are made of: model folders, stores, peers over libp2p on loopback,
+// Shared parts of the context-sharing tests: model folders, stores, peers over libp2p on loopback,
 // and holders that misbehave.
 import { createHash } from 'node:crypto'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'

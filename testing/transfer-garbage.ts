@@ -22,7 +22,7 @@ const observer = new PerformanceObserver((list) => {
 observer.observe({ entryTypes: ['gc'] })
 const inFlight: Uint8Array[] = []
 for (let read = 0; read < READS; read += 1) {
-  // What is read, what is decrypted of it, and what is sent.
+  // One buffer each for bytes read, decrypted and sent.
   for (let copy = 0; copy < 3; copy += 1) inFlight.push(new Uint8Array(READ_BYTES))
   inFlight.splice(0, inFlight.length - IN_FLIGHT)
   countYoungGarbage(READ_BYTES)

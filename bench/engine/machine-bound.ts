@@ -1,4 +1,4 @@
-// What this machine could do at best: the matrix products of a model alone, and reading memory alone.
+// The bounds of this machine: the matrix products of a model alone, and memory reads alone.
 import '../../src/inference/device/no-telemetry.ts'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { randomWeights, type LlamaShape } from '../../src/inference/graph/llama-weights.ts'

@@ -1,4 +1,4 @@
-// Other engines on the same shapes and threads, each in a process of its own (bench/peers).
+// Other engines on the same shapes and threads, each in a separate process (bench/peers).
 import { fork, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -11,7 +11,7 @@ import { decodeRate, PROMPT_TOKENS } from './sequences.ts'
 const PEERS = join(import.meta.dirname, '../peers')
 const ANSWER_MS_MAX = 120_000
 
-/** What a peer is asked: tokens per second with this many rows. */
+/** A question to another engine: tokens per second with this many rows. */
 interface Question {
   rows: number
   promptTokens: number

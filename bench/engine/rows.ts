@@ -29,7 +29,7 @@ export const atLeast = (name: string, bound: number, toward?: number): Wanted =>
   ...(toward === undefined ? {} : { toward }),
 })
 
-/** What a ratio would be of a program that reached the machine's bound: a smaller one cannot be surpassed by much. */
+/** The ratio of a program that reaches the bound of the machine. */
 export const atTheBound = (name: string): Wanted => ({
   name: `${name}, at the machine's bound`,
   unit: '×',

@@ -1,4 +1,4 @@
-// What keeps the engine from running at the rate of its steps: uneven work, repeated work, our own code.
+// Measures the overhead of the engine over its steps: uneven work, repeated work, our own code.
 import '../../src/inference/device/no-telemetry.ts'
 import { randomBetween, seededRandom } from '../../src/base/random.ts'
 import { InferenceSession } from 'onnxruntime-node'

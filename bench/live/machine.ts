@@ -1,4 +1,4 @@
-// What processes take on this machine, measured in live runs, for the simulator: base/live-machine.yaml.
+// The overheads of processes on this machine, measured in live runs for the simulator: base/live-machine.yaml.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseDocument } from 'yaml'

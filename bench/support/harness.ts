@@ -1,4 +1,4 @@
-// What every bench prints: one object with its figures (--json), or the same as a table.
+// The output of every bench: one object with its figures (--json), or the same as a table.
 import { execFileSync } from 'node:child_process'
 import { cpus, totalmem } from 'node:os'
 

@@ -1,4 +1,4 @@
-// aria2, Debian's BitTorrent client, as one seed and some leechers with a tracker: what we are measured against.
+// aria2, Debian's BitTorrent client, as one seed and some leechers with a tracker: the baseline of the benches.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'

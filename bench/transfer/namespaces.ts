@@ -1,5 +1,5 @@
-// Machines that are none: network namespaces joined by a switch, each with an uplink of its own that can be
-// given a rate. What is capped there is capped for every program alike. Needs root and Linux.
+// Simulated machines: network namespaces joined by a switch, each with an uplink whose rate can be limited.
+// The limit applies to every program alike. Needs root and Linux.
 import { execFileSync } from 'node:child_process'
 
 const SUBNET = '10.77.0'

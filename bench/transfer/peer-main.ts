@@ -1,4 +1,4 @@
-// One peer of bench/swarm, in a process of its own, told what to do by lines of JSON.
+// One peer of bench/swarm in a separate process, controlled by lines of JSON.
 // Argument: its options as JSON.
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-// Two contexts that share a tokenizer and one of two shards: what is sent for the second to a peer that has the first?
+// Two contexts share a tokenizer and one of two shards. Measures the bytes sent for the second to a peer that has the first.
 import { join } from 'node:path'
 import { systemRandom } from '../../src/base/system-random.ts'
 import { modelBytes, modelFiles, writeFiles } from '../../testing/sharing-peers.ts'

@@ -1,5 +1,5 @@
-// What the processes of the transfer benches are made of: a peer with a store and nothing to run, and the
-// lines of JSON by which it is told what to do.
+// Shared code of the processes of the transfer benches: a peer with a store and no engine, controlled by
+// lines of JSON.
 import { createInterface } from 'node:readline'
 import { silentLogger, type Logger } from '../../src/base/log/logger.ts'
 import type { Network } from '../../src/base/stream/network.ts'

@@ -1,5 +1,5 @@
-/** What happens to one peer of a fleet. `atMs` is in whole milliseconds of simulated time, so that no
- * last bit of a logarithm decides the order of two events. */
+/** An event of one peer of a fleet. `atMs` is whole milliseconds of simulated time, so that rounding
+ * differences of a logarithm cannot change the order of two events. */
 export type ChurnEvent = { atMs: number; peer: number } & (
   | {
       kind: 'up'
@@ -19,6 +19,6 @@ export type DownCause = 'owner' | 'preempted'
 
 /** The churn of a fleet, event by event, in the order of time. Peers are numbered from 0. */
 export interface ChurnSource {
-  /** The next event; undefined when nothing happens any more. */
+  /** The next event; undefined after the last one. */
   next(): ChurnEvent | undefined
 }

@@ -18,8 +18,8 @@ export interface Sessions {
   up: Distribution
   down: Distribution
   /**
-   * Who is up at time 0: `stationary` draws each peer's state and what is left of it as if churn had
-   * gone on for ever; `all-up` begins a fresh session on every peer; `all-down` a fresh absence.
+   * The peers that are up at time 0. `stationary` draws the state of each peer and its remaining time as if
+   * churn had always run; `all-up` begins a new session on every peer; `all-down` a new absence.
    */
   start: 'stationary' | 'all-up' | 'all-down'
   departure: Departure
@@ -27,7 +27,7 @@ export interface Sessions {
   rhythm?: (Omit<Rhythm, 'offsetHours'> & { offsetsHours: readonly number[] }) | undefined
 }
 
-/** What a session's end is like. Shares are chances in [0, 1], drawn for each departure. */
+/** How sessions end. Shares are probabilities in [0, 1], drawn for each departure. */
 export interface Departure {
   /** How long before its end a peer hears of it, and how often it does. */
   noticeMs: number

@@ -4,7 +4,7 @@ import { HOUR_MS } from './rhythm.ts'
 
 /** How long peers of a known kind stay and stay away, ms. */
 export interface SessionPreset {
-  /** What was measured, and where. */
+  /** The measured fleet, and the source. */
   source: string
   up: Distribution
   down: Distribution

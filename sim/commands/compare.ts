@@ -21,7 +21,7 @@ export interface CompareOptions {
   out?: string
 }
 
-/** What of a run is compared. */
+/** The compared measures of a run. */
 export const MEASURES: readonly {
   measure: string
   unit: string

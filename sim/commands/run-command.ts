@@ -19,7 +19,7 @@ export async function runSimCommand(
   run: (output: Output) => Promise<number>,
 ): Promise<void> {
   const output = openOutput(options.json === true)
-  // Whoever reads may stop early, as `head` does: then nobody wants the rest.
+  // The reader of a pipe may stop early, as `head` does; the rest is not needed then.
   process.stdout.on('error', () => process.exit(0))
   try {
     process.exitCode = await run(output)

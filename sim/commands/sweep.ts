@@ -88,7 +88,7 @@ async function runPlanned(planned: readonly Planned[], jobs: number, output: Out
   return kept.map((run) => run ?? (results[next++] as RunResult))
 }
 
-/** What an earlier sweep left of this very run; undefined when that is not whole. */
+/** The result of this run from an earlier sweep; undefined when it is incomplete. */
 function keptRun({ request, hash }: Planned): RunResult | undefined {
   try {
     const run = JSON.parse(readFileSync(join(request.out, 'run.json'), 'utf8')) as RunResult
@@ -114,7 +114,7 @@ function prepareFolder(folder: string, isFresh: boolean): void {
   }
 }
 
-/** What people recognise, and a hash for what the name leaves out. */
+/** A readable name, plus a hash of the settings that it leaves out. */
 function folderName(settings: readonly string[], hash: string): string {
   const words = settings.map((setting) => {
     const [key = '', ...value] = setting.split('=')
@@ -133,7 +133,7 @@ interface Row {
   isComplete: boolean
   /** Names of checks that did not hold. */
   broken: string[]
-  /** By the names of `MEASURES`. */
+  /** Keyed by the names of `MEASURES`. */
   measures: Record<string, number>
 }
 

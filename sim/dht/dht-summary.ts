@@ -1,7 +1,7 @@
 import { mean, quantile } from '../statistics/summary.ts'
 import type { DhtMeasures } from './dht-world.ts'
 
-/** What finding and telling were like. */
+/** The measured look-ups and announcements. */
 export interface DhtSummary {
   livePeers: number
   /** Finds that counted: a holder was up. */
@@ -10,7 +10,7 @@ export interface DhtSummary {
   success: number
   findMs: { p50: number; p95: number; max: number }
   questionsPerFind: number
-  /** Of the holders that were named, the share that was gone. */
+  /** The share of reported holders that were gone. */
   staleShare: number
   provideMs: { p50: number; p95: number }
   questions: number

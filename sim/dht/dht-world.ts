@@ -24,7 +24,7 @@ export interface DhtOptions {
   /** Kademlia's k, and how many questions of one lookup are under way at once. */
   bucketSize: number
   parallel: number
-  /** What a peer that is gone costs whoever dials it, ms. */
+  /** How long a dial to an offline peer takes, ms. */
   dialTimeoutMs: number
   /** Round trip between two peers: its median and spread; and round trips from dialling to the answer. */
   roundTripMs: number
@@ -37,7 +37,7 @@ export interface DhtOptions {
   refreshMs: number
   /** How often anybody looks for a key, per s over the whole swarm. */
   lookupsPerS: number
-  /** What is measured begins after so long, ms, and ends after so long. */
+  /** Start and end of the measurement, ms. */
   settleMs: number
   untilMs: number
   seed: number

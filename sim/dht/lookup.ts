@@ -29,7 +29,7 @@ export class Lookup {
     }
   }
 
-  /** Whom to ask now: as many as may be under way at once. They count as asked from here on. */
+  /** The peers to ask now, up to the limit of parallel questions. Marks them as asked. */
   next(): Id[] {
     const chosen: Id[] = []
     for (const id of this.#heard.slice(0, this.#width)) {

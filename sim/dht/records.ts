@@ -1,6 +1,6 @@
 import type { Id } from './routing-table.ts'
 
-/** What one peer was told about who holds what, each until its record ends. */
+/** The provider records that one peer stores, each until it expires. */
 export class Records {
   readonly #providers = new Map<Id, Map<Id, number>>()
 

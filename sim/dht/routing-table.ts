@@ -5,7 +5,7 @@ export function distance(a: Id, b: Id): number {
   return (a ^ b) >>> 0
 }
 
-/** Who a peer knows: a bucket for each length of the prefix that an id shares with its own, each of a bounded size. */
+/** The peers that a peer knows: one bounded bucket for each length of the prefix shared with its own id. */
 export class RoutingTable {
   readonly #self: Id
   readonly #bucketSize: number

@@ -1,6 +1,6 @@
 /**
- * What is to happen, in order of time and, at one time, in the order it was scheduled: a heap with four
- * children per node in typed arrays, so that nothing is made per event. Times are integer microseconds.
+ * The scheduled events, by time and then by scheduling order: a heap with four children per node in typed
+ * arrays, so that no object is allocated per event. Times are integer microseconds.
  */
 export class EventHeap {
   #times: Float64Array

@@ -1,7 +1,7 @@
 import { mix } from './mix.ts'
 import { EventHeap } from './event-heap.ts'
 
-/** What `at` gives back, for `cancel`. */
+/** The handle that `at` returns, for `cancel`. */
 export type EventHandle = number
 
 /** The handle of no event: cancelling it does nothing. */
@@ -11,7 +11,7 @@ const SLOT_BITS = 22
 const SLOTS_MAX = 2 ** SLOT_BITS
 const WORD = 2 ** 32
 
-/** What an event does: gets what it was scheduled with, so that nothing has to be made for each. */
+/** The action of an event. It receives the scheduled arguments, so that no closure is allocated per event. */
 export type Run<Subject> = (subject: Subject) => void
 
 /** Virtual time: runs what was scheduled, in order, and keeps a hash of all that ran. */
@@ -40,7 +40,7 @@ export class Kernel {
     return this.nowUs / 1e3
   }
 
-  /** Of every event so far, its time and its tag: 16 hex digits. */
+  /** The hash of the time and tag of every event so far: 16 hex digits. */
   get hash(): string {
     return [this.#high, this.#low].map((word) => (word >>> 0).toString(16).padStart(8, '0')).join('')
   }

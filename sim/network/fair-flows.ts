@@ -1,6 +1,6 @@
 import type { EventHandle, Kernel } from '../kernel/kernel.ts'
 
-/** What is sent over a flow, one after the other. */
+/** The items of a flow, sent one after another. */
 interface Item {
   bytes: number
   onArrived: () => void
@@ -13,7 +13,7 @@ export interface Flow {
   /** Bytes per second now. */
   rate: number
   items: Item[]
-  /** Of the first item, what had not arrived at `sinceUs`. */
+  /** Bytes of the first item that had not arrived at `sinceUs`. */
   leftBytes: number
   sinceUs: number
   arrival: EventHandle | undefined
@@ -24,7 +24,7 @@ export interface Flow {
 /** One direction of one node's line. */
 interface Line {
   capacity: number
-  /** What each flow gets that is held back here and nowhere else; infinite when the line is not full. */
+  /** The rate of each flow that only this line limits; infinite when the line is not full. */
   level: number
   flows: Set<Flow>
   isDirty: boolean

@@ -16,7 +16,7 @@ th:first-child,td:first-child{text-align:left}th{font-weight:600;white-space:nor
 
 export interface PageParts {
   title: string
-  /** What the page shows, in a sentence or two. */
+  /** One or two sentences that introduce the page. */
   lead: string
   figures: readonly Figure[]
   /** HTML between the lead and the figures, and after them. */
@@ -85,7 +85,7 @@ export function summaryTable(variants: readonly Variant[]): string {
   return htmlTable(head, rows)
 }
 
-/** What the checkers of the runs found: one line when all hold, each that does not otherwise. */
+/** The findings of the checkers: one line when all checks hold, otherwise one line per failure. */
 export function checksSummary(runs: readonly RunResult[]): string {
   const failed = runs.flatMap(({ scenario, seed, checks }) =>
     checks
@@ -105,7 +105,7 @@ export function checksSummary(runs: readonly RunResult[]): string {
   return `<p class="soft">${escapeHtml(names.length === 0 ? 'No checks were on.' : `All checks held in every run: ${names.join('; ')}.`)}</p>`
 }
 
-/** What it takes to run each again. */
+/** The commands that repeat each run. */
 export function provenance(runs: readonly RunResult[]): string {
   const rows = runs.map(({ scenario, seed, parameters, events, eventHash, node }) => [
     scenario,

@@ -85,7 +85,7 @@ export function progressFigure(variants: readonly Variant[]): Figure {
   }
 }
 
-/** What is left to do, on a logarithmic axis: a straight fall ends quickly, a flat foot is a tail. */
+/** The remaining work on a logarithmic axis: a steep fall ends quickly, a flat foot is a tail. */
 export function tailFigure(variants: readonly Variant[]): Figure {
   const lastS = lastOf(variants)
   const unit = timeUnit(lastS)
@@ -160,7 +160,7 @@ export function startUpFigure(variants: readonly Variant[]): Figure | undefined 
           field: 'lag',
           type: 'quantitative',
           title: `time since the peer joined (${unit.label})`,
-          // Who was passed over at first gets its first work hours later: then decades are what can be read.
+          // Some peers get their first work hours later, so the axis is logarithmic.
           scale: quantile(lags, 0.98) > 20 * quantile(lags, 0.02) ? { type: 'log' } : { zero: true },
         },
         y: { field: 'share', type: 'quantitative', title: 'peers with a result', axis: { format: '%' } },

@@ -5,7 +5,7 @@ import { CONFIG } from './theme.ts'
 /** A picture of a report: `id` is a word of its own in the page. */
 export interface Figure {
   id: string
-  /** What it is about, as a paper would say it. */
+  /** The caption, as in a paper. */
   title: string
   /** How to read it. */
   caption: string

@@ -6,7 +6,7 @@ import type { Figure } from './render.ts'
 import { gpuFigure, makespanFigure, replicationFigure } from './summary-figures.ts'
 import { variantsOf, varyingParameters, type Variant } from './variants.ts'
 
-/** Of more variants, curves would hide one another: the page keeps to tables, bars and maps. */
+/** With more variants, curves would hide one another, so the page has only tables, bars and maps. */
 const CURVES_MAX = 7
 const BARS_MAX = 24
 /** A longer table would hide the figures: it goes below them. */

@@ -8,7 +8,7 @@ import { byteUnit, timeUnit } from './units.ts'
 import type { Variant } from './variants.ts'
 
 const ROW_HEIGHT = 34
-/** Of the names of rows, px: the widest, and what needs no room of the bars. */
+/** Widths of row names, px: the widest, and the width that takes no room from the bars. */
 const LABEL_WIDTH_MAX = 380
 const LABEL_WIDTH_USUAL = 100
 
@@ -143,7 +143,7 @@ export function makespanFigure(variants: readonly Variant[]): Figure | undefined
   }
 }
 
-/** What a number of copies costs in bytes and buys in availability, where it was varied. */
+/** The cost of copies in bytes and their gain in availability, where their number was varied. */
 export function replicationFigure(variants: readonly Variant[], parameter: string): Figure | undefined {
   const rows = variants.flatMap(({ parameters, runs }) => {
     const degree = parameters[parameter]
@@ -204,7 +204,7 @@ export function replicationFigure(variants: readonly Variant[], parameter: strin
   }
 }
 
-/** What is left for bars beside their labels, so that the figure is as wide as others. */
+/** The width left for bars next to their labels, so that all figures are equally wide. */
 function rowWidth(variants: readonly Variant[]): number {
   const longest = Math.max(...variants.map(({ label }) => label.length))
   return FIGURE_WIDTH - Math.max(0, Math.min(LABEL_WIDTH_MAX, longest * LETTER_WIDTH) - LABEL_WIDTH_USUAL)

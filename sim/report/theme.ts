@@ -3,7 +3,7 @@ import type { Config } from 'vega-lite'
 /** Okabe and Ito's palette, which people with any colour vision tell apart, on white and on black. */
 export const PALETTE = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#8C8C8C'] as const
 
-/** What a GPU-second went into, in the order in which bars are stacked. */
+/** The uses of a GPU-second, in the stacking order of bars. */
 export const GPU_PARTS = [
   { part: 'useful', label: 'useful work', color: '#009E73' },
   { part: 'load', label: 'loading', color: '#E69F00' },

@@ -2,10 +2,10 @@ import type { ParameterValue, RunResult } from '../runs/result/run-result.ts'
 
 /** Runs that differ by their seed alone. */
 export interface Variant {
-  /** What sets it apart from the other variants of the report. */
+  /** The settings that differ from the other variants of the report. */
   label: string
   parameters: Readonly<Record<string, ParameterValue>>
-  /** By seed. */
+  /** Keyed by seed. */
   runs: RunResult[]
 }
 

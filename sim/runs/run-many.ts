@@ -6,12 +6,12 @@ import type { RunRequest } from './run.ts'
 import type { RunResult } from './result/run-result.ts'
 
 const WORKER = new URL('./run-worker.ts', import.meta.url)
-/** Of a thread, for what is dropped soon. Twice as much is no faster, and takes 60 MB more of 500. */
+/** The young generation of a thread. Twice the size is no faster and takes 60 MB more of 500. */
 const YOUNG_MB = 48
 /** The old generation is collected when it has grown by so much, percent: by itself V8 lets it double and more, and is no faster. */
 const OLD_GROWTH = 25
 
-/** What a worker thread answers to a request. */
+/** The answer of a worker thread to a request. */
 export type RunAnswer =
   | { index: number; result: RunResult }
   | { index: number; error: { code: ErrorCode | undefined; message: string; stack: string | undefined } }
@@ -31,7 +31,7 @@ export async function runMany(
   onDone: (done: number, result: RunResult) => void = () => {},
 ): Promise<RunResult[]> {
   v8.setFlagsFromString(`--heap-growing-percent=${OLD_GROWTH}`)
-  // Nobody waits for an answer meanwhile: to mark all at once takes a fifth less than a little at a time.
+  // Pauses do not matter here, and marking the heap at once takes a fifth less time than incrementally.
   v8.setFlagsFromString('--no-incremental-marking')
   // What lives for minutes of a run would be made where it is thought to stay for good, and leave holes there:
   // a fifth more memory, and no faster.

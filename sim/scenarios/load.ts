@@ -16,7 +16,7 @@ const FILE_KEY = /^joins$|\.churn\.trace$/
 export interface LoadedScenario {
   name: string
   scenario: Scenario
-  /** What --set changed. */
+  /** The settings that --set changed. */
   parameters: Record<string, ParameterValue>
   /** sha-256 of the scenario after --set, and of the files it names. */
   hash: string
@@ -78,7 +78,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** What of a scenario names files, before it is checked. */
+/** The parts of an unchecked scenario that name files. */
 interface RawFiles {
   joins?: unknown
   peers?: { churn?: { trace?: unknown } }[]
@@ -133,7 +133,7 @@ function invalid(error: ZodError, sources: Source[], parameters: object): Hearth
   return new HearthError('scenario-invalid', problems.join('\n'))
 }
 
-/** What the schema cannot say: names that must stand for something. */
+/** Checks that the schema cannot express: names must refer to existing parts. */
 function checkNames(scenario: Scenario, sources: Source[]): void {
   for (const [index, { device, name }] of scenario.peers.entries()) {
     const wanted = typeof device === 'string' ? [device] : Object.keys(device)

@@ -9,8 +9,8 @@ import {
 } from './constants-schema.ts'
 
 /*
- * What a scenario file may say. Seconds unless a name says otherwise; MB and GB are 10^6 and 10^9 bytes, Mbps
- * 10^6 bits per second. docs/simulator.md explains each part.
+ * The schema of scenario files. Times are seconds unless a name says otherwise. MB and GB are 10^6 and 10^9
+ * bytes, Mbps 10^6 bits per second. docs/simulator.md explains each part.
  */
 
 export type Mode = EvaluationMode
@@ -38,7 +38,7 @@ export interface PeerGroup {
   device: string | Record<string, number>
   upMbps: number
   downMbps: number
-  /** What their owners let them send to other peers; default: all that the line carries. */
+  /** The owners' upload limit; default: the whole uplink. */
   uploadCapMbps?: number | undefined
   /** From the peer to the middle of the network; a message takes both ends' together. */
   latencyMs: number
@@ -50,7 +50,7 @@ export interface PeerGroup {
   /** They leave for good one by one, the lowest number first. */
   leave?: { fromS: number; everyS: number; noticeS: number } | undefined
   churn?: Churn | undefined
-  /** What contexts may fill of each one's disk; default: as much as there are. */
+  /** Disk space for contexts on each peer; default: enough for all. */
   diskGB?: number | undefined
   /** This share of them runs everything so many times slower. */
   stragglers?: { share: number; factor: number } | undefined
@@ -118,7 +118,7 @@ export interface Dht {
   answersMax: number
 }
 
-/** What the processes of a live peer take, beside what its device takes; nothing where it is not known. */
+/** Overheads of the processes of a live peer, besides its device; zero where unknown. */
 export interface Shell {
   /** From being started until others can reach it. */
   startUpS: number

@@ -30,11 +30,11 @@ export function availability(meanUp: number, meanDown: number): number {
 }
 
 export interface DistributionPlan {
-  /** What everybody is to have, bytes. */
+  /** Bytes that every peer must receive. */
   bytes: number
-  /** What those who have it at the start can send, bytes per second, all together. */
+  /** The total uplink of the initial holders, bytes per second. */
   seedUpload: number
-  /** What each of the others can send and receive, bytes per second. */
+  /** The uplink and downlink of each other peer, bytes per second. */
   peers: readonly { upload: number; download: number }[]
 }
 

@@ -1,7 +1,7 @@
 import { bootstrapEstimate, meanEstimate, type BootstrapOptions, type Estimate } from './intervals.ts'
 import { mean, median } from './summary.ts'
 
-/** What two policies made of the same chances, run by run. */
+/** The results of two policies on the same random draws, run by run. */
 export interface PairedComparison {
   pairs: number
   /** Means over the runs. */

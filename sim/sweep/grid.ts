@@ -8,7 +8,7 @@ import { at, readSource, type Source } from '../scenarios/yaml-source.ts'
 /** More runs than anybody meant. */
 export const COMBINATIONS_MAX = 10_000
 
-/** What of a scenario is varied: each setting by its path, with the values that it is to take. */
+/** The varied settings of a scenario: the path of each setting, with its values. */
 export interface Grid {
   scenario: string
   /** In order: the last varies fastest. */

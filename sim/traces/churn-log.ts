@@ -4,7 +4,7 @@ import { traceOf, type Trace, type TraceEvent } from './trace.ts'
 interface Schema {
   log: string
   version: number
-  /** Who is first seen so soon after its writer has begun to look, ms, was there before. */
+  /** Peers first seen this soon after the log began, ms, joined before it. */
   settledMs: number
 }
 
@@ -17,8 +17,8 @@ interface Line {
 }
 
 /**
- * Reads it. A peer that was restarted went on in the same file: between its runs nobody looked, and
- * what it found after had been so before.
+ * Reads a churn log. A restarted peer appends to the same file. Nothing was observed between its runs, so
+ * peers found after a restart were up before it.
  */
 export function readChurnLog(text: string): Trace {
   const events: TraceEvent[] = []

@@ -33,7 +33,7 @@ export interface ReadTraceOptions {
   format?: TraceFormat | undefined
   /** The unit of the first column of counts whose header does not say it. */
   unit?: TraceUnit | undefined
-  /** Who leaves, where a format tells only how many. */
+  /** Picks the peers that leave, when a format has only counts. */
   random: Random
 }
 

@@ -3,7 +3,7 @@ import { lifetimesOf } from './lifetimes.ts'
 import { lossSizes, spellsOf, type Trace } from './trace.ts'
 import { quantile } from '../statistics/summary.ts'
 
-/** What a trace says of the fleet that it was taken of. Hours throughout. */
+/** A summary of a traced fleet. All times are in hours. */
 export interface TraceSummary {
   peers: number
   hours: number

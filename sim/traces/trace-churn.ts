@@ -2,8 +2,8 @@ import type { ChurnEvent, ChurnSource } from '../churn/churn-events.ts'
 import type { Trace } from './trace.ts'
 
 /**
- * Plays a trace: each of its peers gets a number when it first comes, and has its disk again whenever it
- * comes back. A peer that is not looked at any more is taken as gone.
+ * Replays a trace. Each peer gets a number when it first joins, and keeps its disk when it returns.
+ * A peer that is no longer observed counts as gone.
  */
 export class TraceChurn implements ChurnSource {
   readonly #events: Iterator<ChurnEvent, void>

@@ -8,7 +8,7 @@ export interface Trace {
 export interface TraceEvent {
   atMs: number
   peer: string
-  /** `out-of-sight`: nobody looked any more; whatever it was, it was so at least until then. */
+  /** `out-of-sight`: observation ended; the state lasted at least until then. */
   kind: 'up' | 'down' | 'out-of-sight'
   /** It was so before it was first seen: at time 0, and whenever somebody has just begun to look. */
   wasBefore?: boolean
@@ -44,7 +44,7 @@ export function spellsOf({ events, endMs }: Trace): Spell[] {
   const spells: Spell[] = []
   for (const { atMs, peer, kind, wasBefore } of events) {
     const before = open.get(peer)
-    // What ends when the trace does was cut off by it.
+    // An interval that ends with the trace was cut off by it.
     if (before !== undefined)
       spells.push({ ...before, toMs: atMs, isEndSeen: kind !== 'out-of-sight' && atMs < endMs })
     open.delete(peer)

@@ -82,7 +82,7 @@ const TARGETS: readonly Target[] = [
   },
 ]
 
-/** What has to be run for `seeds` seeds. */
+/** The runs for `seeds` seeds. */
 export function paperRequests(seeds: number): (RunRequest & { run: string })[] {
   return Object.entries(RUNS).flatMap(([run, { scenario, settings }]) =>
     Array.from({ length: seeds }, (_, index) => ({ run, scenario, settings, seed: index + 1 })),

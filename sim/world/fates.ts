@@ -6,14 +6,14 @@ import type { Peer } from './peer/peer.ts'
 import { churnOfGroup, joinsChurn } from './pool-churn.ts'
 import { TAG } from './events/tags.ts'
 
-/** What the fates of peers are made of. */
+/** The parts that decide when peers join and leave. */
 export interface FatedWorld {
   readonly kernel: Kernel
   readonly scenario: Scenario
   readonly streams: RandomStreams
 }
 
-/** What befalls peers: they come and go as their groups' churn has it, or a curve of joins. */
+/** Makes peers join and leave, by the churn of their groups or a curve of joins. */
 export class Fates {
   readonly #world: FatedWorld
   readonly #makePeer: (group: PeerGroup, number: number) => Peer

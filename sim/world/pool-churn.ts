@@ -29,7 +29,7 @@ function churnOf(churn: Churn, peers: number, streams: Streams): ChurnSource {
   return new TraceChurn(readTrace(readFileSync(churn.trace, 'utf8'), { random: streams(0, 'trace') }))
 }
 
-/** Who of a group comes and goes when. */
+/** When the peers of a group join and leave. */
 export function churnOfGroup(group: PeerGroup, streams: RandomStreams): ChurnSource {
   if (group.churn === undefined) return plainChurn(group)
   return churnOf(group.churn, group.count, (entity, purpose) =>

@@ -13,7 +13,7 @@ import type { Peer } from './peer/peer.ts'
 import type { TaskRecorder } from './task-recorder.ts'
 import type { World } from './world.ts'
 
-/** What a run came to. `wallS` is how long it really took. */
+/** The outcome of a run. `wallS` is its wall-clock time, s. */
 export function resultOf(
   world: World,
   loaded: LoadedScenario,

@@ -2,7 +2,7 @@ import type { Series } from '../runs/result/run-result.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { TAG } from './events/tags.ts'
 
-/** What is looked at. */
+/** The recorded values. */
 export interface Observed {
   readonly kernel: Kernel
   readonly scenario: { stepS?: number | undefined; horizonS: number }

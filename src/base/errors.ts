@@ -1,6 +1,6 @@
 /**
- * Every code that Hearth's own errors can carry, with what it means. docs/errors.md lists each with
- * its cause and what to do; test/base/errors.test.ts holds the two together.
+ * All codes of Hearth's errors, with their meaning. docs/errors.md adds causes and remedies, and
+ * test/base/errors.test.ts compares the two.
  */
 export const ERROR_CODES = {
   usage: 'a command was called with arguments it does not take',
@@ -36,7 +36,7 @@ export const ERROR_CODES = {
 export type ErrorCode = keyof typeof ERROR_CODES
 
 /**
- * An error that says what is wrong and what to do about it.
+ * An error whose message says what is wrong and what to do about it.
  * `data` holds the values a program needs to act on it; `message` is for people.
  */
 export class HearthError extends Error {

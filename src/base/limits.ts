@@ -1,6 +1,6 @@
 /**
- * Every bound on what comes from outside, in one place, with the relations between them asserted
- * below. test/base/limits.test.ts lists for each the test that reaches it.
+ * All bounds on outside input, with the relations between them asserted below.
+ * test/base/limits.test.ts lists the test that reaches each bound.
  */
 
 const KIB = 1024
@@ -11,8 +11,8 @@ export const FRAME_BYTES_MAX: number = MIB
 /** One write of bulk bytes, bytes: above 64–256 KiB nothing is gained. */
 export const BULK_SLICE_BYTES: number = 256 * KIB
 /**
- * Bytes taken from the sockets of one kind in one turn of the event loop: a task's message waits for as long
- * as they take. docs/decisions/0011 has what they were chosen by.
+ * Bytes read from the sockets of one kind in one turn of the event loop. A task's message waits while they
+ * are read. docs/decisions/0011 has the measurements.
  */
 export const LIBP2P_TURN_BYTES: number = 128 * KIB
 export const DIRECT_TURN_BYTES: number = 256 * KIB

@@ -1,18 +1,18 @@
 import { HearthError } from './errors.ts'
 
-/** What a number given as text may be. */
+/** The numbers that an option takes. */
 export interface NumberBounds {
   isWhole?: boolean
-  /** The smallest and the largest that are taken. */
+  /** The smallest and the largest number, both included. */
   least?: number
   most?: number
   /** The number must be larger than this one. */
   above?: number
-  /** What the number counts, as "seconds". */
+  /** The unit of the number, such as "seconds". */
   unit?: string
 }
 
-/** Reads a number given as text, as on a command line. Throws `usage`, naming the option and what it takes. */
+/** Reads a number from text, as on a command line. Throws `usage` with the option and the numbers it takes. */
 export function numberOption(name: string, text: string, bounds: NumberBounds): number {
   const value = Number(text)
   if (text.trim() !== '' && isWithin(value, bounds)) return value

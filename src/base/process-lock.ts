@@ -7,9 +7,9 @@ import { HearthError, isHearthError } from './errors.ts'
 const SQLITE_BUSY = 5
 
 /**
- * Takes the lock file at `path` for this process; the returned function gives it back. The lock goes
- * with the process however it ends, so nothing stale is ever left (an SQLite exclusive transaction:
- * Node has no flock). Throws `data-in-use` with `message` while another process has it.
+ * Takes the lock file at `path` for this process; the returned function releases it. The system releases
+ * it when the process ends, so no stale lock remains (an SQLite exclusive transaction, because Node has
+ * no flock). Throws `data-in-use` with `message` while another process has it.
  */
 export function lockForThisProcess(path: string, message: string): () => void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
@@ -25,7 +25,7 @@ export function lockForThisProcess(path: string, message: string): () => void {
   return () => db.close()
 }
 
-/** Whether some process has the lock file at `path` now. */
+/** Whether any process holds the lock file at `path` now. */
 export function isLocked(path: string): boolean {
   if (!existsSync(path)) return false
   try {

@@ -1,7 +1,7 @@
 /**
- * A map by number for where there mostly are one or two entries, which come and go all the time: those it keeps
- * in itself, so that looking for one touches one place in memory; V8's own makes a new table with every few of
- * them. Keys are in the order in which they came; more than two are in a map as usual.
+ * A map with number keys for one or two entries that change often. It stores those two in its own fields, so a
+ * look-up touches one place in memory, where V8's Map often allocates a new table. More entries go into a Map.
+ * Keys iterate in insertion order.
  */
 export class SmallMap<Value> {
   /** Of the first `#count` entries, while all are here. */

@@ -7,9 +7,9 @@ export interface TurnSource {
 }
 
 /**
- * Bounds the bytes that are taken in during one turn of the event loop, over all sources. Without it a socket
- * that is never empty is read 32 times before anything else is looked at, and a task's message waits for
- * 2 MiB to be decrypted. Each source may go over by what it is given at once.
+ * Bounds the bytes read in one turn of the event loop, over all sources. Without it, node reads a busy
+ * socket 32 times in a row, and a task's message waits while 2 MiB are decrypted. Each source may exceed
+ * the budget by one read.
  */
 export class TurnBudget {
   readonly #bytesMax: number

@@ -7,8 +7,8 @@ export interface WorkRateOptions {
 }
 
 /**
- * The memory is at least as long as it takes to do so many runs: else a rate that is asked for just after a run
- * that took longer than the memory would be that of the memory, and too high.
+ * The window spans at least this many runs. Otherwise a run longer than the window would make the rate
+ * too high.
  */
 const RUNS_REMEMBERED_MIN = 8
 

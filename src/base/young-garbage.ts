@@ -7,7 +7,7 @@ const COLLECT_EVERY_BYTES: number = 4 * 1024 * 1024
 
 type Collect = (options: { type: 'minor' }) => void
 
-// The one way to it in a process that was not started with --expose-gc.
+// The only way to get gc() in a process that was started without --expose-gc.
 setFlagsFromString('--expose-gc')
 const { gc: collect } = requirePatchable(
   'node',
@@ -19,10 +19,10 @@ setFlagsFromString('--no-expose-gc')
 let bytesSince = 0
 
 /**
- * Counts bytes for which buffers are made and dropped at once, as libp2p does several times for each byte, and
- * collects the young ones in time. V8 takes no account of their size before they amount to 64 MiB, and then
- * looks through its whole heap: 30 times a second at 200 MB/s, 10 to 25 ms each, for half of the processor time
- * of a transfer. A collection of the young alone takes 1 ms.
+ * Counts bytes of short-lived buffers and runs young-generation garbage collections in time. libp2p makes
+ * several such buffers for each byte. V8 ignores their size below 64 MiB, and then marks its whole heap:
+ * 30 times a second at 200 MB/s, 10 to 25 ms each, half of the CPU time of a transfer. A collection of the
+ * young generation takes 1 ms.
  */
 export function countYoungGarbage(bytes: number): void {
   bytesSince += bytes

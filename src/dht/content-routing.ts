@@ -14,7 +14,7 @@ export type ProvidedTier = 'stored' | 'warm'
 
 export interface ContentRoutingComponents {
   kademlia: Kademlia
-  /** Our own peer id: never among what is found. */
+  /** Our own peer id, which look-ups leave out. */
   self: string
   clock: Clock
   log: Logger
@@ -50,8 +50,8 @@ interface Provided {
 }
 
 /**
- * Who holds a context, as hints: one DHT key per context for its holders, one derived key for those that
- * have it warm. A hint may be 150 s old; the advert is the claim, and the dial is the truth.
+ * Finds hints of who holds a context: one DHT key per context for its holders, and a derived key for peers
+ * that have it warm. A hint may be 150 s old; adverts are newer, and only a dial is certain.
  */
 export class ContentRouting {
   readonly #components: ContentRoutingComponents

@@ -5,7 +5,7 @@ export interface LookupOptions {
   signal: AbortSignal
 }
 
-/** What dht/ needs of a Kademlia DHT. node/ makes it from @libp2p/kad-dht. */
+/** The part of a Kademlia DHT that dht/ needs. node/ makes it from @libp2p/kad-dht. */
 export interface Kademlia {
   /** Peers in the routing table. */
   readonly tableSize: number

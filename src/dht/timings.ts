@@ -1,6 +1,6 @@
 /** When peers dial, ask and tell one another: times in ms. docs/decisions/0002 has what they were chosen by. */
 
-/** Of the join loop: see JoinOptions in join/join.ts. */
+/** Timings of the join loop: see JoinOptions in join/join.ts. */
 export const JOIN_TIMINGS = {
   tableWanted: 8,
   startJitterMs: 250,
@@ -15,7 +15,7 @@ export const JOIN_TIMINGS = {
   saveEveryMs: 60_000,
 } as const
 
-/** Of introductions: see NewcomersOptions in join/core/newcomers.ts. */
+/** Timings of introductions: see NewcomersOptions in join/core/newcomers.ts. */
 export const NEWCOMERS_TIMINGS = {
   askEveryMs: 500,
   membersWanted: 48,
@@ -26,7 +26,7 @@ export const NEWCOMERS_TIMINGS = {
   avoidedMax: 1_024,
 } as const
 
-/** Of members that hang up: see DeparturesOptions in core/departures.ts. */
+/** Timings for members that hang up: see DeparturesOptions in core/departures.ts. */
 export const DEPARTURES_TIMINGS = {
   redialMinMs: 100,
   redialMaxMs: 600,
@@ -34,7 +34,7 @@ export const DEPARTURES_TIMINGS = {
   checksAtOnce: 64,
 } as const
 
-/** Of adverts: see AdvertExchangeOptions in advert/advert-exchange.ts; `ADVERT_TTL_MS_MAX` is how long they live. */
+/** Timings of adverts: see AdvertExchangeOptions in advert/advert-exchange.ts. `ADVERT_TTL_MS_MAX` bounds their life. */
 export const ADVERT_TIMINGS = {
   refreshEveryMs: 20_000,
   changeDelayMs: 50,

@@ -1,5 +1,5 @@
 /*
- * What a run leaves in run.json: plain data, so that reports, comparisons and checks need nothing else.
+ * The contents of run.json: plain data that suffices for reports, comparisons and checks.
  * Times in seconds of virtual time since the run began, bytes in bytes, work in inferences.
  */
 
@@ -13,7 +13,7 @@ export interface RunResult {
   scenario: string
   title: string
   seed: number
-  /** What --set changed. */
+  /** The settings that --set changed. */
   parameters: Record<string, ParameterValue>
   /** sha-256 of the scenario after --set: two runs with the same one and the same seed are the same run. */
   scenarioHash: string
@@ -21,7 +21,7 @@ export interface RunResult {
   /** Real seconds that the run took; nothing else here depends on the machine. */
   wallS: number
   events: number
-  /** Of every event in order: the same seed gives the same hash. */
+  /** The hash of every event in order: the same seed gives the same hash. */
   eventHash: string
   /** Whether all jobs ended before the horizon. */
   isComplete: boolean
@@ -51,7 +51,7 @@ export interface WorkCount {
   /** Inferences asked for, and done: each counts once. */
   total: number
   completed: number
-  /** What was computed or half computed and then not committed: its GPU time, in inferences of mean length. */
+  /** GPU time of work that was not committed, in inferences of mean length. */
   wasted: number
   /** Inferences that became an error line. */
   failed: number
@@ -147,6 +147,6 @@ export interface Series {
 export interface CheckVerdict {
   check: string
   holds: boolean
-  /** What was seen, for people. */
+  /** The finding, in words for people. */
   detail: string
 }

@@ -1,4 +1,4 @@
-/** What a peer knows of a run, for the measures of the simulator: it travels with the result. */
+/** Facts about one run of a request. They travel with the result, for the simulator's measures. */
 export interface RunFacts {
   /** GPU time that it took. */
   ranUs: number

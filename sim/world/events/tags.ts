@@ -1,4 +1,4 @@
-/** What an event of the world is, for the hash of a run: kind × 2^20 + whose. */
+/** The tag of an event, for the hash of a run: kind × 2^20 + the number of its owner. */
 export const TAG: Readonly<
   Record<'message' | 'timer' | 'churn' | 'job' | 'directory' | 'sample' | 'advert' | 'fault', number>
 > = {

@@ -10,7 +10,7 @@ export interface Timer {
   readonly subject: unknown
 }
 
-/** What one peer waits for: all of it stands still while the peer is frozen, and is gone when it is killed. */
+/** The timers of one peer. They stand still while the peer is frozen, and are dropped when it is killed. */
 export class Timers {
   readonly #kernel: Kernel
   readonly #tag: number

@@ -21,7 +21,7 @@ export interface Advertiser {
   readonly isThere: boolean
   said(): SaidPeer
   hear(said: SaidPeer): void
-  /** Nothing is heard of it any more, last at `heardMs`. */
+  /** The peer is silent; it was last heard at `heardMs`. */
   miss(peer: string, heardMs: number): void
   /** Whether it would ask a peer of which nothing was heard for long. */
   caresFor(peer: string): boolean
@@ -43,7 +43,7 @@ interface Entry {
 const CHANGE_DELAY_US = 1000 * ADVERT_TIMINGS.changeDelayMs
 const EXPIRY_US = 1000 * ADVERT_TTL_MS_MAX
 
-/** What adverts tell peers of one another: connected ones hear every change, others are asked by who looks. */
+/** The adverts of peers. Connected peers hear every change; a look-up asks the others. */
 export class Adverts {
   readonly #kernel: Kernel
   readonly #random: Random
@@ -91,7 +91,7 @@ export class Adverts {
     for (const other of entry.connected) this.#disconnect(entry, other, isSilent)
   }
 
-  /** What it says has changed: those connected hear so; changes that come together are told together. */
+  /** An advert has changed: connected peers are told; simultaneous changes are told together. */
   tell(peer: Advertiser): void {
     const entry = this.#entries.get(peer.number)
     if (entry === undefined || entry.isTelling) return
@@ -156,7 +156,7 @@ export class Adverts {
     if (to.peer.isThere && this.#reaches(from.peer.number, to.peer.number)) to.peer.hear(said)
   }
 
-  /** `gone` is not connected any more; `isSilent`: nobody hung up, so that only its silence tells. */
+  /** `gone` has disconnected. `isSilent`: it did not hang up, so only its silence tells. */
   #disconnect(gone: Entry, other: Entry, isSilent: boolean): void {
     other.connected.delete(gone)
     const heardMs = this.#kernel.nowMs - this.#random.next() * ADVERT_TIMINGS.refreshEveryMs
@@ -180,10 +180,10 @@ export class Adverts {
     })
   }
 
-  /** Nothing is known of `gone` any more: one that matters is asked before it is taken as gone. */
+  /** The advert of `gone` has expired. A peer that matters is asked before it counts as gone. */
   #onExpired(gone: Entry, other: Entry, heardMs: number): void {
     const back = this.#entries.get(gone.peer.number)
-    // The one may be back, or be reached again, and the other be gone, by now.
+    // Meanwhile `gone` may have returned or be reachable again, and `other` may have left.
     if (back?.connected.has(other) === true || this.#entries.get(other.peer.number) !== other) return
     if (!other.peer.caresFor(gone.peer.id)) return other.peer.miss(gone.peer.id, heardMs)
     if (back !== undefined && this.#answers(back, other)) return this.#ask(other, back)

@@ -51,7 +51,7 @@ export class Listed {
   }
 }
 
-/** What the DHT and the adverts tell of who is there and holds what: late, for a while too long, and not always. */
+/** The holders that the DHT and adverts report: late, sometimes out of date, and not always. */
 export class Directory {
   readonly #kernel: Kernel
   readonly #dht: Dht

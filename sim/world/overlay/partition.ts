@@ -8,7 +8,7 @@ export interface PartedPeer {
   readonly id: string
   readonly group: string
   readonly number: number
-  /** It cannot reach the others any more but those of its side, or can again. */
+  /** The peer reaches only its own side of the partition, or all peers again. */
   moveTo(side: number): void
 }
 

@@ -12,7 +12,7 @@ export interface EngineRun {
   timer: Timer | undefined
 }
 
-/** Who has the engine. */
+/** The user of the engine. */
 export interface EngineOwner<Run extends EngineRun> {
   /** `ranUs`: the GPU time that the run took. */
   onRan(run: Run, ranUs: number): void

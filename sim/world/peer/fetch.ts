@@ -14,7 +14,7 @@ import type { Fetcher, HostView, Upload } from '../swarm/host-view.ts'
 import { Shelf } from '../swarm/shelf.ts'
 import { TAG } from '../events/tags.ts'
 
-/** What a fetch takes from the world. */
+/** The parts of the world that a fetch uses. */
 export interface FetchWorld {
   kernel: Kernel
   flows: FairFlows
@@ -74,7 +74,7 @@ export class Fetch implements Fetcher {
     this.#tickLater()
   }
 
-  /** The host is gone, or does not want it any more: what is on disk stays. */
+  /** The host has stopped, or dropped the fetch. Chunks on its disk stay. */
   abort(): void {
     this.#end()
   }
@@ -190,7 +190,7 @@ export class Fetch implements Fetcher {
       }
       const { upload, has } = opened
       this.#sources.set(source.id, upload)
-      // Who fetches it will have it, chunk by chunk.
+      // A fetching peer will hold the context, chunk by chunk.
       source.fetches.get(this.context)?.hearOf([this.host])
       this.#tellHeld(source, upload, this.#shelf.chunks)
       this.#dispatch({ kind: 'source-open', peer: source.id, has, roundTripMs: roundTripUs / 1000 })

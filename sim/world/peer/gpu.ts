@@ -75,7 +75,7 @@ export class Gpu implements EngineOwner<GpuRun> {
     this.#warm.giveBack(run.ticket)
   }
 
-  /** Nothing runs any more; the meter is told of what ran. */
+  /** Stops all runs and reports them to the meter. */
   clear(): void {
     this.#engine.clear()
   }

@@ -23,14 +23,14 @@ interface Wish {
   chunksBefore: number
 }
 
-/** What the larder has to know of its peer beside what all see. */
+/** The private facts of its peer that the larder uses. */
 export interface LarderOwner extends PeerView {
   /** Whether the context is loaded, and how many others are known to have a copy if it may go. */
   isWarm(context: number): boolean
   /** Whether what it tells the DHT comes to those who look. */
   readonly isFindable: boolean
   mayDrop(context: number): { may: boolean; others: number }
-  /** What is here of a context has changed. */
+  /** The local part of a context has changed. */
   onHolding(context: number): void
 }
 
@@ -99,7 +99,7 @@ export class Larder implements DiskOwner {
     this.#fetchNext()
   }
 
-  /** The spare copy is not wanted any more; whoever else wants the context gets it all the same. */
+  /** Cancels a spare copy. Other callers that want the context still get it. */
   cancelPull(context: number): void {
     const wish = this.#wishes.get(context)
     if (wish?.onPulled === undefined) return
@@ -141,7 +141,7 @@ export class Larder implements DiskOwner {
     return true
   }
 
-  /** The copies here count, or do not: the peer came up, or does not answer any more. */
+  /** Whether the copies here count: the peer came up, or no longer answers. */
   count(isUp: boolean): void {
     const { ledger } = this.#world
     for (const [context, { isWhole }] of this.#peer.host.shelves) {
@@ -159,7 +159,7 @@ export class Larder implements DiskOwner {
     this.#world.announce(this.#peer)
   }
 
-  /** Nobody finds any more what is here. */
+  /** Hides the contexts of this peer from look-ups. */
   unpublish(): void {
     const { directory } = this.#world
     const { host, number } = this.#peer

@@ -11,7 +11,7 @@ interface Names {
   contextId(context: number): string
 }
 
-/** What a peer has of contexts, as it last said of itself. */
+/** The contexts of a peer, as it last advertised them. */
 export class OwnHoldings {
   readonly #names: Names
   readonly #peer: { readonly host: Host; isWarm(context: number): boolean }
@@ -29,7 +29,7 @@ export class OwnHoldings {
     this.busy.clear()
   }
 
-  /** What has changed of a context since it was last looked at, and whether an advert tells it. */
+  /** The changes of a context since the last call, and whether an advert tells them. */
   look(context: number): { holding: OwnHolding; isToTell: boolean } | undefined {
     const before = this.#held.get(context) ?? ABSENT
     const holding = this.#holdingOf(context)

@@ -14,7 +14,7 @@ import { Timers } from '../events/timers.ts'
 import type { PeerState, Swarm } from '../swarm/swarm.ts'
 import { WorkerRun, type WorkerOwner } from './worker-run.ts'
 
-/** What a peer that leaves has to end first. */
+/** The work that a peer ends before it shuts down. */
 type Duty = 'work' | 'copies'
 
 /** One serving peer: a machine that comes and goes, with its GPU, disk and line. */
@@ -30,7 +30,7 @@ export class Peer implements WorkerOwner, LarderOwner {
   readonly #world: Swarm
   readonly #timers: Timers
   readonly #presence: Presence
-  /** What it does for others; made when something first comes of them: most peers of a large swarm wait. */
+  /** The worker. Made at the first message, because most peers of a large swarm only wait. */
   #work: WorkerRun | undefined
   #inbox: [TaskLink, WorkerEvent][] = []
   #loadsDrawn = 0
@@ -40,7 +40,7 @@ export class Peer implements WorkerOwner, LarderOwner {
   hasJoined = false
   /** Whether it was told that it will be taken away. */
   isLeaving = false
-  /** What is left for it to do before it goes. */
+  /** The work left before it shuts down. */
   #toDo: Duty[] = []
   sessions = 0
   inferences = 0
@@ -148,7 +148,7 @@ export class Peer implements WorkerOwner, LarderOwner {
     if (!this.#toDo.includes(what)) return
     this.#toDo = this.#toDo.filter((other) => other !== what)
     if (this.#toDo.length > 0) return
-    // What ended its work is still under way.
+    // The event that ended its work is still being handled.
     this.#timers.after(0, () => {
       this.#go(true, false)
       this.#world.onLeft()

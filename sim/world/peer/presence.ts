@@ -8,7 +8,7 @@ export interface PresentPeer {
   readonly device: { readonly isLiar: boolean }
 }
 
-/** What the DHT is told of one peer: that it is there, what is on its disk, and what is not. */
+/** The DHT records of one peer: that it is up, the contexts on its disk, and false claims. */
 export class Presence {
   readonly #directory: Directory
   readonly #peer: PresentPeer

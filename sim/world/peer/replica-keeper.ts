@@ -130,7 +130,7 @@ export class ReplicaKeeper implements KeeperView {
     return concernsUs(this.#state, peer)
   }
 
-  /** What is here of a context has changed, or may have. */
+  /** The local part of a context may have changed. */
   changed(context: number): void {
     const change = this.#own.look(context)
     if (change === undefined) return
@@ -222,7 +222,7 @@ export class ReplicaKeeper implements KeeperView {
 
   #pull(contextId: string, why: PullReason): void {
     const context = this.#world.contextNumbered(contextId)
-    // As spare-pulls.ts: what may be lost otherwise is more than a spare copy.
+    // As spare-pulls.ts: a model that might otherwise be lost is more than a spare copy.
     const uploadClass = why === 'urgent' || why === 'drain' ? 'normal' : 'background'
     this.#peer.larder.pull(context, uploadClass, (outcome, hasGrown) => {
       if (outcome === 'stored') this.copiesMade += 1
@@ -272,7 +272,7 @@ export class ReplicaKeeper implements KeeperView {
     this.#timers.after(1000 * REPLICATION_TICK_MS, () => this.#noteCovered())
   }
 
-  /** What is being fetched grows. */
+  /** A context that is being fetched has grown. */
   #lookLater(): void {
     if (this.#isLooking) return
     this.#isLooking = true

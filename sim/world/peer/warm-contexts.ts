@@ -31,7 +31,7 @@ interface Waiting {
   onLoaded: (refusal: string | undefined) => void
 }
 
-/** What is loaded on one peer: turns the effects of core/residency into time, as inference/warm-contexts.ts does into processes. */
+/** The loaded contexts of one peer. Turns the effects of core/residency into time, as inference/warm-contexts.ts does into processes. */
 export class WarmContexts {
   readonly #world: Swarm
   readonly #owner: WarmOwner
@@ -39,7 +39,7 @@ export class WarmContexts {
   readonly #residency: Residency
   readonly #memoryBytes: number
   readonly #waiting = new SmallMap<Waiting>()
-  /** Who waits for a context to be gone. */
+  /** Callers that wait until a context is unloaded. */
   #leaving: Map<string, () => void> | undefined
   #nextTicket = 1
   #tick: Timer | undefined

@@ -31,15 +31,15 @@ export interface WorkerOwner extends PeerView {
   drawLoadS(): number
   /** A context is loaded from now on. */
   onWarm(context: number): void
-  /** It is not loaded any more. */
+  /** The context was unloaded. */
   onCooled(context: number): void
-  /** It leaves, and has no work any more. */
+  /** The peer drains and has finished its work. */
   onDrained(): void
   onLinkOpened(session: string, contextId: string): void
   onLinkGone(session: string): void
 }
 
-/** What a peer does for submitters from when it comes up to when it is gone: core/worker on a simulated GPU and its links. */
+/** The worker of one peer session: core/worker on a simulated GPU and its links. */
 export class WorkerRun implements GpuOwner {
   readonly links: Map<string, TaskLink> = new Map<string, TaskLink>()
   readonly gpu: Gpu
@@ -82,7 +82,7 @@ export class WorkerRun implements GpuOwner {
     const { policy, mode, work } = this.#world.scenario
     if (policy === 'hearth' || (event.kind !== 'lease' && event.kind !== 'requests'))
       return this.#dispatch(event)
-    // What the paper's manager and worker need to start a task and to collect it.
+    // The time that the paper's manager and worker need to start and collect a task.
     this.#timers.after(work.overheadS[mode] * 1e6, () => {
       if (event.kind === 'lease') (this.#leases ??= new Map()).set(event.session, this.#world.kernel.nowUs)
       this.#dispatch(event)
@@ -236,7 +236,7 @@ export class WorkerRun implements GpuOwner {
   }
 }
 
-/** What a run came to; its facts are the simulator's own. */
+/** The outcome of a run, with the simulator's own facts. */
 function doneWith(facts: RunFacts): RunResult & { facts: RunFacts } {
   return { outcome: 'ok', statusCode: 200, body: '', promptTokens: 0, completionTokens: 0, facts }
 }

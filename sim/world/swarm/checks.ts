@@ -4,7 +4,7 @@ import type { Shelf } from './shelf.ts'
 
 const DETAILS_MAX = 3
 
-/** What the checks look at. */
+/** The inputs of the checks. */
 interface CheckedPeer {
   readonly id: string
   readonly meter: GpuMeter
@@ -19,7 +19,7 @@ interface CheckedJob {
   readonly committedRequests: number
 }
 
-/** What must hold in every run, counted apart from the cores whose work is checked. */
+/** Invariants of every run, counted separately from the cores that they check. */
 export class Checks {
   readonly #broken = new Map<string, string[]>()
   readonly #counts = new Map<string, number>()
@@ -65,7 +65,7 @@ export function checkJobs(checks: Checks, jobs: readonly CheckedJob[]): void {
   }
 }
 
-/** What the GPUs did must add up, by two accounts. */
+/** The GPU times must add up in two separate accounts. */
 export function checkGpuSeconds(checks: Checks, peers: readonly CheckedPeer[]): void {
   for (const { id, meter } of peers) {
     const { upUs, busyUs, loadUs, transferUs, idleUs, ranUs, usefulUs } = meter
@@ -78,7 +78,7 @@ export function checkGpuSeconds(checks: Checks, peers: readonly CheckedPeer[]): 
   }
 }
 
-/** What was sent was received, and what was received is on a disk, was run with, or is counted as wasted. */
+/** All sent bytes were received; all received bytes are on a disk, were used by a run, or count as wasted. */
 export function checkBytes(
   checks: Checks,
   counts: { sent: number; received: number; counted: number },

@@ -8,13 +8,13 @@ export interface PeerDevice {
   slots: number
   memoryBytes: number
   diskBytes: number
-  /** Of one inference in one of the slots, all slots being in use. */
+  /** The time of one inference in one slot while all slots are in use. */
   inferenceS: number
   loadS: number
   unpackS: number
   upMbps: number
   downMbps: number
-  /** Of the chunks that it sends, the share that is wrong. */
+  /** The share of corrupted chunks among those it sends, in [0, 1]. */
   corruptShare: number
   /** Whether it says that it has what it has not, and answers nobody. */
   isLiar: boolean
@@ -56,7 +56,7 @@ export function deviceOf(
   }
 }
 
-/** What is wrong with a peer: drawn apart from its device, which is the same with and without. */
+/** The faults of a peer. Drawn from a separate stream, so that its device is the same with and without them. */
 function faultsOf(
   { corrupters, liars }: PeerGroup,
   draw: (purpose: string) => number,

@@ -1,4 +1,4 @@
-/** What a GPU does beside running requests. */
+/** The work of a GPU other than requests. */
 export type Chore = 'load' | 'transfer'
 
 /**

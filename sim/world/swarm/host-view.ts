@@ -20,9 +20,9 @@ export interface HostView {
   readonly usedUploads: Uploader | undefined
   /** Whether others can reach it. */
   isReachable: boolean
-  /** Of a network that is cut: hosts on different sides do not reach one another. */
+  /** The side of a partition: hosts on different sides cannot reach one another. */
   side: number
-  /** Of the chunks that it sends, the share that is wrong. */
+  /** The share of corrupted chunks among those it sends, in [0, 1]. */
   readonly corruptShare: number
   /** Peers that it does not fetch from, for what they sent. */
   readonly bans: ChunkBans
@@ -65,7 +65,7 @@ export interface Upload {
   isOver: boolean
 }
 
-/** What a host serves, as a fetcher sees it. */
+/** The contexts that a host serves, as a fetcher sees them. */
 export interface Uploader {
   bytesSent: number
   /** Undefined when all sessions are taken; else what the fetcher is shown to be here. */

@@ -14,12 +14,12 @@ export interface HostWorld {
 }
 
 export interface HostLine {
-  /** Of the chunks that it sends, the share that is wrong; default: none. */
+  /** The share of corrupted chunks among those it sends, in [0, 1]. Default: 0. */
   corruptShare?: number
   upBytesPerS: number
   downBytesPerS: number
   latencyUs: number
-  /** What its owner lets it send; undefined: all that the line carries. */
+  /** The owner's upload limit; undefined: the whole uplink. */
   uploadCapBytesPerS?: number | undefined
 }
 

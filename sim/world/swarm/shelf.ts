@@ -1,6 +1,6 @@
 import { Bitfield } from '../../../src/context-sharing/content/bitfield.ts'
 
-/** What one host has of one context on its disk. */
+/** The chunks of one context on the disk of one host. */
 export class Shelf {
   readonly chunks: Bitfield
   /** Whether what was fetched has been made usable. */

@@ -37,7 +37,7 @@ export interface PeerView extends WorkerEnd {
   mayRun(context: number): boolean
 }
 
-/** Whoever keeps copies on a peer, as other peers' see it. */
+/** The replication of one peer, as others see it. */
 export interface KeeperView extends Advertiser {
   /** Another asks it to take a copy. */
   offered(
@@ -55,7 +55,7 @@ export interface JobView {
   readonly workload: Workload
 }
 
-/** What peers and jobs have around them. */
+/** The surroundings of peers and jobs. */
 export interface Swarm {
   readonly kernel: Kernel
   readonly scenario: Scenario
@@ -71,7 +71,7 @@ export interface Swarm {
   readonly bootstrap: Bootstrap
   readonly faults: { corruptChunks: number; bans: number }
   readonly contextBytes: number
-  /** Of core/worker, the same for all peers. */
+  /** Options of core/worker, the same for all peers. */
   readonly workerOptions: WorkerOptions
   contextId(context: number): string
   contextNumbered(contextId: string): number

@@ -4,7 +4,7 @@ import type { Kernel } from '../../kernel/kernel.ts'
 import type { GpuMeter } from './gpu-meter.ts'
 import { TAG } from '../events/tags.ts'
 
-/** What a link carries events to. */
+/** The receiver of the events of a link. */
 export interface LinkEnd<Event> {
   readonly tag: number
   receive(link: TaskLink, event: Event): void
@@ -40,7 +40,7 @@ export class TaskLink {
   readonly #kernel: Kernel
   readonly submitter: SubmitterEnd
   readonly worker: WorkerEnd
-  /** What was sent last each way, until it has arrived. */
+  /** The last message in each direction, until it arrives. */
   #toWorker: Parcel<WorkerEvent> | undefined
   #toSubmitter: Parcel<CoordinatorEvent> | undefined
   #sentToWorkerUs = -1

@@ -15,8 +15,8 @@ import { Releases } from './releases.ts'
 import { TAG } from '../events/tags.ts'
 
 /**
- * What one host serves to others, chunk after chunk to each: core/upload-budget says whose chunk is next,
- * core/release what is shown to whom. Acts as context-sharing/upload-server.ts does.
+ * The uploads of one host. core/upload-budget says whose chunk is next, core/release which chunks each peer
+ * is shown. Acts as context-sharing/upload-server.ts does.
  */
 export class Uploads implements Uploader {
   readonly #kernel: Kernel

@@ -111,7 +111,7 @@ export class EventLog implements EventSink {
       this.#dropped = 0
       this.#push(this.#timed({ kind: 'events-dropped', events: dropped }))
     } catch {
-      // A log that cannot be written must not stop what it tells of: the journal is the truth.
+      // A failing log must not stop the job, because only the journal must be complete.
       this.#dropped += lines.length
     }
   }

@@ -3,8 +3,8 @@ import type { FileHandle } from 'node:fs/promises'
 const BUFFER_BYTES = 256 * 1024
 
 /**
- * Writes lines to a file through one buffer. A text of many lines would be a large object, made and
- * dropped for each write, and such lie about for long before they are collected.
+ * Writes lines to a file through one buffer. One string of many lines per write would be a large object,
+ * and large objects are collected late.
  */
 export class LineWriter {
   readonly #file: FileHandle

@@ -29,8 +29,8 @@ export interface MessageStreamComponents {
 }
 
 /**
- * The one way that Hearth reads and writes a stream, libp2p's or a direct lane's: messages of a schema, and
- * bulk bytes beside them, with back-pressure both ways and a deadline on every wait.
+ * Reads and writes a stream of libp2p or a direct lane: messages with a schema and bulk bytes between them,
+ * with back-pressure both ways and a deadline on every wait.
  *
  * It exists because the stream of libp2p 3 loses data silently when used as documented
  * (docs/decisions/0003-one-stream-adapter.md); test/base/stream/message-stream.test.ts has a case for each trap:
@@ -232,7 +232,7 @@ export class MessageStream {
     try {
       await write
     } catch {
-      // Whoever called for the write is told; the next write finds out for itself.
+      // The caller of this write gets the error; the next write detects it, too.
     }
     this.#writesUnderWay -= 1
     if (this.#writesUnderWay === 0) this.#lastWrite = undefined
@@ -335,7 +335,7 @@ export class MessageStream {
     try {
       this.#stream.resume()
     } catch (error) {
-      // After the end there is nobody to tell that we read on; what was held back has been delivered.
+      // After the end no sender waits for room, and all held bytes have been delivered.
       if (!isOver(this.#stream)) throw error
     }
   }

@@ -10,7 +10,7 @@ export class ReadQueue {
 
   push(bytes: Uint8Array): void {
     if (bytes.byteLength === 0) return
-    // Never a Buffer, whose slice() is a view where that of a Uint8Array is a copy.
+    // Not a Buffer, because Buffer.slice() returns a view and Uint8Array.slice() a copy.
     this.#parts.push(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
     this.#byteLength += bytes.byteLength
   }

@@ -1,4 +1,4 @@
-// What one write to a stream takes.
+// The parts of one write to a stream.
 import { BULK_SLICE_BYTES } from '../limits.ts'
 
 /** Messages are joined into writes of so many bytes at most: what is larger gains nothing. */

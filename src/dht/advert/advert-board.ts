@@ -20,7 +20,7 @@ export interface GetAdvertOptions {
   signal?: AbortSignal | undefined
 }
 
-/** What we know of other peers from their adverts, kept fresh by those who need it. */
+/** The adverts of other peers. Callers that need a fresh one ask for it. */
 export class AdvertBoard {
   readonly #clock: Clock
   readonly #fetch: (peer: string) => Promise<Advert>
@@ -94,7 +94,7 @@ export class AdvertBoard {
     return this.#table.take(advert, this.#clock.nowMs())
   }
 
-  /** Drops a peer that does not answer: its claim is worth nothing any more. */
+  /** Drops the advert of a peer that does not answer. */
   remove(peer: string): void {
     this.#table.remove(peer)
   }

@@ -27,7 +27,7 @@ export interface AdvertExchangeComponents {
   log: Logger
   /** The peer's own key. */
   key: PrivateKey
-  /** What is true of this peer now. Called whenever an advert is signed, so it must be quick. */
+  /** The current facts of this peer. Called for every advert that is signed, so it must be quick. */
   describe(): AdvertBody
 }
 
@@ -63,7 +63,7 @@ export class AdvertExchange {
   readonly #greeting = new Set<string>()
   #cancels: Cancel[] = []
   #cancelPush: Cancel | undefined
-  /** What members were told last. */
+  /** The advert that members received last. */
   #told = ''
   #stopHandling: () => Promise<void> = async () => {}
   #stopped = new AbortController()
@@ -212,8 +212,8 @@ export class AdvertExchange {
   }
 
   /**
-   * Swaps adverts with a member that has just connected. Both sides know of the connection; the one
-   * with the smaller id begins, and the other only when it has heard nothing for a while.
+   * Swaps adverts with a new member. The side with the smaller id begins; the other side begins only
+   * after a silence.
    */
   #greet(peer: string): void {
     if (this.#greeting.has(peer)) return

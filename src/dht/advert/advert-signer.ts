@@ -34,7 +34,7 @@ export class AdvertSigner {
     this.#options = options
   }
 
-  /** What the newest advert says, without its dates: equal for two that say the same. */
+  /** The newest advert without its dates, to tell whether a new one differs. */
   get said(): string {
     return this.#said
   }
@@ -54,7 +54,7 @@ export class AdvertSigner {
     return await signed
   }
 
-  /** What does not fit is left out, the least useful first: a peer with too many contexts still serves the rest. */
+  /** Leaves out contexts that do not fit, the least useful first, so that a peer can still serve the others. */
   async #signNow(): Promise<SignedAdvert> {
     const body = this.#components.describe()
     this.#said = JSON.stringify(body)

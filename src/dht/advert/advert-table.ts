@@ -13,7 +13,7 @@ export interface Holder extends KnownAdvert {
   tier: AdvertTier
 }
 
-/** `advert` is undefined when the peer is not known any more: expired, gone, or pushed out by newer ones. */
+/** `advert` is undefined when the peer is forgotten: expired, gone, or displaced by newer ones. */
 export interface AdvertChange {
   peer: string
   advert: Advert | undefined
@@ -22,13 +22,12 @@ export interface AdvertChange {
   heardAtMs: number
 }
 
-/** What became of an advert that was taken: a `repeated` one is known already, an `older` one is a replay. */
+/** The outcome for a received advert: `repeated` is known already, `older` is a replay. */
 export type Taken = 'new' | 'changed' | 'renewed' | 'repeated' | 'older'
 
 /**
- * What other peers say of themselves, bounded by ADVERTS_KEPT_MAX. Plain state: no clock, no I/O.
- * An advert lives its ttl from when it came, whatever the clock of its peer says; a copy does not
- * prolong it.
+ * The adverts of other peers, bounded by ADVERTS_KEPT_MAX. Plain state: no clock, no I/O.
+ * The ttl of an advert counts from its arrival, so clocks of peers do not matter; a copy does not prolong it.
  */
 export class AdvertTable {
   readonly #kept = new Map<string, KnownAdvert>()

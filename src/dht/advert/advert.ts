@@ -8,8 +8,8 @@ import { ADVERT_BYTES_MAX, ADVERT_CONTEXTS_MAX, ADVERT_TTL_MS_MAX } from '../../
 /** A peer's signed, expiring statement: docs/protocol/advert.md. */
 export const ADVERT_VERSION = 1
 /**
- * How far an advert's clock may be from ours, ms. It only has to catch what is long dead: an advert is
- * taken from its own peer alone, and home machines that also run another system are often hours off.
+ * How far the clock of an advert may differ from ours, ms. It only has to catch very old adverts, because a
+ * peer sends its own. Clocks of home machines with two operating systems are often hours off.
  */
 export const ADVERT_CLOCK_SKEW_MS_MAX: number = 24 * 3_600_000
 /** Put before the payload when it is signed, so that the signature means nothing elsewhere. */
@@ -23,13 +23,13 @@ export interface AdvertContext {
   tier: AdvertTier
   /** How much of it is verified on disk, in [0, 1]: only at tier `partial`. */
   share?: number | undefined
-  /** Of all its files together. */
+  /** The size of all its files together. */
   bytes?: number | undefined
-  /** It is being fetched now: only at tier `partial`. */
+  /** Whether it is being fetched now; only at tier `partial`. */
   isFetching?: boolean | undefined
   /** Jobs run on it here now. */
   isBusy?: boolean | undefined
-  /** Of the results of what is loaded: bit-equal to those of every peer with the same. */
+  /** The numeric class of a loaded context: peers of the same class give bit-equal results. */
   numericClass?: string | undefined
   /** Measured, all slots together. */
   tokensPerSecond?: number | undefined
@@ -37,10 +37,10 @@ export interface AdvertContext {
   loadMs?: number | undefined
 }
 
-/** Which spare copies a peer takes now: any, only of what may be lost otherwise, or none. */
+/** Which spare copies a peer takes now: any, only of models that might otherwise be lost, or none. */
 export type AdvertReplicas = 'any' | 'last' | 'none'
 
-/** What a peer says about itself; the exchange adds who says it and when. */
+/** The claims of a peer about itself; the exchange adds its id and the dates. */
 export interface AdvertBody {
   agent: string
   /** At most ADVERT_CONTEXTS_MAX. */
@@ -70,7 +70,7 @@ export interface Advert extends AdvertBody {
   ttlMs: number
 }
 
-/** As it travels: the dag-cbor bytes of an `Advert`, and the peer's signature over them. */
+/** The wire form: the dag-cbor bytes of an `Advert`, and the peer's signature over them. */
 export interface SignedAdvert {
   payload: Uint8Array
   signature: Uint8Array

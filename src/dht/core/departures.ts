@@ -28,7 +28,7 @@ export class DepartureChecks<Peer> {
     return randomBetween(random, redialMinMs, redialMaxMs)
   }
 
-  /** It was dialled, or is connected again. */
+  /** Ends a check: the peer was dialled, or is connected again. */
   end(peer: Peer): void {
     if (!this.#checking.delete(peer)) throw new HearthError('internal', 'a check ended that had not begun')
   }

@@ -19,7 +19,7 @@ export const RememberedPeersSchema: z.ZodType<RememberedPeer[]> = z
   )
   .max(REMEMBERED_PEERS_MAX)
 
-/** Whom a peer could join through, bounded by REMEMBERED_PEERS_MAX: the longest unseen are forgotten. */
+/** Peers to join through, bounded by REMEMBERED_PEERS_MAX; those unseen the longest are forgotten. */
 export class RememberedPeers {
   readonly #self: string
   readonly #clock: Clock
@@ -60,7 +60,7 @@ export class RememberedPeers {
     this.seen(peer)
   }
 
-  /** Those that answered, the latest first: what is worth saving. */
+  /** The peers that answered, the latest first. These are saved. */
   list(): RememberedPeer[] {
     return [...this.#peers.values()]
       .filter(({ lastSeenMs }) => lastSeenMs > 0)

@@ -25,7 +25,7 @@ export class ContextPreparer {
   readonly #loadMs = new Map<string, number>()
   /** Bytes per second of the time in which contexts were fetched. */
   readonly #fetchRate = new WorkRate({ memoryMs: 60_000, workMsMin: 100 })
-  /** Measurements of the contexts that ran here. */
+  /** The measured rates of contexts that ran here. */
   readonly #rates = new Map<string, WorkRate>()
 
   constructor(components: ContextPreparerComponents) {

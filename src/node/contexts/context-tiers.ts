@@ -11,7 +11,7 @@ import type { Worker } from '../../tasks/worker/worker.ts'
 import type { ContextPreparer } from './context-preparer.ts'
 import type { ContextStatus } from '../status/peer-status.ts'
 
-/** The most contexts that an advert has room for. */
+/** Characters of a numeric class that an advert has room for. */
 const NUMERIC_CLASS_CHARACTERS_MAX = 128
 
 export interface ContextTiersComponents {

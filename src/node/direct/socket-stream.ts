@@ -24,7 +24,7 @@ export class SocketReader {
   readonly buffer: Buffer = Buffer.allocUnsafeSlow(SOCKET_READ_BYTES)
   /** Handles bytes, which are overwritten after it returns. */
   onBytes: (bytes: Uint8Array) => void = () => {}
-  /** Buffer for whole TLS records, which carry most bytes. */
+  /** A view of one whole TLS record, the size of most reads. */
   readonly #record = this.buffer.subarray(0, TLS_RECORD_BYTES)
 
   readonly callback = (length: number): boolean => {

@@ -1,7 +1,7 @@
 import { pick, type Random } from '../../../base/random.ts'
 import { backoffMs, withJitter } from '../../../base/waiting/backoff.ts'
 
-/** What a peer knows when it decides how to get, or stay, in its swarm. */
+/** The facts by which a peer decides how to join its swarm, or stay in it. */
 export interface JoinView {
   /** Peers in the routing table. */
   tableSize: number
@@ -22,8 +22,8 @@ export interface JoinTiming {
   retryMinMs: number
   retryMaxMs: number
   /**
-   * Shortest and longest wait after a round that did not, ms. Short at first: of peers that start
-   * together, those who look first see only the few who were quicker.
+   * Shortest and longest wait after a round that did not, ms. It starts short, because a peer that starts
+   * together with others finds only the few that were quicker.
    */
   restMinMs: number
   restMaxMs: number

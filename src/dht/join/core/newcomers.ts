@@ -4,7 +4,7 @@ import { pick, type Random } from '../../../base/random.ts'
 export interface NewcomersOptions {
   /** How often one connected member, chosen at random, is asked whom it knows, ms. */
   askEveryMs: number
-  /** With so many members connected, nobody new is dialled. */
+  /** Connected members at which no introduced peer is dialled. */
   membersWanted: number
   /** Dials begun after one answer. */
   dialsAtOnce: number
@@ -15,7 +15,7 @@ export interface NewcomersOptions {
   avoidedMax: number
 }
 
-/** Whom a peer asks for introductions, and which of those introduced it dials. */
+/** Chooses the members to ask for introductions, and the introduced peers to dial. */
 export class NewcomersBook {
   readonly #options: NewcomersOptions
   readonly #avoidUntilMs = new Map<string, number>()
