@@ -237,14 +237,29 @@ describe('an endpoint that does not', () => {
     expect(await (await load(server.url)).run(chat('hi'))).toEqual({
       ok: false,
       statusCode: 502,
-      error: { code: 'engine-failed', message: 'the endpoint is busy (status 429, asked 1 times)' },
+      error: {
+        code: 'engine-failed',
+        message: 'the endpoint is busy: it answered 1 requests with status 429',
+      },
     })
   })
 
   test.each([
-    [400, { error: { message: 'too long' } }, 400, 'request-invalid', 'the endpoint refuses it: too long'],
-    [422, { error: 'no such field' }, 422, 'request-invalid', 'the endpoint refuses it: no such field'],
-    [413, { detail: 'big' }, 413, 'request-invalid', 'the endpoint refuses it: big'],
+    [
+      400,
+      { error: { message: 'too long' } },
+      400,
+      'request-invalid',
+      'the endpoint rejects the request: too long',
+    ],
+    [
+      422,
+      { error: 'no such field' },
+      422,
+      'request-invalid',
+      'the endpoint rejects the request: no such field',
+    ],
+    [413, { detail: 'big' }, 413, 'request-invalid', 'the endpoint rejects the request: big'],
     [
       500,
       { message: 'out of memory' },
@@ -264,7 +279,7 @@ describe('an endpoint that does not', () => {
       { error: { message: `wrong key ${KEY}` } },
       502,
       'engine-failed',
-      'the endpoint refuses its key (status 401): its owner should look at --api-key-file',
+      'the endpoint rejects the requests key (status 401): its owner should look at --api-key-file',
     ],
     [
       502,
@@ -288,7 +303,7 @@ describe('an endpoint that does not', () => {
         sendEvent(response, first)
         setImmediate(() => response.socket?.destroy())
       },
-      'the endpoint cannot be reached: UND_ERR_SOCKET',
+      'cannot reach the endpoint (UND_ERR_SOCKET): check that its server runs',
     ],
     [
       'ends in mid-answer',
@@ -302,7 +317,7 @@ describe('an endpoint that does not', () => {
     [
       'hangs up at once',
       ({ response }) => response.socket?.destroy(),
-      'the endpoint cannot be reached: UND_ERR_SOCKET',
+      'cannot reach the endpoint (UND_ERR_SOCKET): check that its server runs',
     ],
     [
       'streams what is no JSON',
@@ -372,7 +387,7 @@ describe('an endpoint that does not', () => {
       ({ response }) => {
         response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end()
       },
-      'the endpoint cannot be reached: unexpected redirect',
+      'cannot reach the endpoint (unexpected redirect): check that its server runs',
     ],
     ['never answers', () => {}, 'the endpoint sent nothing for 200 ms'],
     [
@@ -435,7 +450,10 @@ describe('an endpoint that does not', () => {
     expect(await engine.run(chat('hi'))).toMatchObject({
       ok: false,
       statusCode: 502,
-      error: { code: 'engine-failed', message: 'the endpoint cannot be reached: ECONNREFUSED' },
+      error: {
+        code: 'engine-failed',
+        message: 'cannot reach the endpoint (ECONNREFUSED): check that its server runs',
+      },
     })
     await expect(load(server.url)).rejects.toMatchObject({ code: 'engine-failed' })
   })
@@ -496,7 +514,7 @@ describe('which endpoint a context is for', () => {
   test('a peer of an endpoint runs no weights', async () => {
     await rm(join(folder, 'hearth-endpoint.json'))
     await expect(loadEngine(folder, { engine: 'openai', threads: 1, endpoint }, components)).rejects.toThrow(
-      'runs only what its endpoint serves',
+      'serves only the model of its endpoint',
     )
   })
 
@@ -514,7 +532,7 @@ describe('which endpoint a context is for', () => {
     models.pop()
     await expect(load(server.url)).rejects.toMatchObject({
       code: 'model-unsupported',
-      message: 'the endpoint does not serve tiny, but big',
+      message: 'the endpoint does not serve tiny. It serves big: choose one of them',
     })
   })
 })

@@ -73,7 +73,7 @@ describe('records with a template', () => {
     expect(bodies(lines)).toEqual([
       { messages: [{ role: 'user', content: 'Claim: a\nVerdict {yes}:' }] },
       { messages: [{ role: 'user', content: 'Claim: {"x":1}\nVerdict {yes}:' }] },
-      { line: 3, message: 'it has no field "claim", which the template names' },
+      { line: 3, message: 'the record has no field "claim", which the template uses' },
       { line: 4, message: 'not a record: each line must be a JSON object' },
     ])
     expect(lines.slice(0, 2)).toMatchObject([{ customId: '7' }, { customId: 'line-2' }])
