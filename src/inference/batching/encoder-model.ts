@@ -3,6 +3,7 @@ import '../device/no-telemetry.ts'
 import { Tensor, type InferenceSession } from 'onnxruntime-node'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import type { Pooling } from '../contract/model-folder.ts'
+import { runApart, runKernels } from './apart.ts'
 import { nextBatch, type EncoderBatchOptions } from './core/encoder-batch.ts'
 import { floatData, type Feeds } from '../running/onnx-session.ts'
 import { unsupported } from '../graph/decoder.ts'
@@ -12,6 +13,9 @@ interface Waiting {
   tokens: readonly number[]
   finish: (answer: { vector: Float32Array } | { error: unknown }) => void
 }
+
+/** A text that every model can read: where it fails, the engine is at fault and no request is. */
+const PROBE = { tokens: [0, 0] }
 
 const STATE_OUTPUTS = ['last_hidden_state', 'token_embeddings']
 const KNOWN_INPUTS = new Set(['input_ids', 'attention_mask', 'token_type_ids', 'position_ids'])
@@ -78,7 +82,7 @@ export class EncoderModel {
     try {
       // Requests that arrive together share a step.
       await Promise.resolve()
-      while (this.#waiting.size > 0) await this.#step(nextBatch(this.#waiting, this.#options))
+      while (this.#waiting.size > 0) await this.#encodeBatch(nextBatch(this.#waiting, this.#options))
     } catch (error) {
       this.#fail(new HearthError('engine-failed', `the model: ${messageOf(error)}`, { cause: error }))
     } finally {
@@ -91,10 +95,19 @@ export class EncoderModel {
     for (const { finish } of this.#waiting) finish({ error })
   }
 
+  /** One text that the kernels cannot compute fails alone. */
+  async #encodeBatch(batch: readonly Waiting[]): Promise<void> {
+    await runApart(batch, (rows) => this.#step(rows), {
+      probe: () => this.#session.run(this.#feeds([PROBE], PROBE.tokens.length)),
+      blame: ({ finish }, error) => finish({ error }),
+    })
+  }
+
   async #step(batch: readonly Waiting[]): Promise<void> {
     // Two at least: matrix kernels sum one row in another order than several.
     const width = batch.reduce((longest, { tokens }) => Math.max(longest, tokens.length), 2)
-    const states = floatData(await this.#session.run(this.#feeds(batch, width)), this.#output)
+    const outputs = await runKernels(() => this.#session.run(this.#feeds(batch, width)))
+    const states = floatData(outputs, this.#output)
     const size = states.length / (batch.length * width)
     for (const [row, { tokens, finish }] of batch.entries()) {
       const rowStates = states.subarray(row * width * size, (row * width + tokens.length) * size)
@@ -103,7 +116,7 @@ export class EncoderModel {
     }
   }
 
-  #feeds(batch: readonly Waiting[], width: number): Feeds {
+  #feeds(batch: readonly Pick<Waiting, 'tokens'>[], width: number): Feeds {
     const make = (valueAt: (tokens: readonly number[], index: number) => number): Tensor => {
       const values = new BigInt64Array(batch.length * width)
       for (const [row, { tokens }] of batch.entries()) {

@@ -49,6 +49,14 @@ export class PrefixStores {
     return store
   }
 
+  /** Forgets a prefix that is kept. */
+  drop({ id }: Prefix): void {
+    const store = this.#stores.get(id)
+    if (store === undefined) return
+    this.#stores.delete(id)
+    this.#bytes -= this.#bytesOf(store.capacity)
+  }
+
   #bytesOf(tokens: number): number {
     return tokens * KvStore.tokenBytes(this.#shape)
   }

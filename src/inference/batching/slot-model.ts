@@ -1,10 +1,11 @@
 // Runs sequences through a model in steps that they share: the shell of core/slot-scheduler.ts.
-import { HearthError, messageOf } from '../../base/errors.ts'
+import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
+import { runApart, runKernels } from './apart.ts'
 import { KV_PARTS, KvStore, type KvPlace, type KvRows } from '../running/kv-store.ts'
 import { PrefixFinder, type Prefix } from './core/prefix.ts'
 import { PrefixStores } from './prefix-stores.ts'
 import { SlotScheduler, type DecodeRow, type PrefillRow, type Step } from './core/slot-scheduler.ts'
-import type { StepGraph, StepOutput, StepPast } from '../running/step-graph.ts'
+import type { StepGraph, StepInput, StepOutput, StepPast } from '../running/step-graph.ts'
 import type { TokenModel, TokenModelFacts, TokenSequence } from '../contract/token-model.ts'
 
 export interface SlotModelOptions {
@@ -18,6 +19,9 @@ export interface SlotModelOptions {
 
 /** The prefixes' share of the bytes for keys and values. */
 const PREFIX_SHARE = 1 / 8
+
+/** A step that every model can compute: where it fails, the engine is at fault and no request is. */
+const PROBE: StepInput = { rows: [[0, 0]], past: { kind: 'none' }, pastLengths: [0], wantsLogits: false }
 
 interface Run {
   sequence: TokenSequence
@@ -115,8 +119,23 @@ export class SlotModel implements TokenModel {
   async #carryOut(step: Exclude<Step, { kind: 'wait' }>): Promise<void> {
     if (step.kind === 'move') return this.#store.move(step.from, step.to)
     this.#store.resize(step.capacity, this.facts.slots)
-    if (step.kind === 'decode') return await this.#decode(step.rows, step.span)
-    await this.#prefill(step.rows, await this.#pastOf(step.rows, step.prefix))
+    if (step.kind === 'decode') {
+      const { rows: all, span } = step
+      return await this.#apart(all, (rows) => this.#decode(rows, span, rows === all))
+    }
+    const { prefix } = step
+    await this.#apart(step.rows, async (rows) => this.#prefill(rows, await this.#pastOf(rows, prefix)))
+  }
+
+  /** One request that the kernels cannot compute fails alone: its batch mates run without it. */
+  async #apart<Row extends { sequence: number }>(
+    all: readonly Row[],
+    step: (rows: readonly Row[]) => Promise<void>,
+  ): Promise<void> {
+    await runApart(all, step, {
+      probe: () => this.#graph.run(PROBE),
+      blame: ({ sequence }, error) => this.#runs.get(sequence)?.finish(error),
+    })
   }
 
   /** The past of a prefill's rows; a shared prefix is copied into their slots. */
@@ -143,20 +162,31 @@ export class SlotModel implements TokenModel {
       const part = tokens.slice(from, from + this.#options.prefillTokensMax)
       const past: StepPast = from === 0 ? { kind: 'none' } : { kind: 'packed', store, slot: 0, count: from }
       const input = { rows: [part], past, pastLengths: [from], wantsLogits: false }
-      const output = await this.#graph.run(input)
+      const output = await this.#runPrefix(prefix, input)
       this.#keep(output, store, [{ row: 0, slot: 0, to: from, count: part.length }])
     }
     return store
   }
 
+  /** A prefix that cannot be computed is not kept half done. */
+  async #runPrefix(prefix: Prefix, input: StepInput): Promise<StepOutput> {
+    try {
+      return await runKernels(() => this.#graph.run(input))
+    } catch (error) {
+      this.#prefixStores.drop(prefix)
+      throw error
+    }
+  }
+
   async #prefill(rows: readonly PrefillRow[], past: StepPast): Promise<void> {
     const tokens = rows.map(({ sequence, from, count }) => this.#promptPart(sequence, from, count))
-    const output = await this.#graph.run({
+    const input = {
       rows: tokens,
       past,
       pastLengths: rows.map(({ from }) => (past.kind === 'none' ? 0 : from)),
       wantsLogits: this.#wantLogits(rows),
-    })
+    }
+    const output = await runKernels(() => this.#graph.run(input))
     this.#keep(
       output,
       this.#store,
@@ -174,7 +204,7 @@ export class SlotModel implements TokenModel {
     return run?.sequence.promptTokens.slice(from, from + count) ?? Array.from({ length: count }, () => 0)
   }
 
-  async #decode(rows: readonly DecodeRow[], span: number): Promise<void> {
+  async #decode(rows: readonly DecodeRow[], span: number, isWholeStep: boolean): Promise<void> {
     const tokens = Array.from({ length: span }, () => [0])
     const pastLengths = Array.from({ length: span }, () => 0)
     for (const { sequence, slot, from } of rows) {
@@ -182,18 +212,15 @@ export class SlotModel implements TokenModel {
       pastLengths[slot] = from
     }
     const past: StepPast = { kind: 'slots', store: this.#store }
-    const output = await this.#graph.run({
-      rows: tokens,
-      past,
-      pastLengths,
-      wantsLogits: this.#wantLogits(rows),
-    })
+    const input = { rows: tokens, past, pastLengths, wantsLogits: this.#wantLogits(rows) }
+    const output = await runKernels(() => this.#graph.run(input))
     this.#keep(
       output,
       this.#store,
       rows.map(({ slot, from }) => ({ row: slot, slot, to: from, count: 1 })),
     )
-    output.kept?.()
+    // A step of some rows leaves others' pasts on the device wrong: they are sent anew.
+    if (isWholeStep) output.kept?.()
     for (const { sequence, slot } of rows) {
       if (this.#hasNumbers(sequence, output, { row: slot, slot, last: 0 })) {
         this.#choose(sequence, output, slot)
@@ -251,8 +278,14 @@ export class SlotModel implements TokenModel {
     const run = this.#runs.get(id)
     if (run === undefined) return
     const { sequence } = run
-    const token = sequence.isGreedy ? sequence.take(output.best(row)) : sequence.next(output.logits(row))
-    if (token === undefined) run.finish()
-    else run.lastToken = token
+    try {
+      const token = sequence.isGreedy ? sequence.take(output.best(row)) : sequence.next(output.logits(row))
+      if (token === undefined) run.finish()
+      else run.lastToken = token
+    } catch (error) {
+      const why = `no token could be chosen for this request: ${messageOf(error)}`
+      const isOwn = isHearthError(error, 'request-invalid')
+      run.finish(isOwn ? error : new HearthError('request-invalid', why, { cause: error }))
+    }
   }
 }

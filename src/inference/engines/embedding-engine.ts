@@ -7,7 +7,7 @@ import type { Engine, EngineFacts, EngineRequest, EngineResult } from '../contra
 import { openSession } from '../running/onnx-session.ts'
 import type { OnnxModel } from '../onnx/onnx-reader.ts'
 import { TextCodec } from '../text/text-codec.ts'
-import { refusal } from '../text/text-engine.ts'
+import { ofRequest, refusal } from '../text/text-engine.ts'
 
 const TOKENS_PER_STEP_MAX = 2_048
 
@@ -59,11 +59,11 @@ export class EmbeddingEngine implements Engine {
   ): Promise<EngineResult> {
     signal?.throwIfAborted()
     try {
-      const embedding = readEmbeddingRequest(request)
-      const texts = embedding.inputs.map((input) => this.#tokensOf(input))
+      const embedding = ofRequest(() => readEmbeddingRequest(request))
+      const texts = ofRequest(() => embedding.inputs.map((input) => this.#tokensOf(input)))
       const vectors = await Promise.all(texts.map((tokens) => this.#model.encode(tokens, signal)))
       const promptTokens = texts.reduce((sum, tokens) => sum + tokens.length, 0)
-      return writeEmbeddings(embedding, vectors, promptTokens)
+      return ofRequest(() => writeEmbeddings(embedding, vectors, promptTokens))
     } catch (error) {
       if (isHearthError(error, 'request-invalid')) return refusal(error)
       throw error

@@ -5,6 +5,7 @@ import { HearthError, messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import { unlessAborted } from '../../base/waiting/unless-aborted.ts'
 import type { EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
+import { CrashSuspects } from './crash-suspects.ts'
 import { freeCores, resolveOptions, type EngineHostOptions } from './engine-host-options.ts'
 import { EngineProcess, type EngineProcessOptions } from './engine-process.ts'
 
@@ -41,6 +42,7 @@ export class EngineHost {
   /** Threads of the process that answers first; undefined without one. */
   readonly #quickThreads: number | undefined
   #answered: PromiseWithResolvers<void> = Promise.withResolvers<void>()
+  readonly #suspects = new CrashSuspects()
   readonly #exitListeners = new Set<(exit: EngineExit) => void>()
   #state: State = { kind: 'idle' }
   /** Between `start` and `stop`. */
@@ -84,19 +86,36 @@ export class EngineHost {
   }
 
   /**
-   * Answers one request. A request that cannot be run is a result with `ok: false`. Throws
-   * `engine-failed` when the process died on the way (calling again starts the next one),
+   * Answers one request. A request that cannot be run is a result with `ok: false`. When the process dies,
+   * those that it had run again, one at a time in another. Throws `engine-failed` when it dies of this one alone,
    * `limit-reached` when too many wait, or the signal's reason; then its slot is free.
    */
   async run(
     request: EngineRequest,
     options: { signal?: AbortSignal | undefined } = {},
   ): Promise<EngineResult> {
-    await this.#ready(options.signal)
+    const { signal } = options
+    const answer = this.#suspects.run(async (isAlone) => {
+      await this.#ready(signal)
+      if (!isAlone) await this.#pastSuspects(signal)
+      return await this.#runOnce(request, signal)
+    })
+    return await unlessAborted(answer, signal)
+  }
+
+  /** Resolves when the process is shared by all again, and ready. */
+  async #pastSuspects(signal: AbortSignal | undefined): Promise<void> {
+    while (this.#suspects.isBusy) {
+      await unlessAborted(this.#suspects.cleared(), signal)
+      await this.#ready(signal)
+    }
+  }
+
+  async #runOnce(request: EngineRequest, signal: AbortSignal | undefined): Promise<EngineResult> {
     const state = this.#state
     if (state.kind !== 'started') throw stopped()
     try {
-      return await state.process.run(request, options.signal)
+      return await state.process.run(request, signal)
     } finally {
       this.#answered.resolve()
     }

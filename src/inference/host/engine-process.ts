@@ -5,6 +5,7 @@ import { HearthError, messageOf } from '../../base/errors.ts'
 import { ENGINE_RUNS_WAITING_MAX } from '../../base/limits.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import type { EngineFacts, EngineOptions, EngineRequest, EngineResult } from '../contract/engine.ts'
+import { EngineCrash } from './engine-crash.ts'
 import { MEMORY_SIGNAL, type FromChild, type ToChild } from './engine-messages.ts'
 import { logLines } from './log-lines.ts'
 import { Watchdog, type WatchdogLimits } from './core/watchdog.ts'
@@ -133,12 +134,16 @@ export class EngineProcess {
 
   /** Kills the process; its unanswered runs fail with `cause`. */
   kill(cause: HearthError): void {
+    this.#end(cause, () => cause)
+  }
+
+  #end(cause: HearthError, errorOf: (suspects: number) => HearthError): void {
     if (this.#cause !== undefined) return
     this.#cause = cause
     this.#cancelCheck()
     this.#child.kill('SIGKILL')
     this.#loaded.reject(cause)
-    this.#failRuns(cause)
+    this.#failRuns(errorOf)
   }
 
   #listen(): void {
@@ -217,15 +222,18 @@ export class EngineProcess {
     if (complaint !== undefined) this.#fail(complaint)
   }
 
+  /** The process crashed, or is killed for what it does. Any run that it had can be the cause. */
   #fail(why: string): void {
-    this.kill(new HearthError('engine-failed', why))
+    const cause = new EngineCrash(why, 0, undefined)
+    this.#end(cause, (suspects) => new EngineCrash(why, suspects, cause))
   }
 
-  #failRuns(cause: HearthError): void {
-    const runs = [...this.#posted.values(), ...this.#waiting.values()]
+  #failRuns(errorOf: (suspects: number) => HearthError): void {
+    const [posted, waiting] = [[...this.#posted.values()], [...this.#waiting.values()]]
     this.#posted.clear()
     this.#waiting.clear()
-    for (const { settle } of runs) settle({ error: cause })
+    for (const { settle } of posted) settle({ error: errorOf(posted.length) })
+    for (const { settle } of waiting) settle({ error: errorOf(0) })
   }
 
   /** An undeliverable message means a dead child; its exit event reports the reason. */

@@ -1,6 +1,6 @@
 // Makes an engine of a token model: text in OpenAI's form before it, and after it.
 import type { Clock } from '../../base/clock.ts'
-import { HearthError, isHearthError } from '../../base/errors.ts'
+import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import { randomInteger, seededRandom, type Random } from '../../base/random.ts'
 import type { ContextFiles } from '../contract/model-folder.ts'
 import type { Engine, EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
@@ -46,10 +46,11 @@ export class TextEngine implements Engine {
   ): Promise<EngineResult> {
     options.signal?.throwIfAborted()
     try {
-      const text = readTextRequest(request)
-      const generation = this.#begin(text)
+      const text = ofRequest(() => readTextRequest(request))
+      const generation = ofRequest(() => this.#begin(text))
       await this.#model.run(generation, options.signal)
-      return writeResponse(text, generation, this.#codec, Math.floor(this.#clock.wallMs() / 1_000))
+      const wallS = (): number => Math.floor(this.#clock.wallMs() / 1_000)
+      return ofRequest(() => writeResponse(text, generation, this.#codec, wallS()))
     } catch (error) {
       if (isHearthError(error, 'request-invalid')) return refusal(error)
       throw error
@@ -97,6 +98,17 @@ export class TextEngine implements Engine {
     }
     const fallback = request.kind === 'completion' ? COMPLETION_TOKENS_DEFAULT : room
     return Math.min(room, request.tokensMax ?? this.#defaults.tokensMax ?? fallback)
+  }
+}
+
+/** What reading one request or writing its answer throws is that request's own error. */
+export function ofRequest<T>(work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    if (isHearthError(error)) throw error
+    const why = `this request cannot be answered: ${messageOf(error)}`
+    throw new HearthError('request-invalid', why, { cause: error })
   }
 }
 

@@ -31,3 +31,17 @@ test('a text whose vector has no numbers is refused alone', async () => {
   expect(other?.status).toBe('fulfilled')
   await model.close()
 })
+
+test('a text that the kernels cannot read is refused alone, first or last or among others', async () => {
+  // Index 9 is outside the table of 3 vectors: the Gather throws for the whole batch.
+  const model = await overflowing()
+  const texts = [[9, 0], [0, 2], [2], [0, 9], [0], [2, 2, 0], [9]]
+  const answers = await Promise.allSettled(texts.map((ids) => model.encode(ids, undefined)))
+  for (const [index, ids] of texts.entries()) {
+    const bad = { status: 'rejected', reason: { code: 'request-invalid' } }
+    expect(answers[index], String(ids)).toMatchObject(ids.includes(9) ? bad : { status: 'fulfilled' })
+  }
+  await expect(model.encode([9], undefined)).rejects.toMatchObject({ code: 'request-invalid' })
+  expect((await model.encode([2], undefined)).length).toBe(2)
+  await model.close()
+})

@@ -258,3 +258,85 @@ test('a request whose values are no numbers is refused, and its batch mates and 
   expect(await continueGreedily(alone, good, 4)).toEqual(clean)
   await graph.close()
 })
+
+describe('requests that throw among good ones', () => {
+  const [golden] = goldens
+  if (golden === undefined) throw new Error('no goldens')
+  const { vocabulary } = golden.shape
+  const poison = 7
+  let graph: StepGraph
+  beforeAll(async () => {
+    graph = await openDelta(paths.get(golden.name) as string, false)
+  })
+  afterAll(() => graph.close())
+
+  /** The kernels throw for every step that has the token. */
+  const throwing = (token: number): StepGraph => ({
+    kvShape: graph.kvShape,
+    vocabularySize: graph.vocabularySize,
+    sharesPrefixes: true,
+    close: async () => {},
+    run: async (input) => {
+      if (input.rows.some((row) => row.includes(token))) throw new Error('indices element out of data bounds')
+      return await graph.run(input)
+    },
+  })
+
+  const continueThrowing = async (model: SlotModel, promptTokens: readonly number[], at: number) => {
+    let steps = 0
+    const next = (): number => {
+      steps += 1
+      if (steps === at) throw new TypeError('planted in sampling')
+      return 1
+    }
+    return await model.run(
+      { promptTokens, tokensMax: 9, isGreedy: at % 2 === 0, take: next, next },
+      undefined,
+    )
+  }
+
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    'all good ones have the answers of a clean run (seed %i)',
+    async (seed) => {
+      const random = seededRandom(seed)
+      const draw = (): number => {
+        const token = randomInteger(random, vocabulary)
+        return token === poison ? poison + 1 : token
+      }
+      const shared = Array.from({ length: 20 }, draw)
+      const prompts = Array.from({ length: 24 }, () => {
+        const own = Array.from({ length: 1 + randomInteger(random, 40) }, draw)
+        return random.next() < 0.4 ? [...shared, ...own] : own
+      })
+      const clean = modelOn(graph, { slots: 6, prefillTokensMax: 32 })
+      const expected = await Promise.all(prompts.map((prompt) => continueGreedily(clean, prompt, 5)))
+      const model = modelOn(throwing(poison), { slots: 6, prefillTokensMax: 32 })
+      const bad: Promise<unknown>[] = []
+      const good = prompts.map((prompt, index) => {
+        const place = randomInteger(random, prompt.length + 1)
+        const poisoned = [...prompt.slice(0, place), poison, ...prompt.slice(place)]
+        if (index % 4 === 0) bad.push(continueGreedily(model, poisoned, 5))
+        if (index % 4 === 1) bad.push(continueThrowing(model, prompt, 1 + randomInteger(random, 4)))
+        return continueGreedily(model, prompt, 5)
+      })
+      const [failures, answers] = await Promise.all([Promise.allSettled(bad), Promise.allSettled(good)])
+      for (const failure of failures) {
+        expect(failure).toMatchObject({ status: 'rejected', reason: { code: 'request-invalid' } })
+      }
+      for (const [index, answer] of answers.entries()) {
+        // A good prompt whose own answer has the token is as bad as one that begins with it.
+        const isOwn = expected[index]?.tokens.slice(0, -1).includes(poison) === true
+        if (!isOwn) expect(answer).toEqual({ status: 'fulfilled', value: expected[index] })
+        else expect(answer).toMatchObject({ reason: { code: 'request-invalid' } })
+      }
+    },
+  )
+
+  test('an engine that computes nothing fails, and blames no request', async () => {
+    const model = modelOn(throwing(0))
+    const runs = [[0, 1], [2, 0], [0]].map((prompt) => continueGreedily(model, prompt, 3))
+    for (const run of await Promise.allSettled(runs)) {
+      expect(run).toMatchObject({ status: 'rejected', reason: { code: 'engine-failed' } })
+    }
+  })
+})

@@ -65,20 +65,50 @@ test('a refused request is a result, and the context stays loaded', async () => 
   expect(host.pid).toBe(pid)
 })
 
-test('a process that dies fails what it had, says why, and the next run starts another', async () => {
-  const host = makeHost({ fake: { tokenMs: 20 } })
+test('a process that dies of a run alone fails it, says why, and the next run starts another', async () => {
+  const host = makeHost()
   const exits: unknown[] = []
   host.onExit((exit) => exits.push(exit))
   await host.start()
   const pid = host.pid
-  const runs = await Promise.allSettled([host.run(complete('!crash')), host.run(complete('mate'))])
-  for (const run of runs) {
-    expect(run).toMatchObject({ status: 'rejected', reason: { code: 'engine-failed' } })
-  }
-  expect((runs[0] as PromiseRejectedResult).reason.message).toContain('ended with code 139')
+  await expect(host.run(complete('!crash'))).rejects.toMatchObject({
+    code: 'engine-failed',
+    message: 'the engine process ended with code 139',
+  })
   expect(await host.run(complete('after'))).toMatchObject({ ok: true })
   expect(host.pid).not.toBe(pid)
   expect(exits).toEqual([{ reason: 'the engine process ended with code 139', isExpected: false }])
+})
+
+test('runs that only shared a process that crashed are answered; the culprits fail', async () => {
+  const host = makeHost({ slots: 4, fake: { tokenMs: 5 } })
+  await host.start()
+  const prompts = ['a', '!crash', 'b', 'c', 'd', '!crash', 'e', 'f', 'g', 'h', 'i', 'j']
+  const late = ['k', 'l']
+  const runs = prompts.map((prompt) => host.run(complete(prompt)))
+  await Promise.race(runs.map((run) => run.catch(() => {})))
+  const all = await Promise.allSettled([...runs, ...late.map((prompt) => host.run(complete(prompt)))])
+  for (const [index, prompt] of [...prompts, ...late].entries()) {
+    const expected = prompt === '!crash' ? { reason: { code: 'engine-failed' } } : { value: { ok: true } }
+    expect(all[index], prompt).toMatchObject(expected)
+  }
+})
+
+test('a suspect that is no longer wanted does not hold up the others', async () => {
+  const host = makeHost({ slots: 4, fake: { tokenMs: 20 } })
+  await host.start()
+  const unwanted = new AbortController()
+  let exits = 0
+  host.onExit(() => {
+    exits += 1
+    unwanted.abort(new Error('unwanted'))
+  })
+  const runs = [host.run(complete('a'), unwanted), host.run(complete('!crash')), host.run(complete('b'))]
+  const [aborted, crashed, mate] = await Promise.allSettled(runs)
+  expect(aborted).toMatchObject({ reason: { message: 'unwanted' } })
+  expect(crashed).toMatchObject({ reason: { code: 'engine-failed' } })
+  expect(mate).toMatchObject({ value: { ok: true } })
+  expect(exits).toBe(2)
 })
 
 test('a process that hangs is killed, and its requests fail with the deadline that passed', async () => {
