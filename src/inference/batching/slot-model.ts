@@ -193,7 +193,7 @@ export class SlotModel implements TokenModel {
       rows.map(({ slot, from, count }, row) => ({ row, slot, to: from, count })),
     )
     for (const [row, { sequence, slot, count, isLast }] of rows.entries()) {
-      const place = { row, slot, last: count - 1 }
+      const place = { row, slot, last: count - 1, choosesToken: isLast }
       if (this.#hasNumbers(sequence, output, place) && isLast) this.#choose(sequence, output, row)
     }
   }
@@ -222,7 +222,7 @@ export class SlotModel implements TokenModel {
     // A step of some rows leaves others' pasts on the device wrong: they are sent anew.
     if (isWholeStep) output.kept?.()
     for (const { sequence, slot } of rows) {
-      if (this.#hasNumbers(sequence, output, { row: slot, slot, last: 0 })) {
+      if (this.#hasNumbers(sequence, output, { row: slot, slot, last: 0, choosesToken: true })) {
         this.#choose(sequence, output, slot)
       }
     }
@@ -239,21 +239,22 @@ export class SlotModel implements TokenModel {
   }
 
   /**
-   * Whether a row's last token left numbers in the last layer, which any infinity or NaN before it reaches.
-   * Where it did not, the request is refused, and its slot cleared: masked tokens count as zero times what the
-   * slot holds, and zero times NaN is none, so that whoever has the slot next would be harmed.
+   * Whether a row's last token left numbers in the last layer, which any infinity or NaN before it reaches, and,
+   * where a token is to be chosen, in the logits. Where it did not, the request is refused, and its slot cleared:
+   * masked tokens count as zero times what the slot holds, and zero times NaN is none, so that whoever has the
+   * slot next would be harmed.
    */
   #hasNumbers(
     sequence: number,
     output: StepOutput,
-    { row, slot, last }: { row: number; slot: number; last: number },
+    { row, slot, last, choosesToken }: { row: number; slot: number; last: number; choosesToken: boolean },
   ): boolean {
     const { layers } = this.#store.shape
     const at = output.newFrom(row) + last
     const isFinite = KV_PARTS.every((part) =>
       Number.isFinite(this.#sumOf(output.keyValues(layers - 1, part), row, at)),
     )
-    if (isFinite) return true
+    if (isFinite && (!choosesToken || output.hasNumbers(row))) return true
     this.#store.clear(slot)
     const why = 'the model computes NaN for this prompt: change the prompt, or use another dtype of the model'
     this.#runs.get(sequence)?.finish(new HearthError('request-invalid', why))

@@ -41,6 +41,10 @@ const FLOAT_LOGITS = 'hearth_logits'
 /** The likeliest token of each row: the only output when no sequence needs logits. */
 export const BEST_OUTPUT = 'hearth_best'
 
+/** The greatest of each row's fp32 logits, and their sum: whether they are numbers, without copying them out. */
+export const TOP_OUTPUT = 'hearth_top'
+export const SUM_OUTPUT = 'hearth_sum'
+
 export interface DeltaModel {
   bytes: Uint8Array
   /** The inputs that it wants, besides the cache. */
@@ -194,10 +198,24 @@ function cutLogits(edit: GraphEdit, { outputs }: OnnxModel, { vocabularySize }: 
   edit.append(() => {
     const attributes = { axis: -1, keepdims: 0 }
     edit.builder.namedNode('ArgMax', [logits], [BEST_OUTPUT], { attributes })
+    namedReduceMax(edit, logits, TOP_OUTPUT)
+    const axes = edit.builder.integers([-1])
+    edit.builder.namedNode('ReduceSum', [logits, axes], [SUM_OUTPUT], { attributes: { keepdims: 0 } })
   })
+  edit.builder.output(TOP_OUTPUT, 'float', ['rows', 1])
+  edit.builder.output(SUM_OUTPUT, 'float', ['rows', 1])
   edit.builder.output(logits, 'float', ['rows', 1, vocabularySize])
   edit.builder.output(BEST_OUTPUT, 'int64', ['rows', 1])
   return logits
+}
+
+function namedReduceMax({ builder, operatorSet }: GraphEdit, values: string, output: string): void {
+  if (operatorSet < REDUCE_AXES_AS_INPUT_FROM) {
+    builder.namedNode('ReduceMax', [values], [output], { attributes: { axes: [-1], keepdims: 0 } })
+  } else {
+    const axes = builder.integers([-1])
+    builder.namedNode('ReduceMax', [values, axes], [output], { attributes: { keepdims: 0 } })
+  }
 }
 
 /** The value that the head begins with, and the nodes that take it. */

@@ -8,11 +8,17 @@ import type { KvPart, KvRows } from './kv-store.ts'
 import { floatData, openSession, type Feeds, type SessionOptions } from './onnx-session.ts'
 import type { AttentionKind, Decoder } from '../graph/decoder.ts'
 import { DELTA_INPUTS } from '../graph/delta-attention.ts'
-import { BEST_OUTPUT, rewriteToDelta, type DeltaModel } from '../graph/delta-rewrite.ts'
+import {
+  BEST_OUTPUT,
+  rewriteToDelta,
+  SUM_OUTPUT,
+  TOP_OUTPUT,
+  type DeltaModel,
+} from '../graph/delta-rewrite.ts'
 import type { ModelNode, OnnxModel } from '../onnx/onnx-reader.ts'
 import type { ByteSource } from '../onnx/protobuf.ts'
 import { integers, maskOf, pastFeeds, pastTokensOf, tokenFeeds, widthOf } from './step-feeds.ts'
-import type { StepGraph, StepInput, StepOutput } from './step-graph.ts'
+import { areNumbers, type StepGraph, type StepInput, type StepOutput } from './step-graph.ts'
 
 export interface DeltaSource {
   path: string
@@ -48,7 +54,7 @@ export class DeltaGraph implements StepGraph {
     this.#session = session
     const { bytes: _bytes, ...named } = delta
     this.#delta = named
-    this.#withoutLogits = [BEST_OUTPUT, ...delta.newKeys, ...delta.newValues]
+    this.#withoutLogits = [BEST_OUTPUT, TOP_OUTPUT, SUM_OUTPUT, ...delta.newKeys, ...delta.newValues]
     this.#withLogits = [delta.logits, ...this.#withoutLogits]
     this.#attention = decoder.attention
     this.kvShape = decoder.kvShape
@@ -78,10 +84,12 @@ export class DeltaGraph implements StepGraph {
     const kept = await this.#keepOnDevice(padded, feeds, outputs)
     const best = outputs[BEST_OUTPUT]?.data as BigInt64Array
     const logits = input.wantsLogits ? floatData(outputs, this.#delta.logits) : new Float32Array(0)
+    const [tops, sums] = [floatData(outputs, TOP_OUTPUT), floatData(outputs, SUM_OUTPUT)]
     const { vocabularySize } = this
     const width = paddedWidth(input)
     return {
       best: (row) => Number(best[row]),
+      hasNumbers: (row) => areNumbers({ top: tops[row] as number, sum: sums[row] as number }),
       logits: (row) => logits.subarray(row * vocabularySize, (row + 1) * vocabularySize),
       keyValues: (layer, part): KvRows => ({
         data: floatData(outputs, this.#nameOf(layer, part)),

@@ -7,7 +7,7 @@ import { floatData, openSession, type Feeds, type SessionOptions } from './onnx-
 import { FLOAT, unsupported, type AttentionKind, type Decoder } from '../graph/decoder.ts'
 import { integers, maskOf, pastFeeds, pastTokensOf, tokenFeeds, widthOf } from './step-feeds.ts'
 import { greatest } from '../sampling/sampling.ts'
-import type { StepGraph, StepInput, StepOutput } from './step-graph.ts'
+import { areNumbers, type StepGraph, type StepInput, type StepOutput } from './step-graph.ts'
 
 export class PresentGraph implements StepGraph {
   readonly kvShape: KvShape
@@ -78,6 +78,11 @@ export class PresentGraph implements StepGraph {
     }
     return {
       best: (row) => greatest(logitsOf(row)),
+      hasNumbers: (row) => {
+        const rowLogits = logitsOf(row)
+        const sum = rowLogits.reduce((total, logit) => total + logit, 0)
+        return areNumbers({ top: rowLogits[greatest(rowLogits)] ?? Number.NaN, sum })
+      },
       logits: logitsOf,
       keyValues: (layer, part): KvRows => {
         const data = floatData(outputs, `present.${layer}.${part}`)

@@ -24,6 +24,8 @@ export interface StepInput {
 export interface StepOutput {
   /** The likeliest token after the row's last; the first of equals. */
   best(row: number): number
+  /** Whether the logits after the row's last token are numbers to choose from. */
+  hasNumbers(row: number): boolean
   /** The logits after the row's last token: [vocabulary]. Valid until the next step. */
   logits(row: number): Float32Array
   /** The keys or values that the step made, for all rows. */
@@ -41,4 +43,12 @@ export interface StepGraph {
   readonly sharesPrefixes: boolean
   run(input: StepInput): Promise<StepOutput>
   close(): Promise<void>
+}
+
+/**
+ * Whether logits with this greatest and this sum are numbers. Some may be minus infinity: a mask of the model's
+ * own. All of them 0 means that a norm overflowed inside its kernel, which gives zeros.
+ */
+export function areNumbers({ top, sum }: { top: number; sum: number }): boolean {
+  return Number.isFinite(top) && !Number.isNaN(sum) && !(top === 0 && sum === 0)
 }

@@ -20,6 +20,7 @@ function graphOf(...stepsMs: number[]): StepGraph & { inputs: StepInput[] } {
       const data = new Float32Array(4)
       return Promise.resolve({
         best: () => 0,
+        hasNumbers: () => true,
         logits: () => data,
         keyValues: () => ({ data, tokens: 1 }),
         newFrom: () => 0,
