@@ -279,7 +279,7 @@ describe('an endpoint that does not', () => {
       { error: { message: `wrong key ${KEY}` } },
       502,
       'engine-failed',
-      'the endpoint rejects the requests key (status 401): its owner should look at --api-key-file',
+      'the endpoint refuses its API key (status 401): the owner of this peer must correct --api-key-file',
     ],
     [
       502,
