@@ -83,6 +83,8 @@ export class TaskLink {
         deadlineMs: openMs,
         signal,
       })
+      // It was ended while the stream came.
+      if (this.#hasEnded) return stream.abort(signal.reason as Error)
       this.#stream = stream
       this.#outbox = new Outbox(stream, { deadlineMs: silenceMs, signal }, (error) => this.end(error.message))
       this.#outbox.push(() => ({
