@@ -1,5 +1,6 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { checkAfterSteps } from '../../src/base/invariants.ts'
 import { COORDINATOR_DEFAULTS } from '../../src/tasks/submitter/core/coordinator-state.ts'
 import { World, type WorldOptions } from '../../testing/virtual/task-world.ts'
 
@@ -22,29 +23,38 @@ const worlds: fc.Arbitrary<WorldOptions> = fc.record({
   ticksAlways: fc.boolean(),
 })
 
+function runAtRandom(numRuns: number): void {
+  fc.assert(
+    fc.property(worlds, (options) => {
+      const world = new World({
+        ...options,
+        coordinator: { giveUpMs: DAY_MS, lossesMax: 1000 },
+      })
+      world.run(DAY_MS)
+      expect(world.finished).toBe(true)
+      expect(world.doubleCommits).toBe(0)
+      expect(world.needlessEffects).toEqual([])
+      expect([...world.results.keys()].sort((a, b) => a - b)).toEqual([...Array(options.requests).keys()])
+      for (const [n, { key }] of world.results) expect(world.epochs.get(n)).toBe(key.epoch)
+      expect(world.stuckMs).toBeLessThanOrEqual(3 * COORDINATOR_DEFAULTS.silenceMs)
+    }),
+    { numRuns },
+  )
+}
+
 describe('exactly once, whatever the order of events', () => {
   test(
     'with peers and the submitter killed at random, every request is committed once and the job ends',
     { timeout: 120_000 },
     () => {
-      fc.assert(
-        fc.property(worlds, (options) => {
-          const world = new World({
-            ...options,
-            coordinator: { giveUpMs: DAY_MS, lossesMax: 1000 },
-          })
-          world.run(DAY_MS)
-          expect(world.finished).toBe(true)
-          expect(world.doubleCommits).toBe(0)
-          expect(world.needlessEffects).toEqual([])
-          expect([...world.results.keys()].sort((a, b) => a - b)).toEqual([...Array(options.requests).keys()])
-          for (const [n, { key }] of world.results) expect(world.epochs.get(n)).toBe(key.epoch)
-          expect(world.stuckMs).toBeLessThanOrEqual(3 * COORDINATOR_DEFAULTS.silenceMs)
-        }),
-        { numRuns: 10_000 },
-      )
+      // To check the cores after every step takes six times as long: the next test does it for some.
+      checkAfterSteps(false)
+      onTestFinished(() => checkAfterSteps(true))
+      runAtRandom(10_000)
     },
   )
+
+  test('the cores hold what they should after every step', { timeout: 120_000 }, () => runAtRandom(500))
 
   test('a late result under an old epoch does not hide the lease that its peer has now', () => {
     const world = new World({

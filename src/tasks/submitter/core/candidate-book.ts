@@ -1,4 +1,5 @@
 import { CANDIDATES_KNOWN_MAX } from '../../../base/limits.ts'
+import { invariant, present } from '../../../base/invariants.ts'
 import type { Random } from '../../../base/random.ts'
 import { SmallMap } from '../../../base/small-map.ts'
 import { backoffMs, withJitter } from '../../../base/waiting/backoff.ts'
@@ -25,11 +26,24 @@ export interface Refusal {
   words: string
 }
 
+/** known: no link. connecting: a link is being made. Otherwise what the peer says of itself. */
+export type PeerPhase = 'known' | 'connecting' | ReachedPhase
+export type ReachedPhase = Exclude<Phase, 'refused'>
+
+/** A peer reports its phases in any order. Connecting comes before all of them, and any link can be lost. */
+const MOVES: Readonly<Record<PeerPhase, readonly PeerPhase[]>> = {
+  known: ['connecting'],
+  connecting: ['queued', 'known'],
+  queued: ['queued', 'fetching', 'loading', 'ready', 'known'],
+  fetching: ['queued', 'fetching', 'loading', 'ready', 'known'],
+  loading: ['queued', 'fetching', 'loading', 'ready', 'known'],
+  ready: ['queued', 'fetching', 'loading', 'ready', 'known'],
+}
+
 /** A coordinator's view of one peer. */
 export interface PeerView extends Candidate {
   readonly peer: string
-  /** known: no link. connecting: a link is being made. Otherwise what the peer says of itself. */
-  phase: 'known' | 'connecting' | Phase
+  phase: PeerPhase
   /** The peer's report of its progress, such as "fetching 41 %". */
   detail: string | undefined
   /** Why it was not used when it was last tried; cleared once it is ready. */
@@ -162,12 +176,22 @@ export class CandidateBook {
     if (!isLinked) this.#order.add(view)
   }
 
+  /** A link to a peer is being made. */
   connect(peer: string, nowMs: number): void {
-    this.#link(peer, 'connecting', nowMs)
+    const view = present(this.#known.get(peer), 'a peer that is linked is known, and has no link', { peer })
+    this.#known.delete(peer)
+    this.#order.delete(view)
+    this.#linked.set(peer, view)
+    this.#move(view, 'connecting')
+    view.heardAtMs = nowMs
   }
 
+  /** It is there. */
   open(peer: string, nowMs: number): void {
-    this.#link(peer, 'queued', nowMs)
+    const view = present(this.#linked.get(peer), 'a link that opens was being made', { peer })
+    invariant(view.phase === 'connecting', 'a link opens once', { peer, phase: view.phase })
+    this.#move(view, 'queued')
+    view.heardAtMs = nowMs
   }
 
   /** Notes a message of a peer; undefined when the peer has no link. */
@@ -177,11 +201,9 @@ export class CandidateBook {
     return view
   }
 
-  advance(peer: string, phase: Phase, detail: string | undefined): void {
-    const view = this.#linked.get(peer)
-    if (view === undefined) return
-    if (view.phase === 'connecting') this.#reached += 1
-    view.phase = phase
+  /** A peer with a link says how far it is. */
+  advance(view: PeerView, phase: ReachedPhase, detail: string | undefined): void {
+    this.#move(view, phase)
     view.detail = detail
     if (phase === 'ready') view.refusal = undefined
   }
@@ -192,11 +214,9 @@ export class CandidateBook {
 
   /** Unlinks a peer, not to be tried again before a wait that doubles with each failure. */
   refuse(peer: string, refusal: Refusal, nowMs: number, random: Random): void {
-    const view = this.get(peer)
-    if (view === undefined) return
-    if (this.#linked.delete(peer) && view.phase !== 'connecting') this.#reached -= 1
-    if (this.#known.delete(peer)) this.#order.delete(view)
-    view.phase = 'known'
+    const view = present(this.#linked.get(peer), 'a peer that is unlinked has a link', { peer })
+    this.#linked.delete(peer)
+    this.#move(view, 'known')
     view.detail = undefined
     view.credit = 0
     view.failuresInRow = 0
@@ -250,16 +270,37 @@ export class CandidateBook {
     }
   }
 
-  #link(peer: string, phase: 'connecting' | 'queued', nowMs: number): void {
-    const view = this.get(peer)
-    if (view === undefined) return
-    const wasReached = view.phase !== 'known' && view.phase !== 'connecting'
-    this.#reached += Number(phase !== 'connecting') - Number(wasReached)
+  #move(view: PeerView, phase: PeerPhase): void {
+    const { peer, phase: before } = view
+    invariant(MOVES[before].includes(phase), 'a peer goes from one phase to the next', {
+      peer,
+      before,
+      phase,
+    })
+    this.#reached += Number(isReached(phase)) - Number(isReached(before))
     view.phase = phase
-    view.credit = 0
-    view.heardAtMs = nowMs
-    if (this.#known.delete(peer)) this.#order.delete(view)
-    this.#linked.set(peer, view)
+  }
+
+  /** Throws `internal` unless what is counted and kept in order is what is there. */
+  check(): void {
+    const { peersMax } = this.#options
+    const linked = [...this.#linked.values()]
+    const reached = linked.filter(({ phase }) => isReached(phase)).length
+    const holders = this.all().filter(({ tier }) => tier !== 'absent').length
+    for (const [peer, view] of [...this.#linked, ...this.#known]) {
+      invariant(view.peer === peer, 'a peer is filed under its name', { peer, filed: view.peer })
+    }
+    for (const { peer, phase } of linked) {
+      invariant(phase !== 'known' && !this.#known.has(peer), 'a peer is linked or not', { peer, phase })
+    }
+    for (const { peer, phase } of this.#known.values()) {
+      invariant(phase === 'known', 'a peer without a link is only known', { peer, phase })
+    }
+    invariant(linked.length <= peersMax, 'no more peers are linked than may be', { linked: linked.length })
+    invariant(reached === this.#reached, 'peers that are reached are counted', { reached })
+    invariant(holders === this.#holders, 'holders are counted', { holders, counted: this.#holders })
+    invariant(this.#known.size <= CANDIDATES_KNOWN_MAX, 'no more peers are known than may be')
+    this.#order.check(this.#known.values())
   }
 
   /** Keeps a peer without a link, instead of the one that was kept longest where there are too many. */
@@ -299,6 +340,10 @@ export class CandidateBook {
     this.#keep(view)
     return view
   }
+}
+
+function isReached(phase: PeerPhase): boolean {
+  return phase !== 'known' && phase !== 'connecting'
 }
 
 /** Most adverts repeat the last one. */

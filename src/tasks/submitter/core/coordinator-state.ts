@@ -124,6 +124,8 @@ export interface CoordinatorState {
   readonly hungry: Set<string>
   /** Redelivered results that are on their way into the journal. */
   readonly committing: Set<number>
+  /** Requests that were not settled when the run began. */
+  readonly requests: number
   unsettled: number
   settledCount: number
   startedAtMs: number
@@ -172,6 +174,7 @@ export function createCoordinator(start: CoordinatorStart, options: CoordinatorO
     book: new CandidateBook(options),
     hungry: new Set(),
     committing: new Set(),
+    requests: pending.size,
     unsettled: pending.size,
     settledCount: 0,
     startedAtMs: 0,

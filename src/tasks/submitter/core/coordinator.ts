@@ -1,8 +1,10 @@
+import { areStepsChecked, invariant, present } from '../../../base/invariants.ts'
 import type { Random } from '../../../base/random.ts'
 import { backoffMs, withJitter } from '../../../base/waiting/backoff.ts'
-import type { Refusal } from './candidate-book.ts'
+import type { PeerView, Refusal } from './candidate-book.ts'
+import { checkCoordinator } from './coordinator-check.ts'
 import type { CoordinatorState, CoordinatorEffect, CoordinatorEvent, Lease } from './coordinator-state.ts'
-import { endLease, failLease, feed, feedHungry, giveBack, leaveLease } from './leases.ts'
+import { beginCommit, endLease, failLease, feed, feedHungry, giveBack, leaveLease } from './leases.ts'
 import { feedDueMs, measureWhenDue, projectedMs, recruitDueMs } from './pace.ts'
 import { takeBack } from './tail.ts'
 import type { LeaseKey, Outcome } from '../../wire/task-messages.ts'
@@ -14,6 +16,7 @@ export function step(
   nowMs: number,
   random: Random,
 ): CoordinatorEffect[] {
+  // Messages and timers are still on their way when a job ends.
   if (state.isFinished) return []
   const effects: CoordinatorEffect[] = []
   if (state.book.isReached) state.runnableAtMs = nowMs
@@ -60,6 +63,7 @@ export function step(
     state.isFinished = true
     effects.push({ kind: 'finish' })
   }
+  if (areStepsChecked()) checkCoordinator(state)
   return effects
 }
 
@@ -76,11 +80,13 @@ function onStatus(
   effects: CoordinatorEffect[],
 ): void {
   const { peer, phase, reason, detail } = event
-  if (state.book.hear(peer, nowMs) === undefined) return
+  const view = state.book.hear(peer, nowMs)
+  // A peer may say something after it was taken as lost.
+  if (view === undefined) return
   if (phase === 'refused') {
     effects.push({ kind: 'close', peer, reason: reason ?? 'refused' })
     // The owner wants the machine back, so no request is blamed.
-    releasePeer(state, peer, nowMs, effects, reason !== 'draining' && reason !== 'paused')
+    releasePeer(state, view, nowMs, effects, reason !== 'draining' && reason !== 'paused')
     state.book.refuse(
       peer,
       { code: reason ?? 'refused', words: detail ?? reason ?? 'it refused' },
@@ -89,7 +95,7 @@ function onStatus(
     )
     return
   }
-  state.book.advance(peer, phase, detail)
+  state.book.advance(view, phase, detail)
 }
 
 function onCredit(
@@ -100,6 +106,7 @@ function onCredit(
   effects: CoordinatorEffect[],
 ): void {
   const view = state.book.hear(peer, nowMs)
+  // A peer may say something after it was taken as lost.
   if (view === undefined) return
   view.credit = Math.min(view.credit + requests, state.options.outstandingMax - view.outstanding.size)
   feed(state, view, nowMs, effects)
@@ -113,11 +120,11 @@ function onResult(
   effects: CoordinatorEffect[],
 ): void {
   const { peer, key, outcome } = event
+  // Results may come late, twice, or from a peer that was sent nothing, as after it was taken as lost.
   const view = state.book.hear(peer, nowMs) ?? state.book.get(peer)
   const held = state.leases.get(key.n)
   // A result under an old epoch does not concern the peer's present lease.
-  if (view !== undefined && (held === undefined || held.epoch === key.epoch))
-    takeBack(view, key.n, outcome !== 'retry', nowMs)
+  if (view !== undefined && held?.epoch === key.epoch) takeBack(view, key.n, outcome !== 'retry', nowMs)
   if (held === undefined) {
     redelivered(state, peer, key, outcome, effects)
   } else if (held.isCommitting || !mayAnswer(held, peer, key.epoch, outcome)) {
@@ -127,7 +134,7 @@ function onResult(
     effects.push({ kind: 'acknowledge', peer, keys: [key] })
     failedOn(state, held, peer, nowMs, random, effects)
   } else {
-    held.isCommitting = true
+    beginCommit(held)
     if (view !== undefined) {
       view.resultCount += 1
       state.book.forgive(view)
@@ -200,12 +207,13 @@ function blame(
   effects: CoordinatorEffect[],
 ): void {
   const view = state.book.get(peer)
+  // The rest of a message may come after the peer was left alone for the beginning of it.
   if (view === undefined || view.phase === 'known') return
   view.failuresInRow += 1
   if (view.failuresInRow < state.options.failuresInRowMax) return
   const words = `it failed on ${view.failuresInRow} requests in a row`
   effects.push({ kind: 'close', peer, reason: words })
-  releasePeer(state, peer, nowMs, effects)
+  releasePeer(state, view, nowMs, effects)
   state.book.refuse(peer, { code: 'failing', words }, nowMs, random)
 }
 
@@ -217,11 +225,19 @@ function onCommitted(
   effects: CoordinatorEffect[],
 ): void {
   const held = state.leases.get(key.n)
-  if (held === undefined && !state.committing.delete(key.n)) return
+  if (held === undefined)
+    invariant(state.committing.delete(key.n), 'what is committed was to be', { request: key.n, peer })
+  else
+    invariant(held.isCommitting && held.epoch === key.epoch, 'the lease that is committed was to be', {
+      request: key.n,
+      epoch: held.epoch,
+      committed: key.epoch,
+    })
   if (peer !== undefined) effects.push({ kind: 'acknowledge', peer, keys: [key] })
   for (const other of held?.peers ?? []) {
     if (other === peer) continue
     const view = state.book.get(other)
+    // A peer that was lost while the result was committed may be forgotten by now.
     if (view !== undefined) takeBack(view, key.n, false, nowMs)
     effects.push({ kind: 'cancel', peer: other, keys: [key] })
   }
@@ -242,8 +258,9 @@ function onLost(
   effects: CoordinatorEffect[],
 ): void {
   const view = state.book.get(peer)
+  // Its link also ends when we close it, and then it is lost already.
   if (view === undefined || view.phase === 'known') return
-  releasePeer(state, peer, nowMs, effects)
+  releasePeer(state, view, nowMs, effects)
   state.book.lose(peer, reason, nowMs, random)
   recruit(state, nowMs, effects)
 }
@@ -257,12 +274,14 @@ function onReturned(
   effects: CoordinatorEffect[],
 ): void {
   const view = state.book.hear(peer, nowMs)
+  // A peer may say something after it was taken as lost.
   if (view === undefined) return
   view.credit = 0
   view.accepts = false
   state.hungry.delete(peer)
   for (const { n, epoch } of keys) {
     const held = state.leases.get(n)
+    // It may be given back twice, or by a peer that never had it.
     if (held?.epoch !== epoch || !leaveLease(held, peer)) continue
     view.outstanding.delete(n)
     if (held.isCommitting || held.peers.length > 0) continue
@@ -275,20 +294,19 @@ function onReturned(
 /** Revokes all leases of a peer; each request goes to the next peer under a new epoch. */
 function releasePeer(
   state: CoordinatorState,
-  peer: string,
+  view: PeerView,
   nowMs: number,
   effects: CoordinatorEffect[],
   isLoss = true,
 ): void {
-  const view = state.book.get(peer)
-  if (view === undefined) return
+  const { peer } = view
   state.hungry.delete(peer)
   view.credit = 0
   const outstanding = view.outstanding.keys().sort((a, b) => a - b)
   for (const request of outstanding) {
     takeBack(view, request, false, nowMs)
-    const held = state.leases.get(request)
-    if (held === undefined || !leaveLease(held, peer)) continue
+    const held = present(state.leases.get(request), 'what is out is leased', { request, peer })
+    invariant(leaveLease(held, peer), 'what a peer has out it holds', { request, peer })
     if (held.isCommitting || held.peers.length > 0) continue
     const losses = (state.losses.get(request) ?? 0) + (isLoss ? 1 : 0)
     state.losses.set(request, losses)
@@ -322,7 +340,7 @@ function loseSilent(
     }
     const reason = `it was silent for ${silenceMs} ms`
     effects.push({ kind: 'close', peer: view.peer, reason })
-    releasePeer(state, view.peer, nowMs, effects)
+    releasePeer(state, view, nowMs, effects)
     state.book.lose(view.peer, reason, nowMs, random)
   }
   state.silentAtMs = heardAtMs + silenceMs

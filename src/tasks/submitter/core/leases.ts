@@ -1,4 +1,5 @@
 // Decides which peer gets which request: grants, revokes and copies leases.
+import { invariant, present } from '../../../base/invariants.ts'
 import type { PeerView } from './candidate-book.ts'
 import type { CoordinatorState, CoordinatorEffect, Lease } from './coordinator-state.ts'
 import { lookEveryMs, measureWhenDue, projectedMs } from './pace.ts'
@@ -45,6 +46,8 @@ export function feed(
 }
 
 function lease(state: CoordinatorState, request: number, view: PeerView, nowMs: number): LeaseKey {
+  invariant(!state.leases.has(request), 'a request that is pending is not leased', { request })
+  // 0 where it was never leased.
   const epoch = (state.ended.get(request)?.epoch ?? 0) + 1
   state.leases.set(request, {
     request,
@@ -84,16 +87,28 @@ export function leaveLease(held: Lease, peer: string): boolean {
   return true
 }
 
+/** Starts the commit of a request's one result. */
+export function beginCommit(held: Lease): void {
+  const { request, epoch } = held
+  invariant(!held.isCommitting, 'one result of a request is committed', { request, epoch })
+  held.isCommitting = true
+}
+
 /** Turns the request into the submitter's own error line. */
 export function failLease(held: Lease, code: string, message: string, effects: CoordinatorEffect[]): void {
-  held.isCommitting = true
+  beginCommit(held)
   effects.push({ kind: 'fail', key: { n: held.request, epoch: held.epoch }, code, message })
 }
 
 /** The last peer stopped working on an unsettled request. */
-export function endLease(state: CoordinatorState, { request, epoch, left = [] }: Lease): void {
-  state.leases.delete(request)
-  state.ended.set(request, { epoch, holders: left })
+export function endLease(
+  state: CoordinatorState,
+  { request, epoch, peers, left, isCommitting }: Lease,
+): void {
+  invariant(peers.length === 0 && !isCommitting, 'a lease ends when nobody holds it', { request, epoch })
+  const holders = present(left, 'a lease that ends was held', { request, epoch })
+  invariant(state.leases.delete(request), 'a lease ends once', { request, epoch })
+  state.ended.set(request, { epoch, holders })
 }
 
 /** Queues the request for any peer with credit, from `notBeforeMs` on. */
@@ -121,8 +136,6 @@ export function feedHungry(state: CoordinatorState, nowMs: number, effects: Coor
       slow ??= mayCopy ? slowLeases(state, nowMs) : []
       if (slow.length === 0) return
     }
-    const view = state.book.get(peer)
-    if (view === undefined) state.hungry.delete(peer)
-    else feed(state, view, nowMs, effects, slow)
+    feed(state, present(state.book.get(peer), 'a hungry peer is known', { peer }), nowMs, effects, slow)
   }
 }

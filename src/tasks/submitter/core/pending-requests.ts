@@ -1,3 +1,4 @@
+import { invariant } from '../../../base/invariants.ts'
 import type { RequestRange } from '../../job/request-range.ts'
 
 interface Retry {
@@ -46,7 +47,7 @@ export class PendingRequests {
   giveBack(request: number, notBeforeMs: number): void {
     this.#size += 1
     let index = this.#retries.length
-    while (index > 0 && (this.#retries[index - 1]?.notBeforeMs ?? 0) > notBeforeMs) index -= 1
+    while (index > 0 && (this.#retries[index - 1] as Retry).notBeforeMs > notBeforeMs) index -= 1
     this.#retries.splice(index, 0, { request, notBeforeMs })
   }
 
@@ -62,6 +63,20 @@ export class PendingRequests {
     this.#settled.add(request)
     this.#size -= 1
     return true
+  }
+
+  /** Throws `internal` unless each pending request is there once, and the size is right. Tells which are pending. */
+  check(): (request: number) => boolean {
+    const back = new Set(this.#retries.map(({ request }) => request))
+    const isFresh = (request: number): boolean => this.#isFresh(request) && !this.#settled.has(request)
+    let size = back.size - this.#settled.size
+    for (const { from, to } of this.#ranges) size += to - from
+    for (const request of back) invariant(!isFresh(request), 'a request is pending once', { request })
+    for (const request of this.#settled)
+      invariant(this.#isFresh(request), 'what is passed over is still to come', { request })
+    invariant(back.size === this.#retries.length, 'a request comes back once', { size: back.size })
+    invariant(size === this.#size, 'the size of what is pending is right', { size, counted: this.#size })
+    return (request) => back.has(request) || isFresh(request)
   }
 
   #takeRetry(nowMs: number, suits: ((request: number) => boolean) | undefined): number | undefined {

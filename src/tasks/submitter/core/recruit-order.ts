@@ -1,3 +1,4 @@
+import { invariant } from '../../../base/invariants.ts'
 import { paysBack, readyMs, type ReadyDefaults, type ReadyFacts } from './ready-cost.ts'
 
 /** The facts about a peer without a link that decide its place in the order. */
@@ -56,7 +57,27 @@ export class RecruitOrder {
 
   /** Call this before a field of the peer changes. */
   delete(recruit: Recruit): void {
-    if (!remove(this.#waiting, recruit)) remove(this.#ready, recruit)
+    if (!recruit.accepts) return
+    const wasThere = remove(this.#waiting, recruit) || remove(this.#ready, recruit)
+    invariant(wasThere, 'a peer that accepts work is in the order', { peer: recruit.peer })
+  }
+
+  /** Throws `internal` unless these, as far as they accept work, are those that are in order. */
+  check(recruits: Iterable<Recruit>): void {
+    const here = new Set([...this.#waiting, ...this.#ready])
+    const size = this.#waiting.length + this.#ready.length
+    let accepting = 0
+    for (const recruit of recruits) {
+      if (!recruit.accepts) continue
+      accepting += 1
+      invariant(here.has(recruit), 'a peer that accepts work is in the order', { peer: recruit.peer })
+    }
+    invariant(size === accepting, 'the order has each peer once', { size, accepting })
+    for (const [place, recruit] of this.#ready.entries()) {
+      const next = this.#ready[place + 1]
+      const isInOrder = next === undefined || this.#compare(recruit, next) <= 0
+      invariant(isInOrder, 'peers are in order', { peer: recruit.peer, next: next?.peer })
+    }
   }
 
   /** The first peers whose expected answers outweigh the cost of making them ready. */

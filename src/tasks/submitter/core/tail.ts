@@ -1,3 +1,4 @@
+import { present } from '../../../base/invariants.ts'
 import type { CandidateBook, PeerView } from './candidate-book.ts'
 import type { CoordinatorState, CoordinatorOptions, Lease } from './coordinator-state.ts'
 
@@ -19,6 +20,7 @@ export function giveOut(view: PeerView, request: number, nowMs: number): void {
 /** Notes that a peer answered a request, or that its lease was revoked. */
 export function takeBack(view: PeerView, request: number, isAnswered: boolean, nowMs: number): void {
   const sentAtMs = view.outstanding.get(request)
+  // A copy may be answered before it is cancelled, and any peer may answer twice.
   if (sentAtMs === undefined) return
   view.outstanding.delete(request)
   view.rate.end(isAnswered ? 1 : 0, nowMs)
@@ -103,10 +105,10 @@ export function worthCopying(
 function leftMs({ request, peers }: Lease, book: CandidateBook, graceMs: number, nowMs: number): number {
   let soonestMs = Infinity
   for (const peer of peers) {
-    const view = book.get(peer)
-    const sentAtMs = view?.outstanding.get(request)
-    if (view === undefined || sentAtMs === undefined || isStalled(view, nowMs)) continue
-    const ageMs = nowMs - sentAtMs
+    const view = present(book.get(peer), 'a lease is held by peers that are known', { request, peer })
+    if (isStalled(view, nowMs)) continue
+    const sentAtMs = view.outstanding.get(request)
+    const ageMs = nowMs - present(sentAtMs, 'who holds a lease was sent its request', { request, peer })
     const usualMs = view.tookMs === 0 ? graceMs : view.tookMs
     if (ageMs < usualMs) soonestMs = Math.min(soonestMs, view.tookMs === 0 ? 0 : usualMs - ageMs)
     else soonestMs = Math.min(soonestMs, ageMs)
@@ -117,7 +119,7 @@ function leftMs({ request, peers }: Lease, book: CandidateBook, graceMs: number,
 /** Expected time of a peer to answer one more request, ms; undefined while unknown. */
 function answerMs(view: PeerView, nowMs: number): number | undefined {
   const perSecond = view.rate.perSecond(nowMs)
-  if (perSecond === undefined || view.phase === 'known') return undefined
+  if (perSecond === undefined) return undefined
   if (isStalled(view, nowMs)) return Infinity
   return Math.max(view.tookMs, (1_000 * (view.outstanding.size + 1)) / perSecond)
 }
