@@ -29,6 +29,21 @@ export function checksAskedFor({
   )
 }
 
+/** Entries of a state that a check may walk for each step. */
+const WALKED_PER_STEP = 64
+
+/**
+ * Whether a state with so many entries is checked after this step. A small one is checked after every step, a
+ * large one after several: so a check slows each step down by no more, however large the state is.
+ */
+export function isCheckDue(state: { uncheckedSteps: number }, entries: number): boolean {
+  if (!isChecking) return false
+  state.uncheckedSteps += 1
+  if (state.uncheckedSteps * WALKED_PER_STEP < entries) return false
+  state.uncheckedSteps = 0
+  return true
+}
+
 /** An error for a state that cannot be: a defect of Hearth. `what` names the invariant, `values` what broke it. */
 export function impossible(what: string, values: Readonly<Record<string, unknown>> = {}): HearthError {
   const told = Object.entries(values).map(([name, value]) => `${name}=${String(value)}`)

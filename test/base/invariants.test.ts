@@ -1,9 +1,23 @@
 import { describe, expect, test } from 'vitest'
-import { areStepsChecked, checksAskedFor, impossible, invariant, present } from '../../src/base/invariants.ts'
+import {
+  areStepsChecked,
+  checksAskedFor,
+  impossible,
+  invariant,
+  isCheckDue,
+  present,
+} from '../../src/base/invariants.ts'
 
 describe('invariants', () => {
   test('are checked after every step in tests', () => {
     expect(areStepsChecked()).toBe(true)
+  })
+
+  test('of a large state are checked after several steps, so that each costs the same', () => {
+    const state = { uncheckedSteps: 0 }
+    const dueIn = (entries: number): boolean[] => Array.from({ length: 6 }, () => isCheckDue(state, entries))
+    expect(dueIn(64)).toEqual([true, true, true, true, true, true])
+    expect(dueIn(150)).toEqual([false, false, true, false, false, true])
   })
 
   test('name themselves and the values that broke them, as a defect', () => {

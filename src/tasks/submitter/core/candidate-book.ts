@@ -129,6 +129,10 @@ export class CandidateBook {
     return this.#linked.values()
   }
 
+  get size(): number {
+    return this.#linked.size + this.#known.size
+  }
+
   get linkedCount(): number {
     return this.#linked.size
   }

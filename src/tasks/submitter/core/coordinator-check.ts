@@ -2,6 +2,11 @@ import { invariant, present } from '../../../base/invariants.ts'
 import type { PeerView } from './candidate-book.ts'
 import type { CoordinatorState, Lease } from './coordinator-state.ts'
 
+/** How many entries of the state a check walks. */
+export function sizeOf({ leases, book, pending, ended, failures, losses }: CoordinatorState): number {
+  return leases.size + book.size + pending.entries + ended.size + failures.size + losses.size
+}
+
 /** Throws `internal` when an invariant of a job's coordination does not hold between two steps. */
 export function checkCoordinator(state: CoordinatorState): void {
   state.book.check()

@@ -142,6 +142,8 @@ export interface CoordinatorState {
   /** Results that arrived for a lease no longer held: under an old epoch, or after another peer's. */
   staleCount: number
   isFinished: boolean
+  /** Steps since the state was checked. */
+  uncheckedSteps: number
 }
 
 /** The last measured speed of a job. */
@@ -187,5 +189,6 @@ export function createCoordinator(start: CoordinatorStart, options: CoordinatorO
     silentAtMs: 0,
     staleCount: 0,
     isFinished: false,
+    uncheckedSteps: 0,
   }
 }

@@ -1,8 +1,8 @@
-import { areStepsChecked, invariant, present } from '../../../base/invariants.ts'
+import { invariant, isCheckDue, present } from '../../../base/invariants.ts'
 import type { Random } from '../../../base/random.ts'
 import { backoffMs, withJitter } from '../../../base/waiting/backoff.ts'
 import type { PeerView, Refusal } from './candidate-book.ts'
-import { checkCoordinator } from './coordinator-check.ts'
+import { checkCoordinator, sizeOf } from './coordinator-check.ts'
 import type { CoordinatorState, CoordinatorEffect, CoordinatorEvent, Lease } from './coordinator-state.ts'
 import { beginCommit, endLease, failLease, feed, feedHungry, giveBack, leaveLease } from './leases.ts'
 import { feedDueMs, measureWhenDue, projectedMs, recruitDueMs } from './pace.ts'
@@ -63,7 +63,7 @@ export function step(
     state.isFinished = true
     effects.push({ kind: 'finish' })
   }
-  if (areStepsChecked()) checkCoordinator(state)
+  if (isCheckDue(state, sizeOf(state))) checkCoordinator(state)
   return effects
 }
 

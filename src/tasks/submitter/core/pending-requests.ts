@@ -29,6 +29,11 @@ export class PendingRequests {
     return this.#size
   }
 
+  /** Entries that a check walks. */
+  get entries(): number {
+    return this.#ranges.length + this.#retries.length + this.#settled.size
+  }
+
   /** When the first returned request may be sent; may be in the past. Infinite without one. */
   get retryAtMs(): number {
     return this.#retries[0]?.notBeforeMs ?? Infinity
