@@ -1,3 +1,4 @@
+import { impossible, invariant, present } from '../../../base/invariants.ts'
 import { FETCH_CLAIMS_MAX, FETCH_SOURCES_MAX } from '../../../base/limits.ts'
 import { type Random, randomInteger } from '../../../base/random.ts'
 
@@ -61,6 +62,7 @@ export class ChunkPool {
     return this.#waiting
   }
 
+  /** Also for a number that is no chunk: peers may name any. */
   isWanted(chunk: number): boolean {
     return (this.#state[chunk] ?? UNWANTED) !== UNWANTED
   }
@@ -69,20 +71,29 @@ export class ChunkPool {
     return this.#state[chunk] === WAITING
   }
 
+  isTaken(chunk: number): boolean {
+    return this.#state[chunk] === TAKEN
+  }
+
+  /** The slots of the sources that have `chunk`, one bit each. Throws `internal` for a number that is no chunk. */
+  holdersOf(chunk: number): number {
+    return present(this.#masks[chunk], 'a chunk is one of the pool', { chunk, chunks: this.chunkCount })
+  }
+
   /** Says that the source in `slot` has `chunk`. */
   add(slot: number, chunk: number): void {
-    this.#setMask(chunk, (this.#masks[chunk] ?? 0) | (1 << slot))
+    this.#setMask(chunk, this.holdersOf(chunk) | (1 << slot))
   }
 
   /** Says that the source in `slot` does not have `chunk`. */
   remove(slot: number, chunk: number): void {
-    this.#setMask(chunk, (this.#masks[chunk] ?? 0) & ~(1 << slot))
+    this.#setMask(chunk, this.holdersOf(chunk) & ~(1 << slot))
   }
 
   /** Says that the source in `slot` is gone. */
   clear(slot: number): void {
     for (let chunk = 0; chunk < this.chunkCount; chunk += 1) {
-      if (((this.#masks[chunk] ?? 0) & (1 << slot)) !== 0) this.remove(slot, chunk)
+      if ((this.holdersOf(chunk) & (1 << slot)) !== 0) this.remove(slot, chunk)
     }
   }
 
@@ -117,16 +128,16 @@ export class ChunkPool {
 
   /** Makes a taken chunk wait again. */
   release(chunk: number): void {
-    if (this.#state[chunk] === TAKEN) this.#wait(chunk)
+    invariant(this.isTaken(chunk), 'only a chunk that is asked of somebody waits again', { chunk })
+    this.#wait(chunk)
   }
 
-  /** Notes that `chunk` is here; false when it was no longer wanted. */
-  hold(chunk: number): boolean {
-    if (!this.isWanted(chunk)) return false
+  /** Says that a wanted chunk is here. */
+  hold(chunk: number): void {
+    invariant(this.isWanted(chunk), 'a chunk comes to be here once', { chunk })
     if (this.isWaiting(chunk)) this.#leaveGroup(chunk)
     this.#state[chunk] = UNWANTED
     this.#wanted -= 1
-    return true
   }
 
   /** Notes that another peer is receiving `chunk` and will soon hold it. */
@@ -149,8 +160,30 @@ export class ChunkPool {
     }
   }
 
+  /** Throws `internal` unless the groups and counts say of each chunk what its state and holders say. */
+  check(): void {
+    let wanted = 0
+    let waiting = 0
+    for (let chunk = 0; chunk < this.chunkCount; chunk += 1) {
+      if (this.isWanted(chunk)) wanted += 1
+      if (!this.isWaiting(chunk)) continue
+      waiting += 1
+      const group = this.#groups.get(this.#keyOf(chunk))
+      const isThere = group?.chunks[this.#places[chunk] ?? -1] === chunk
+      invariant(isThere, 'a waiting chunk is in its group', { chunk })
+      const isRight = group.mask === this.holdersOf(chunk) && group.rarity === this.#rarityOf(chunk)
+      invariant(isRight, 'a group has the holders and rarity of its chunks', { chunk })
+    }
+    let grouped = 0
+    for (const { chunks } of this.#groups.values()) grouped += chunks.length
+    const counts = { wanted, waiting, grouped, wantedCount: this.#wanted, waitingCount: this.#waiting }
+    invariant(wanted === this.#wanted && waiting === this.#waiting, 'the pool counts its chunks', counts)
+    invariant(grouped === waiting, 'only waiting chunks are in groups', counts)
+    invariant(this.#claims.size <= FETCH_CLAIMS_MAX, 'claims are bounded', { claims: this.#claims.size })
+  }
+
   #setMask(chunk: number, mask: number): void {
-    if (chunk >= this.chunkCount || this.#masks[chunk] === mask) return
+    if (this.#masks[chunk] === mask) return
     this.#regroup(chunk, () => {
       this.#masks[chunk] = mask
     })
@@ -167,7 +200,7 @@ export class ChunkPool {
     const key = this.#keyOf(chunk)
     let group = this.#groups.get(key)
     if (group === undefined) {
-      group = { mask: this.#masks[chunk] ?? 0, rarity: this.#rarityOf(chunk), chunks: [] }
+      group = { mask: this.holdersOf(chunk), rarity: this.#rarityOf(chunk), chunks: [] }
       this.#groups.set(key, group)
     }
     this.#places[chunk] = group.chunks.push(chunk) - 1
@@ -177,10 +210,11 @@ export class ChunkPool {
 
   #leaveGroup(chunk: number): void {
     const key = this.#keyOf(chunk)
-    const chunks = this.#groups.get(key)?.chunks ?? []
-    const place = this.#places[chunk] ?? 0
-    const last = chunks.pop()
-    if (last !== undefined && last !== chunk) {
+    const { chunks } = present(this.#groups.get(key), 'a waiting chunk is in its group', { chunk, key })
+    const place = present(this.#places[chunk], 'a chunk is one of the pool', { chunk })
+    invariant(chunks[place] === chunk, 'a waiting chunk is at its place', { chunk, place })
+    const last = present(chunks.pop(), 'a group has chunks', { key })
+    if (last !== chunk) {
       chunks[place] = last
       this.#places[last] = place
     }
@@ -189,11 +223,11 @@ export class ChunkPool {
   }
 
   #keyOf(chunk: number): number {
-    return (this.#masks[chunk] ?? 0) + (this.#claimsOf(chunk) << FETCH_SOURCES_MAX)
+    return this.holdersOf(chunk) + (this.#claimsOf(chunk) << FETCH_SOURCES_MAX)
   }
 
   #rarityOf(chunk: number): number {
-    return bitsIn(this.#masks[chunk] ?? 0) + this.#claimsOf(chunk)
+    return bitsIn(this.holdersOf(chunk)) + this.#claimsOf(chunk)
   }
 
   #claimsOf(chunk: number): number {
@@ -209,7 +243,7 @@ function pickFrom(groups: readonly Group[], random: Random): number | undefined 
     if (left < chunks.length) return chunks[left]
     left -= chunks.length
   }
-  return undefined
+  throw impossible('a number below the sum falls into one of the groups', { total })
 }
 
 function bitsIn(mask: number): number {

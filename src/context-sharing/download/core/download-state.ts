@@ -1,8 +1,13 @@
 import { listedBackoffMs } from '../../../base/waiting/backoff.ts'
+import { present } from '../../../base/invariants.ts'
+import { CHUNK_BYTES } from '../../../base/limits.ts'
 import type { Bitfield } from '../../content/bitfield.ts'
 import { ChunkPool } from './chunk-pool.ts'
 import { type Source, expectedMs, removeRequest } from './source.ts'
 
+/** Second copies near the end: at most this part of all, but one in any case, and no more than so many bytes. */
+const DUPLICATE_BYTES_MAX: number = 8 * CHUNK_BYTES
+const DUPLICATE_SHARE_MAX = 0.01
 /** Waits before a lost source is tried again, and before holders are looked for again, ms. */
 export const RETRY_WAITS_MS: readonly number[] = [1000, 2000, 5000, 15_000, 30_000]
 
@@ -42,6 +47,8 @@ export interface Download {
   /** Why the last source was lost. */
   lastLoss: string
   isOver: boolean
+  /** Steps since the last check (base/invariants.ts). */
+  uncheckedSteps: number
 }
 
 export type DownloadEvent =
@@ -94,7 +101,7 @@ export function newDownload(
     banned: new Set(banned),
     badChunks: new Map(),
     delivered: new Map(),
-    wantedBytes: wanted.reduce((sum, chunk) => sum + (lengths[chunk] ?? 0), 0),
+    wantedBytes: wanted.reduce((sum, chunk) => sum + lengthOf({ lengths }, chunk), 0),
     duplicateBytes: 0,
     lastProgressMs: 0,
     isFinding: false,
@@ -103,7 +110,18 @@ export function newDownload(
     lastTrialMs: 0,
     lastLoss: '',
     isOver: false,
+    uncheckedSteps: 0,
   }
+}
+
+/** Bytes of one chunk of the context. Throws `internal` for a number that is no chunk of it. */
+export function lengthOf({ lengths }: Pick<Download, 'lengths'>, chunk: number): number {
+  return present(lengths[chunk], 'a chunk of the download has a length', { chunk, chunks: lengths.length })
+}
+
+/** Second copies are asked for while they are fewer bytes than this. */
+export function duplicateBytesMax({ wantedBytes }: Download): number {
+  return Math.min(DUPLICATE_BYTES_MAX, wantedBytes * DUPLICATE_SHARE_MAX)
 }
 
 export function askedFor(download: Download, chunk: number): Source[] {
@@ -118,12 +136,14 @@ export function takeBack(download: Download, source: Source, chunk: number): voi
 
 export function lose(download: Download, peer: string, reason: string, nowMs: number): void {
   const source = download.sources.get(peer)
+  // The stream of a source that was dropped ends too.
   if (source === undefined) return
   for (const chunk of source.requests.keys()) takeBack(download, source, chunk)
   download.sources.delete(peer)
   download.pool.clear(source.slot)
   download.lastLoss = reason
-  const failures = source.verifiedChunks > 0 ? 1 : (download.candidates.get(peer)?.failures ?? 0) + 1
+  const { failures: before } = present(download.candidates.get(peer), 'a source is a candidate', { peer })
+  const failures = source.verifiedChunks > 0 ? 1 : before + 1
   download.candidates.set(peer, { failures, notBeforeMs: nowMs + listedBackoffMs(RETRY_WAITS_MS, failures) })
 }
 

@@ -1,7 +1,7 @@
+import { isCheckDue } from '../../../base/invariants.ts'
 import { FETCH_SOURCES_MAX } from '../../../base/limits.ts'
 import type { Random } from '../../../base/random.ts'
 import { listedBackoffMs } from '../../../base/waiting/backoff.ts'
-import { Bitfield } from '../../content/bitfield.ts'
 import { addCandidates, connect } from './candidates.ts'
 import { requestMore } from './chunk-requests.ts'
 import {
@@ -11,11 +11,13 @@ import {
   RETRY_WAITS_MS,
   askedFor,
   drop,
+  lengthOf,
   lose,
   takeBack,
 } from './download-state.ts'
 import { checkSource, isUseless, makeRoomForUntried } from './source-care.ts'
-import { type Source, noteBytes, removeRequest } from './source.ts'
+import { checkDownload } from './download-check.ts'
+import { type Source, hasChunk, noteBytes, openSource, removeRequest } from './source.ts'
 
 export { newDownload } from './download-state.ts'
 export type { Download, DownloadEffect, DownloadEvent, DownloadOptions } from './download-state.ts'
@@ -42,7 +44,15 @@ export function step(
   nowMs: number,
   random: Random,
 ): DownloadEffect[] {
+  // Streams and look-ups end after the download does.
   if (download.isOver) return []
+  const effects = take(download, event, nowMs, random)
+  // Bytes change rates alone.
+  if (event.kind !== 'bytes' && isCheckDue(download, download.pool.chunkCount)) checkDownload(download)
+  return effects
+}
+
+function take(download: Download, event: DownloadEvent, nowMs: number, random: Random): DownloadEffect[] {
   const effects: DownloadEffect[] = []
   apply(download, event, nowMs, random, effects)
   if (download.pool.wantedCount === 0 && !download.isOver)
@@ -140,27 +150,31 @@ function onOpen(
   effects: DownloadEffect[],
 ): void {
   const source = download.sources.get(event.peer)
-  if (source?.phase !== 'connecting') {
-    if (source === undefined) effects.push({ kind: 'close', peer: event.peer, reason: 'no longer wanted' })
+  if (source === undefined) {
+    // It was lost, or dropped, while its stream was being opened.
+    effects.push({ kind: 'close', peer: event.peer, reason: 'no longer wanted' })
     return
   }
-  source.phase = 'open'
-  source.has = new Bitfield(download.pool.chunkCount)
-  source.roundTripMs = event.roundTripMs
-  source.openedMs = nowMs
-  source.lastUsefulMs = nowMs
+  // A peer that was lost and dialled again may have two streams for a moment: the first one counts.
+  if (source.phase.kind === 'open') return
+  openSource(source, download.pool.chunkCount, event.roundTripMs, nowMs)
   for (const chunk of event.has) giveChunk(download, source, chunk)
 }
 
 function giveChunk(download: Download, source: Source, chunk: number): void {
+  // A late word of an earlier stream of this peer: it tells anew what it has when this one is open.
+  if (source.phase.kind !== 'open') return
+  // A peer may name any number.
   if (chunk < 0 || chunk >= download.pool.chunkCount) return
   if (download.badChunks.get(source.peer)?.has(chunk) === true) return
-  source.has?.add(chunk)
+  source.phase.has.add(chunk)
   download.pool.add(source.slot, chunk)
 }
 
 function withdrawChunk(download: Download, source: Source, chunk: number): void {
-  source.has?.delete(chunk)
+  // A peer may refuse any number, also what it never had.
+  if (!hasChunk(source, chunk)) return
+  if (source.phase.kind === 'open') source.phase.has.delete(chunk)
   download.pool.remove(source.slot, chunk)
   takeBack(download, source, chunk)
 }
@@ -181,11 +195,13 @@ function onVerified(
     source.busyAnswers = 0
   }
   if (!download.pool.isWanted(chunk)) return
-  download.delivered.set(peer, (download.delivered.get(peer) ?? 0) + (download.lengths[chunk] ?? 0))
+  download.delivered.set(peer, (download.delivered.get(peer) ?? 0) + lengthOf(download, chunk))
   onHeld(download, chunk, effects)
 }
 
 function onHeld(download: Download, chunk: number, effects: DownloadEffect[]): void {
+  // It may have come from two sources, or be here by another fetch of the same files.
+  if (!download.pool.isWanted(chunk)) return
   download.pool.hold(chunk)
   for (const source of askedFor(download, chunk)) {
     removeRequest(source, chunk)
@@ -243,7 +259,7 @@ function onTick(download: Download, nowMs: number, random: Random, effects: Down
   download.pool.expireClaims(nowMs)
   makeRoomForUntried(download, nowMs)
   for (const source of download.sources.values()) {
-    if (source.phase === 'open') checkSource(download, source, nowMs, effects)
+    if (source.phase.kind === 'open') checkSource(download, source, nowMs, effects)
   }
   connect(download, nowMs, random, effects)
   findWhenDue(download, nowMs, effects)
@@ -277,7 +293,7 @@ function isStarving(download: Download, nowMs: number): boolean {
 function whyNothingCame(download: Download): string {
   const missing = `${download.pool.wantedCount} chunks are missing`
   if (download.candidates.size === 0) return `${missing}, and no known peer has the context`
-  const connected = [...download.sources.values()].filter(({ phase }) => phase === 'open').length
+  const connected = [...download.sources.values()].filter(({ phase }) => phase.kind === 'open').length
   const loss = download.lastLoss === '' ? '' : `; the last lost source: ${download.lastLoss}`
   return `${missing}; ${connected} of ${download.candidates.size} peers that may have the context are connected, and none sends anything${loss}`
 }

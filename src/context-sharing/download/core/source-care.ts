@@ -1,7 +1,15 @@
 import { FETCH_SOURCES_MAX } from '../../../base/limits.ts'
 import { readyCandidates } from './candidates.ts'
-import { type Download, type DownloadEffect, askedFor, bySpeed, drop, takeBack } from './download-state.ts'
-import { type Source, addRequest, hasRoom, isOverdue, isSilent } from './source.ts'
+import {
+  type Download,
+  type DownloadEffect,
+  askedFor,
+  bySpeed,
+  drop,
+  lengthOf,
+  takeBack,
+} from './download-state.ts'
+import { type Source, addRequest, hasChunk, hasRoom, isOverdue, isSilent } from './source.ts'
 
 /** A stalled source is left after this, ms. */
 const STALLED_MS_MAX = 30_000
@@ -55,7 +63,7 @@ export function makeRoomForUntried(download: Download, nowMs: number): void {
   let slowest: Source | undefined
   for (const source of download.sources.values()) {
     if (source.isRetiring) return
-    if (source.phase !== 'open' || nowMs - source.openedMs < TRIAL_MS) continue
+    if (source.phase.kind !== 'open' || nowMs - source.phase.openedMs < TRIAL_MS) continue
     if (source.rateBytesPerSecond >= (slowest?.rateBytesPerSecond ?? Number.POSITIVE_INFINITY)) continue
     if (!download.pool.needs(source.slot)) slowest = source
   }
@@ -95,7 +103,7 @@ export function hedge(download: Download, source: Source, nowMs: number, effects
           other.stalledSinceMs === undefined &&
           !asked.includes(other) &&
           hasRoom(other, nowMs) &&
-          other.has?.has(chunk) === true,
+          hasChunk(other, chunk),
       )
       .sort((left, right) => left.busyAnswers - right.busyAnswers)
     if (other === undefined) continue
@@ -103,7 +111,7 @@ export function hedge(download: Download, source: Source, nowMs: number, effects
       takeBack(download, source, chunk)
       effects.push({ kind: 'cancel', peer: source.peer, chunks: [chunk] })
     }
-    addRequest(other, chunk, download.lengths[chunk] ?? 0, nowMs)
+    addRequest(other, chunk, lengthOf(download, chunk), nowMs)
     effects.push({ kind: 'request', peer: other.peer, chunks: [chunk] })
   }
 }

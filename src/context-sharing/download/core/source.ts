@@ -1,5 +1,6 @@
+import { invariant } from '../../../base/invariants.ts'
 import { CHUNKS_REQUESTED_MAX, CHUNK_BYTES, SOURCE_WINDOW_BYTES_MAX } from '../../../base/limits.ts'
-import type { Bitfield } from '../../content/bitfield.ts'
+import { Bitfield } from '../../content/bitfield.ts'
 
 /** Memory of the rate's moving average, ms. */
 const RATE_MEMORY_MS = 3000
@@ -25,14 +26,19 @@ export interface Request {
   bytes: number
 }
 
+/** An open source has told what it has. */
+export type SourcePhase =
+  | { readonly kind: 'connecting' }
+  | { readonly kind: 'open'; readonly has: Bitfield; readonly openedMs: number }
+
+const CONNECTING: SourcePhase = { kind: 'connecting' }
+
 /** A peer that we are connected to, or connecting to, for chunks. */
 export interface Source {
   readonly peer: string
   /** Its bit in the chunk pool. */
   readonly slot: number
-  phase: 'connecting' | 'open'
-  /** The chunks that it announced; undefined until it is open. */
-  has: Bitfield | undefined
+  phase: SourcePhase
   readonly requests: Map<number, Request>
   requestedBytes: number
   rateBytesPerSecond: number
@@ -49,8 +55,6 @@ export interface Source {
   refusals: number
   /** Gets no more requests, and is closed when its requested chunks are here. */
   isRetiring: boolean
-  /** When it was opened. */
-  openedMs: number
   /** Times that it said "not now" since its last verified chunk. */
   busyAnswers: number
 }
@@ -59,8 +63,7 @@ export function newSource(peer: string, slot: number): Source {
   return {
     peer,
     slot,
-    phase: 'connecting',
-    has: undefined,
+    phase: CONNECTING,
     requests: new Map(),
     requestedBytes: 0,
     rateBytesPerSecond: 0,
@@ -72,9 +75,22 @@ export function newSource(peer: string, slot: number): Source {
     verifiedChunks: 0,
     refusals: 0,
     isRetiring: false,
-    openedMs: 0,
     busyAnswers: 0,
   }
+}
+
+/** The only function that changes a source's phase. Throws `internal` when the source is open already. */
+export function openSource(source: Source, chunkCount: number, roundTripMs: number, nowMs: number): void {
+  const { peer, phase } = source
+  invariant(phase.kind === 'connecting', 'a source is opened once', { peer })
+  source.phase = { kind: 'open', has: new Bitfield(chunkCount), openedMs: nowMs }
+  source.roundTripMs = roundTripMs
+  source.lastUsefulMs = nowMs
+}
+
+/** Whether the source is open and said that it has the chunk. */
+export function hasChunk({ phase }: Source, chunk: number): boolean {
+  return phase.kind === 'open' && phase.has.has(chunk)
 }
 
 /** Bytes that may be asked of the source and not yet here. */
@@ -89,7 +105,7 @@ export function windowBytes(source: Source): number {
 /** Whether one more chunk may be asked of the source now. */
 export function hasRoom(source: Source, nowMs: number): boolean {
   return (
-    source.phase === 'open' &&
+    source.phase.kind === 'open' &&
     !source.isRetiring &&
     source.busyUntilMs <= nowMs &&
     source.requestedBytes < windowBytes(source) &&
@@ -104,6 +120,7 @@ export function expectedMs(source: Source, bytes = 0): number {
 }
 
 export function addRequest(source: Source, chunk: number, bytes: number, nowMs: number): void {
+  invariant(!source.requests.has(chunk), 'a chunk is asked of a source once', { peer: source.peer, chunk })
   if (source.requests.size === 0) source.lastByteMs = nowMs
   source.requests.set(chunk, { requestedMs: nowMs, expectedMs: expectedMs(source, bytes), bytes })
   source.requestedBytes += bytes
