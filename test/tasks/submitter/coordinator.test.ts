@@ -25,5 +25,7 @@ test.each([
   ['it is of another request', 'a', { n: 4, epoch: 2 }, arrived],
   ['it is of another epoch', 'a', { n: 3, epoch: 1 }, arrived],
 ])('a commit whose result would vanish throws: %s', (_why, peer, key, entry) => {
-  expect(() => requireArrived({ kind: 'commit', peer, key }, entry)).toThrow(/without the result of peer/)
+  expect(() => requireArrived({ kind: 'commit', peer, key }, entry)).toThrow(
+    /because the result of peer . is missing/,
+  )
 })

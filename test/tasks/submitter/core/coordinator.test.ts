@@ -292,11 +292,11 @@ describe('a coordinator', () => {
 
   test.each([
     ['no-peers', [], 'no other peer'],
-    ['context-unknown', [{ peer: 'a', tier: 'absent' as const, accepts: true }], 'none of 1 peers holds'],
+    ['context-unknown', [{ peer: 'a', tier: 'absent' as const, accepts: true }], 'none of 1 peers has'],
     [
       'paused',
       [{ peer: 'a', tier: 'stored' as const, accepts: false, reason: 'paused' }],
-      '1 peers hold the context, none can run it (1: paused)',
+      '1 peers have the context, but none can run it (1: paused)',
     ],
   ])('says why nothing runs: %s', (code, candidates, words) => {
     const state = job(1)
