@@ -66,8 +66,10 @@ export const REMEMBERED_PEERS_MAX = 64
 
 /** One line of a job file, bytes; it travels inside a frame. */
 export const REQUEST_LINE_BYTES_MAX: number = MIB - 64 * KIB
-/** Nesting of a request's JSON. */
+/** Nesting of the JSON of a request and of a result. */
 export const JSON_DEPTH_MAX = 64
+/** Tokens that one result may count, of its prompt and of its answer each. */
+export const RESULT_TOKENS_MAX: number = 2 ** 31
 /** Requests in one task frame. */
 export const REQUESTS_PER_FRAME_MAX = 256
 /** Results a worker keeps that the submitter has not acknowledged, bytes and ms. */

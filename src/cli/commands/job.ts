@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises'
 import { askPeer } from '../../api/control-client.ts'
 import { sleep } from '../../base/clock.ts'
-import { HearthError, isHearthError } from '../../base/errors.ts'
+import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import type { RunningJob } from '../../node/jobs/detached-jobs.ts'
 import { findJob, listJobs, readJournal, JobFolder, whyStopped } from '../../node/jobs/job-folder.ts'
 import type { DataFolder } from '../../node/home/data-folder.ts'
@@ -30,7 +30,15 @@ const COMMON_ERRORS = 3
 export async function jobListCommand(context: CommandContext): Promise<number> {
   const { terminal, data } = context
   const running = await runningJobs(context)
-  const views = listJobs(data).flatMap((jobId) => viewOf(new JobFolder(data, jobId), running) ?? [])
+  const views = listJobs(data).flatMap((jobId) => {
+    try {
+      return viewOf(new JobFolder(data, jobId), running) ?? []
+    } catch (error) {
+      // One damaged job must not hide the others.
+      terminal.note(`job ${jobId} cannot be read: ${messageOf(error)}`)
+      return []
+    }
+  })
   views.sort((a, b) => a.job.createdAtMs - b.job.createdAtMs)
   if (terminal.isJson) terminal.print(JSON.stringify(views.map(jobEvent)))
   else if (views.length === 0)

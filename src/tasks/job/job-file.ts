@@ -2,6 +2,7 @@ import { parse as parseCsv } from 'csv-parse'
 import { pipeline } from 'node:stream'
 import { z } from 'zod'
 import { HearthError } from '../../base/errors.ts'
+import { nesting } from '../../base/json-nesting.ts'
 import { JSON_DEPTH_MAX, REQUEST_LINE_BYTES_MAX } from '../../base/limits.ts'
 import { exactNumberText, parseExact } from './exact-json.ts'
 import { readLines } from './read-lines.ts'
@@ -204,21 +205,4 @@ async function* readCsvText(path: string): AsyncGenerator<string> {
       throw new HearthError('input-invalid', `${path}, line ${entry.line}: ${entry.message}`)
     yield `${entry.text}\n`
   }
-}
-
-/** How deep brackets nest outside of strings; found before parsing, so that depth cannot exhaust the stack. */
-function nesting(text: string): number {
-  let depth = 0
-  let deepest = 0
-  let inString = false
-  for (let index = 0; index < text.length; index += 1) {
-    const char = text.charCodeAt(index)
-    if (inString) {
-      if (char === 0x5c) index += 1
-      else if (char === 0x22) inString = false
-    } else if (char === 0x22) inString = true
-    else if (char === 0x7b || char === 0x5b) deepest = Math.max(deepest, (depth += 1))
-    else if (char === 0x7d || char === 0x5d) depth -= 1
-  }
-  return deepest
 }

@@ -362,9 +362,11 @@ export class Journal {
   commonErrors(limit: number): { code: string; message: string; lines: number; exampleLine: number }[] {
     return this.#db
       .prepare(
-        `SELECT result.body ->> 'code' AS code, min(result.body ->> 'message') AS message, count(*) AS lines,
-         min(line) AS exampleLine FROM result JOIN request USING (n) WHERE ok = 0
-         GROUP BY code ORDER BY lines DESC, code LIMIT ?`,
+        `SELECT coalesce(body ->> 'code', 'result-unreadable') AS code,
+         coalesce(min(body ->> 'message'), '') AS message, count(*) AS lines, min(line) AS exampleLine FROM
+           (SELECT line, CASE WHEN json_valid(result.body) THEN result.body END AS body
+            FROM result JOIN request USING (n) WHERE ok = 0)
+         GROUP BY 1 ORDER BY lines DESC, code LIMIT ?`,
       )
       .all(limit) as { code: string; message: string; lines: number; exampleLine: number }[]
   }
@@ -384,11 +386,12 @@ function readPeers(db: DatabaseSync): Map<string, number> {
   return new Map(rows.map(({ name, id }) => [String(name), Number(id)]))
 }
 
+/** `total` adds as floating point: `sum` of integers throws when it overflows. */
 function countRows(db: DatabaseSync): JournalCounts {
   const row = db
     .prepare(
       `SELECT (SELECT count(*) FROM request) AS requests, count(*) AS committed, coalesce(sum(1 - ok), 0) AS failed,
-       coalesce(sum(promptTokens), 0) AS promptTokens, coalesce(sum(completionTokens), 0) AS completionTokens FROM result`,
+       total(promptTokens) AS promptTokens, total(completionTokens) AS completionTokens FROM result`,
     )
     .get() as unknown as JournalCounts
   return { ...row }

@@ -2,6 +2,8 @@ import { constants } from 'node:fs'
 import { access, open, readlink, realpath, rename, rm, stat, truncate } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
+import { nesting } from '../../base/json-nesting.ts'
+import { JSON_DEPTH_MAX } from '../../base/limits.ts'
 import { LineWriter } from '../../base/log/line-writer.ts'
 import type { JournalLine } from './journal.ts'
 
@@ -11,6 +13,12 @@ const STDOUT = '-'
 const OPEN_FILES = /^\/(dev\/(stdout|stderr|fd\/)|proc\/)/
 /** Only its user may read an output, because it holds answers to prompts. */
 const OUTPUT_MODE = 0o600
+
+/** The error of a line whose committed result cannot be read. */
+const UNREADABLE = {
+  code: 'result-unreadable',
+  message: 'the committed result is not JSON, or nested too deep; run this line again in another job',
+}
 
 /** An output path as given, made absolute; `-` is standard output. */
 export function outputPathOf(path: string): string {
@@ -148,19 +156,31 @@ async function writeWhole(target: string, jobId: string, lines: Iterable<Journal
 
 /**
  * One line of OpenAI batch output, without its end: a response when a peer answered, else the error. The body
- * was checked to be JSON before it was committed, so that it stands in the line as it came.
+ * stands in the line as it came. It throws for no row: an unreadable body becomes the line's error.
  */
 export function outputLine(jobId: string, line: JournalLine): string {
   const id = `${idPrefix(jobId)}${line.n}`
   const start = `{"id":"${id}","custom_id":${JSON.stringify(line.customId)}`
-  const body = onOneLine(line.body)
-  if (!line.ok) return `${start},"response":null,"error":${body}}`
+  const isReadable = isReadableJson(line.body)
+  const body = isReadable ? onOneLine(line.body) : JSON.stringify(UNREADABLE)
+  if (!line.ok || !isReadable) return `${start},"response":null,"error":${body}}`
   return `${start},"response":{"status_code":${line.statusCode},"request_id":"${id}","body":${body}},"error":null}`
 }
 
 /** Line ends in JSON text are white space between its parts: inside a string they are escaped. */
 function onOneLine(json: string): string {
   return json.replaceAll(/[\n\r]/g, ' ')
+}
+
+/** Journals of earlier versions hold results that were not checked. */
+function isReadableJson(text: string): boolean {
+  if (nesting(text) > JSON_DEPTH_MAX) return false
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function idPrefix(jobId: string): string {

@@ -24,6 +24,7 @@ import { progressOf, type JobProgress } from './job-progress.ts'
 import { nextTickMs } from './core/pace.ts'
 import { COORDINATOR_TICK_MS, LINK_CLOSE_MS } from './timings.ts'
 import { TaskLink } from './task-link.ts'
+import { checkedResult } from '../wire/checked-result.ts'
 import type { LeaseKey, TaskResult, WorkerMessage } from '../wire/task-messages.ts'
 
 /** Finds peers for a context. node/ builds it from the DHT and the adverts. */
@@ -256,7 +257,7 @@ export class Coordinator {
   }
 
   #onResult(peer: string, result: TaskResult): void {
-    const checked = isJson(result.body) ? result : { ...result, outcome: 'retry' as const }
+    const checked = checkedResult(result)
     const key = { n: result.n, epoch: result.epoch }
     this.#dispatch({ kind: 'result', peer, key, outcome: checked.outcome }, { peer, result: checked })
   }
@@ -298,14 +299,5 @@ function ownError(effect: Extract<CoordinatorEffect, { kind: 'fail' }>): TaskRes
     body,
     promptTokens: 0,
     completionTokens: 0,
-  }
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
   }
 }
