@@ -1,20 +1,19 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { JSON_DEPTH_MAX, RESULT_TOKENS_MAX } from '../../../src/base/limits.ts'
 import type { JobRecord } from '../../../src/tasks/journal/journal-database.ts'
 import { Journal } from '../../../src/tasks/journal/journal.ts'
 import { writeOutputFile } from '../../../src/tasks/journal/output-file.ts'
 import { checkedResult } from '../../../src/tasks/wire/checked-result.ts'
 import { workerMessageSchema, type TaskResult } from '../../../src/tasks/wire/task-messages.ts'
+import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 let folder: string
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'hearth-result-'))
+beforeEach(() => {
+  folder = temporaryFolder('result')
 })
-afterEach(() => rm(folder, { recursive: true, force: true }))
 
 const record: JobRecord = {
   jobId: 'job',
