@@ -1,3 +1,4 @@
+import { invariant } from '../../../base/invariants.ts'
 import { SmallMap } from '../../../base/small-map.ts'
 import type { LeaseKey, TaskResult } from '../../wire/task-messages.ts'
 
@@ -66,6 +67,7 @@ export class ResultLedger {
   settle(results: JobResults, key: LeaseKey): void {
     const listed = this.#listed(results)
     const entry = listed?.entries.get(key.n)
+    // It may be acknowledged twice, or cancelled before it is there.
     if (listed === undefined || entry === undefined || entry.result.epoch > key.epoch) return
     this.#remove(listed, key.n)
   }
@@ -94,6 +96,29 @@ export class ResultLedger {
     }
   }
 
+  /** How many results are kept, and for how many jobs. */
+  get entries(): number {
+    let count = this.#jobs.size
+    for (const { entries } of this.#jobs.values()) count += entries.size
+    return count
+  }
+
+  /** Throws `internal` unless the bytes are those of the results, and each job is listed once. */
+  check(): void {
+    let bytes = 0
+    for (const [job, results] of this.#jobs) {
+      const isListed = results.isListed && results.job === job
+      invariant(isListed, 'the results of a job are listed under it', { job, listed: results.job })
+      for (const entry of results.entries.values()) {
+        const { n } = entry.result
+        const isFiled = results.entries.get(n) === entry
+        invariant(isFiled, 'a result is filed under its request', { job, request: n })
+        bytes += entry.bytes
+      }
+    }
+    invariant(bytes === this.#bytes, 'the bytes of kept results are counted', { bytes, counted: this.#bytes })
+  }
+
   /** What was opened before the job was forgotten may have a successor. */
   #listed(results: JobResults): JobResults | undefined {
     return results.isListed ? results : this.#jobs.get(results.job)
@@ -107,6 +132,7 @@ export class ResultLedger {
 
   #remove({ entries }: JobResults, n: number): void {
     const entry = entries.get(n)
+    // A result that is added takes the place of an older one, which is mostly not there.
     if (entry === undefined) return
     entries.delete(n)
     this.#bytes -= entry.bytes

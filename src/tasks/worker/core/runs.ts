@@ -1,3 +1,5 @@
+import { invariant, present } from '../../../base/invariants.ts'
+import { moveContext, touch } from './contexts.ts'
 import type { TaskRequest, TaskResult } from '../../wire/task-messages.ts'
 import {
   type ContextView,
@@ -20,12 +22,15 @@ export function startWaiting(
 ): void {
   if (context.phase !== 'ready') return
   const { handOverMs } = state.options
+  // Nothing is handed over ahead while the rate is unknown.
   const ahead = Math.ceil(((context.rate.perSecond(nowMs) ?? 0) * handOverMs) / 1_000)
   const runsMax = context.slots + Math.max(context.slots, ahead)
   while (context.running < runsMax) {
     const session = nextInTurn(context)
-    const request = session?.waiting.shift()
-    if (session === undefined || request === undefined) return
+    if (session === undefined) return
+    const request = present(session.waiting.shift(), 'a session in turn has a request', {
+      session: session.id,
+    })
     startRun(state, context, session, request, nowMs, effects)
   }
 }
@@ -55,7 +60,8 @@ function nextInTurn(context: ContextView): Session | undefined {
 function putLast(session: Session): void {
   const { sessions } = session.context
   const place = sessions.indexOf(session)
-  if (place < 0 || place === sessions.length - 1) return
+  invariant(place >= 0, 'a session that is put last takes part in its context', { session: session.id })
+  if (place === sessions.length - 1) return
   sessions.splice(place, 1)
   sessions.push(session)
 }
@@ -72,7 +78,7 @@ function startRun(
   if (known !== undefined) return giveBack(state, session, known, effects)
   const older = session.runs.get(request.n)
   if (older !== undefined) stopRun(state, older, nowMs, effects)
-  const run: Run = { id: state.nextRun++, session, request }
+  const run: Run = { id: state.nextRun++, session, context, request }
   session.runs.set(request.n, run)
   state.runs.set(run.id, run)
   context.running += 1
@@ -86,11 +92,10 @@ export function stopRun(state: WorkerState, run: Run, nowMs: number, effects: Wo
 }
 
 function forgetRun(state: WorkerState, run: Run, results: number, nowMs: number): void {
-  run.session.runs.delete(run.request.n)
-  state.runs.delete(run.id)
-  const context = contextOf(state, run.session)
-  if (context === undefined) return
-  context.running = Math.max(0, context.running - 1)
+  const { id, session, context, request } = run
+  const isKnown = session.runs.delete(request.n) && state.runs.delete(id)
+  invariant(isKnown && context.running > 0, 'a run ends once', { run: id, running: context.running })
+  context.running -= 1
   context.rate.end(results, nowMs)
 }
 
@@ -112,6 +117,11 @@ export function oneDone(
   effects: WorkerEffect[],
 ): void {
   lease.left -= 1
+  invariant(lease.left >= lease.toArrive, 'a request of a lease is done once', {
+    session: session.id,
+    left: lease.left,
+    toArrive: lease.toArrive,
+  })
   if (lease.left > 0) return
   effects.push({ kind: 'deliver', session: session.id, results: lease.results })
   session.lease = undefined
@@ -124,8 +134,9 @@ export function freeContext(state: WorkerState, session: Session, effects: Worke
   touch(state, context)
   const { evaluate } = state.options
   if (evaluate === 'pervasive' || context.phase === 'discarding') return
-  putLast(session)
-  context.phase = 'discarding'
+  // A session that was lost with its lease has left the context.
+  if (context.sessions.includes(session)) putLast(session)
+  moveContext(context, 'discarding')
   effects.push({ kind: 'discard', contextId: context.contextId, keepsFiles: evaluate === 'partial' })
 }
 
@@ -138,6 +149,7 @@ export function finishRun(
   effects: WorkerEffect[],
 ): void {
   const run = state.runs.get(runId)
+  // The engine may finish a run just as it is stopped.
   if (run === undefined) return
   forgetRun(state, run, 1, nowMs)
   const { n, epoch } = run.request
@@ -146,7 +158,10 @@ export function finishRun(
   const current = currentSession(state, run.session)
   if (current === run.session) giveBack(state, current, whole, effects)
   else if (current !== undefined) effects.push({ kind: 'deliver', session: current.id, results: [whole] })
-  touch(state, contextOf(state, run.session))
+  const { context } = run
+  // Where the context was dropped and prepared again, a slot may be free for the new one.
+  const successor = context.isDropped ? state.contexts.get(context.contextId) : context
+  if (successor !== undefined) touch(state, successor)
 }
 
 /** The present session of a finished run: its own, or the new one of its returning submitter. */
@@ -156,16 +171,4 @@ function currentSession(state: WorkerState, session: Session): Session | undefin
     if (other.submitter === session.submitter && other.job === session.job) return other
   }
   return undefined
-}
-
-/** Marks the sessions of a context for a look at the end of the event. */
-export function touch(state: WorkerState, context: ContextView | undefined): void {
-  if (context === undefined || context.isTouched) return
-  context.isTouched = true
-  state.touched.push(context)
-}
-
-/** That of a session; for one that is lost its successor, where the worker has dropped it. */
-function contextOf(state: WorkerState, { context, contextId }: Session): ContextView | undefined {
-  return context.isDropped ? state.contexts.get(contextId) : context
 }

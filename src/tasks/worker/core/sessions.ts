@@ -1,4 +1,6 @@
-import { freeContext, stopRun, touch } from './runs.ts'
+import { invariant } from '../../../base/invariants.ts'
+import { touch } from './contexts.ts'
+import { freeContext, stopRun } from './runs.ts'
 import type { Session, WorkerState, WorkerEffect } from './worker-state.ts'
 
 /**
@@ -12,6 +14,7 @@ export function loseSession(
   effects: WorkerEffect[],
 ): void {
   const session = state.sessions.get(sessionId)
+  // Its stream also ends when the worker ends or refuses the session.
   if (session === undefined) return
   state.sessions.delete(sessionId)
   session.granted = 0
@@ -35,7 +38,7 @@ export function joinContext(session: Session): void {
 
 function leaveContext({ context, share, submitter, id }: Session): void {
   const place = context.sessions.findIndex((session) => session.id === id)
-  if (place < 0) return
+  invariant(place >= 0, 'a session that leaves takes part in its context', { session: id })
   context.sessions.splice(place, 1)
   share.sessions -= 1
   if (share.sessions === 0) context.shares.delete(submitter)

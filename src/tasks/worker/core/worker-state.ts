@@ -124,12 +124,16 @@ export interface FixedLease {
 export interface Run {
   id: number
   session: Session
+  /** In which it began: that of the session, also once the worker has dropped it. */
+  context: ContextView
   request: TaskRequest
 }
 
+export type ContextPhase = 'idle' | 'preparing' | 'ready' | 'discarding'
+
 export interface ContextView {
   contextId: string
-  phase: 'idle' | 'preparing' | 'ready' | 'discarding'
+  phase: ContextPhase
   slots: number
   /** Runs in the engine, and results per second, all sessions together. */
   running: number
@@ -141,7 +145,7 @@ export interface ContextView {
   sessions: Session[]
   /** Whether its sessions are looked at when this event is dealt with. */
   isTouched: boolean
-  /** Whether the worker has dropped it: its remaining runs count for its successor, if any. */
+  /** Whether the worker has dropped it: another may have its id now. */
   isDropped: boolean
   detail: { phase: 'fetching' | 'loading'; words: string } | undefined
 }
@@ -159,6 +163,8 @@ export interface WorkerState {
   reason: string
   isDraining: boolean
   nextRun: number
+  /** Steps since the state was checked. */
+  uncheckedSteps: number
 }
 
 export function createWorker(options: WorkerOptions): WorkerState {
@@ -173,6 +179,7 @@ export function createWorker(options: WorkerOptions): WorkerState {
     reason: '',
     isDraining: false,
     nextRun: 1,
+    uncheckedSteps: 0,
   }
 }
 

@@ -1,13 +1,15 @@
+import { invariant, isCheckDue } from '../../../base/invariants.ts'
 import { SmallMap } from '../../../base/small-map.ts'
+import { drop, moveContext, prepare, touch } from './contexts.ts'
 import { grantCredit } from './credit.ts'
 import { closeIfDone, drain, giveBackWaiting, giveBackAll } from './drain.ts'
-import { finishRun, oneDone, startWaiting, stopRun, touch } from './runs.ts'
+import { finishRun, oneDone, startWaiting, stopRun } from './runs.ts'
 import { endSession, joinContext, loseSession } from './sessions.ts'
 import type { LeaseKey, TaskRequest } from '../../wire/task-messages.ts'
+import { checkWorker, sizeOf } from './worker-check.ts'
 import {
   createContext,
   ledgerKey,
-  type ContextView,
   type Session,
   type WorkerState,
   type WorkerEffect,
@@ -70,6 +72,7 @@ export function stepWorker(state: WorkerState, event: WorkerEvent, nowMs: number
     grantCredit(state, context, nowMs, effects)
   }
   for (let last = state.touched.pop(); last !== undefined; last = state.touched.pop()) last.isTouched = false
+  if (isCheckDue(state, sizeOf(state))) checkWorker(state)
   return effects
 }
 
@@ -85,6 +88,7 @@ function onOpened(
     effects.push({ kind: 'end', session: event.session, reason: refusal })
     return
   }
+  invariant(!state.sessions.has(event.session), 'a session opens once', { session: event.session })
   endOlderSessionOf(state, event, nowMs, effects)
   const { submitter, job, contextId, leaseSize } = event
   const context = state.contexts.get(contextId) ?? createContext(contextId)
@@ -110,11 +114,6 @@ function onOpened(
   effects.push({ kind: 'status', session: session.id, phase })
   if (context.phase === 'idle' && state.options.evaluate === 'pervasive') prepare(context, effects)
   touch(state, context)
-}
-
-function prepare(context: ContextView, effects: WorkerEffect[]): void {
-  context.phase = 'preparing'
-  effects.push({ kind: 'prepare', contextId: context.contextId })
 }
 
 function refusalOf(state: WorkerState, leaseSize: number | undefined): string | undefined {
@@ -152,6 +151,7 @@ function onLease(
   effects: WorkerEffect[],
 ): void {
   const session = state.sessions.get(sessionId)
+  // A submitter may say something after its session ended.
   if (session === undefined) return
   if (session.leaseSize === undefined || requests > session.granted) {
     return endSession(state, session, 'a lease without credit', nowMs, effects)
@@ -169,6 +169,7 @@ function onRequests(
   effects: WorkerEffect[],
 ): void {
   const session = state.sessions.get(sessionId)
+  // A submitter may say something after its session ended.
   if (session === undefined) return
   const { lease } = session
   if (requests.length > (session.leaseSize === undefined ? session.granted : (lease?.toArrive ?? 0))) {
@@ -184,8 +185,9 @@ function onRequests(
 
 function onDiscarded(state: WorkerState, contextId: string, effects: WorkerEffect[]): void {
   const context = state.contexts.get(contextId)
+  // A worker that was stopped and started knows nothing of what it unloaded before.
   if (context?.phase !== 'discarding') return
-  context.phase = 'idle'
+  moveContext(context, 'idle')
   context.detail = undefined
   if (context.sessions.length === 0) drop(state, context)
   for (const { id } of context.sessions) effects.push({ kind: 'status', session: id, phase: 'queued' })
@@ -194,6 +196,7 @@ function onDiscarded(state: WorkerState, contextId: string, effects: WorkerEffec
 
 function onAcknowledged(state: WorkerState, sessionId: string, keys: LeaseKey[]): void {
   const session = state.sessions.get(sessionId)
+  // A submitter may say something after its session ended.
   if (session === undefined) return
   for (const key of keys) state.ledger.settle(session.results, key)
   touch(state, session.context)
@@ -207,6 +210,7 @@ function onCancelled(
   effects: WorkerEffect[],
 ): void {
   const session = state.sessions.get(sessionId)
+  // A submitter may say something after its session ended.
   if (session === undefined) return
   for (const key of keys) {
     state.ledger.settle(session.results, key)
@@ -219,6 +223,7 @@ function onCancelled(
 }
 
 function stopWaiting({ waiting }: Session, key: LeaseKey): boolean {
+  // It may be answered, or given back, before it is cancelled.
   const index = waiting.findIndex(({ n, epoch }) => n === key.n && epoch <= key.epoch)
   if (index < 0) return false
   waiting.splice(index, 1)
@@ -231,6 +236,7 @@ function onProgress(
   effects: WorkerEffect[],
 ): void {
   const context = state.contexts.get(event.contextId)
+  // It may be unloaded, or its sessions lost, while it is prepared.
   if (context?.phase !== 'preparing') return
   context.detail = { phase: event.phase, words: event.detail }
   for (const session of context.sessions) {
@@ -240,8 +246,9 @@ function onProgress(
 
 function onPrepared(state: WorkerState, contextId: string, slots: number, effects: WorkerEffect[]): void {
   const context = state.contexts.get(contextId)
+  // It may be unloaded, or its sessions lost, while it is prepared.
   if (context?.phase !== 'preparing') return
-  context.phase = 'ready'
+  moveContext(context, 'ready')
   context.slots = slots
   for (const session of context.sessions) {
     effects.push({ kind: 'status', session: session.id, phase: 'ready' })
@@ -257,6 +264,7 @@ function onUnprepared(
   effects: WorkerEffect[],
 ): void {
   const context = state.contexts.get(contextId)
+  // The owner may unload any context, whether it is used or not.
   if (context === undefined || context.phase === 'discarding' || context.phase === 'idle') return
   // Each leaves the list as it ends.
   for (const session of context.sessions.slice()) {
@@ -264,11 +272,6 @@ function onUnprepared(
     endSession(state, session, reason, nowMs, effects)
   }
   drop(state, context)
-}
-
-function drop(state: WorkerState, context: ContextView): void {
-  context.isDropped = true
-  state.contexts.delete(context.contextId)
 }
 
 function onOwner(

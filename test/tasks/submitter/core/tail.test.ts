@@ -81,6 +81,8 @@ class Swarm {
         const { peer } = effect
         this.#submitter({ kind: 'opened', peer })
         this.#toPeer(peer, { kind: 'opened', session: 's', submitter: 's', job: 'j', contextId: 'c' })
+      } else if (effect.kind === 'close') {
+        this.#toPeer(effect.peer, { kind: 'lost', session: 's' })
       } else if (effect.kind === 'send') {
         const requests = effect.leases.map((key) => ({ ...key, url: '', body: '' }))
         this.#toPeer(effect.peer, { kind: 'requests', session: 's', requests })
