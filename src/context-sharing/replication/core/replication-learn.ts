@@ -1,5 +1,5 @@
 import type { ReplicationEvent, SaidContext } from './replication-events.ts'
-import { type Holding, type Replication, viewOf } from './replication-state.ts'
+import { type ContextView, type Holding, type Replication, viewOf } from './replication-state.ts'
 
 /** Takes in a peer's advert; returns the contexts that it changes. */
 export function onPeer(
@@ -58,7 +58,7 @@ function hold(
   context.bytes ??= said.bytes
   if (isFetching || said.tier !== 'partial') context.offers.delete(peer)
   if (!isDraining) context.lost.delete(peer)
-  else if (said.tier !== 'partial' && !context.lost.has(peer)) context.lost.set(peer, nowMs)
+  else if (said.tier !== 'partial') noteLost(state, context, peer, nowMs)
   return true
 }
 
@@ -73,10 +73,13 @@ export function onPeerLost(state: Replication, peer: string, heardMs: number): I
     context?.holders.delete(peer)
     context?.offers.delete(peer)
     if (context === undefined || holding === undefined || holding.tier === 'partial') continue
-    if (!context.lost.has(peer) && context.lost.size < state.options.holdersMax)
-      context.lost.set(peer, heardMs)
+    noteLost(state, context, peer, heardMs)
   }
   return view.contextIds
+}
+
+function noteLost({ options }: Replication, { lost }: ContextView, peer: string, sinceMs: number): void {
+  if (!lost.has(peer) && lost.size < options.holdersMax) lost.set(peer, sinceMs)
 }
 
 export function onOwn(

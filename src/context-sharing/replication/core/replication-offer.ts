@@ -49,7 +49,10 @@ export function onOfferAnswered(
 ): void {
   const { offerLeaseMs, declinedMs } = state.options
   if (isAccepted && !isHeld) {
-    if (context.holders.get(peer)?.isFetching !== true) context.offers.set(peer, nowMs + offerLeaseMs)
+    // Its advert may be quicker than its answer: then what the advert says counts, and not the offer too.
+    const holding = context.holders.get(peer)
+    const isToCome = holding === undefined || (holding.tier === 'partial' && !holding.isFetching)
+    if (isToCome) context.offers.set(peer, nowMs + offerLeaseMs)
     return
   }
   context.offers.delete(peer)

@@ -195,6 +195,8 @@ export interface Replication {
   roomBytes: number
   isDraining: boolean
   isDrained: boolean
+  /** Steps since the last check (base/invariants.ts). */
+  uncheckedSteps: number
 }
 
 export interface ReplicationStart {
@@ -218,6 +220,7 @@ export function newReplication({ self, positionOf, nowMs, options }: Replication
     roomBytes: Number.POSITIVE_INFINITY,
     isDraining: false,
     isDrained: false,
+    uncheckedSteps: 0,
   }
 }
 

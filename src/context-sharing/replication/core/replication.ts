@@ -1,6 +1,8 @@
+import { isCheckDue } from '../../../base/invariants.ts'
 import type { Random } from '../../../base/random.ts'
 import { backoffMs } from '../../../base/waiting/backoff.ts'
 import { careForHolders, onAudited, strike } from './replication-care.ts'
+import { checkReplication } from './replication-check.ts'
 import { otherCopies } from './replication-count.ts'
 import { planDrain } from './replication-drain.ts'
 import type { ReplicationEffect, ReplicationEvent } from './replication-events.ts'
@@ -38,6 +40,7 @@ export function step(
     careForHolders(state, context, nowMs, random, effects)
   }
   if (state.isDraining) planDrain(state, nowMs, effects)
+  if (isCheckDue(state, state.peers.size + state.contexts.size)) checkReplication(state)
   return effects
 }
 
@@ -92,6 +95,7 @@ function onContextEvent(
   nowMs: number,
 ): void {
   const context = state.contexts.get(event.contextId)
+  // It was forgotten meanwhile: nobody has it any more.
   if (context === undefined) return
   switch (event.kind) {
     case 'looked':
@@ -113,6 +117,7 @@ function onPulled(
   nowMs: number,
 ): Iterable<string> {
   const context = state.contexts.get(contextId)
+  // A replicator that was stopped and started knows nothing of its earlier pulls, which may end late.
   if (context?.pull === undefined) return []
   context.pull = undefined
   state.pulls -= 1
