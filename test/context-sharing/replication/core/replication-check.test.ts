@@ -15,8 +15,7 @@ const HOLDERS_MAX = 4
 const CONTEXT = 'context-0'
 const OPTIONS = { holdersMax: HOLDERS_MAX, contextsMax: 4, joinAfterMs: 0, urgentJoinAfterMs: 0 }
 const random = seededRandom(1)
-const positionOf = (id: string): number =>
-  [...id].reduce((sum, letter) => sum * 31 + letter.charCodeAt(0), 7) >>> 0
+const positionOf = (id: string): number => Buffer.from(id).reduce((sum, byte) => sum * 31 + byte, 7) >>> 0
 
 function newState(): Replication {
   return newReplication({ self: 'self', positionOf, nowMs: 0, options: OPTIONS })
