@@ -100,10 +100,10 @@ describe('a server that a machine runs already', () => {
   })
 
   test.each([
-    [['--engine', 'openai'], 'takes --url'],
-    [['--url', 'http://127.0.0.1:1/v1'], '--url goes with --engine openai'],
-    [[...SERVING, '--url', 'http://me:sk-1@127.0.0.1/v1'], '--url must not hold a key'],
-    [[...SERVING, '--url', 'localhost:8000'], '--url takes the base of an API'],
+    [['--engine', 'openai'], '--engine openai needs --url'],
+    [['--url', 'http://127.0.0.1:1/v1'], '--url works only with --engine openai'],
+    [[...SERVING, '--url', 'http://me:sk-1@127.0.0.1/v1'], '--url must not contain a key'],
+    [[...SERVING, '--url', 'localhost:8000'], '--url must be the base URL of an API'],
   ])('hearth up %j is refused', async (parameters, message) => {
     const child = swarm.hearth('up', '--data', swarm.path('x'), ...parameters)
     const error = await child.event('error', 30_000)

@@ -50,7 +50,7 @@ test('a graph without its weights has at most so many bytes', () => {
     checkModelSafety(readModel(source), source)
   }
   check(ONNX_GRAPH_BYTES_MAX)
-  expect(() => check(ONNX_GRAPH_BYTES_MAX + 1)).toThrow(`over ${ONNX_GRAPH_BYTES_MAX}`)
+  expect(() => check(ONNX_GRAPH_BYTES_MAX + 1)).toThrow(`over the limit of ${ONNX_GRAPH_BYTES_MAX}`)
 })
 
 test('a small file of a context has at most so many bytes', async () => {
@@ -60,7 +60,7 @@ test('a small file of a context has at most so many bytes', async () => {
   const components = { clock: systemClock, random: seededRandom(1), log: silentLogger }
   await expect(loadEngine(folder, { engine: 'auto', threads: 1 }, components)).rejects.toMatchObject({
     code: 'context-invalid',
-    message: `tokenizer.json: ${CONTEXT_JSON_BYTES_MAX + 1} bytes, over ${CONTEXT_JSON_BYTES_MAX}`,
+    message: `tokenizer.json has ${CONTEXT_JSON_BYTES_MAX + 1} bytes, over the limit of ${CONTEXT_JSON_BYTES_MAX}`,
   })
 })
 

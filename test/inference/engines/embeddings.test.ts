@@ -53,8 +53,8 @@ test('base64 carries the same numbers as little-endian fp32', async () => {
 test.each([
   [{ url: URL, body: {} }, 'input'],
   [{ url: URL, body: { input: [] } }, 'input'],
-  [{ url: URL, body: { input: 'word '.repeat(200) } }, 'it may have 128'],
-  [{ url: URL, body: { input: [[99_999]] } }, 'the model lacks: 99999'],
+  [{ url: URL, body: { input: 'word '.repeat(200) } }, 'takes at most 128'],
+  [{ url: URL, body: { input: [[99_999]] } }, 'token 99999 of the input is not in'],
   [{ url: URL, body: { input: 'x', dimensions: 8 } }, 'dimensions is not supported'],
   [{ url: '/v1/chat/completions', body: { messages: [] } }, 'this context makes embeddings'],
 ])('%j is refused', async (request, why) => {

@@ -27,6 +27,9 @@ import {
 } from '../../../testing/endpoint-server.ts'
 import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
+/** Long enough that the largest answer allowed is read without a pause that looks like silence. */
+const SILENCE_MS = 1_000
+
 const CHAT = 'POST /chat/completions'
 const KEY = 'sk-very-secret'
 
@@ -389,20 +392,20 @@ describe('an endpoint that does not', () => {
       },
       'cannot reach the endpoint (unexpected redirect): check that its server runs',
     ],
-    ['never answers', () => {}, 'the endpoint sent nothing for 200 ms'],
+    ['never answers', () => {}, `the endpoint sent nothing for ${SILENCE_MS} ms`],
     [
       'stops in mid-stream',
       ({ response }) => {
         beginStream(response)
         sendEvent(response, first)
       },
-      'the endpoint sent nothing for 200 ms',
+      `the endpoint sent nothing for ${SILENCE_MS} ms`,
     ],
   ])('when it %s, the request goes elsewhere, and the next one is asked', async (_what, handler, message) => {
     const server = await serve({
       [CHAT]: (call) => (call.count === 1 ? handler(call) : streamChat(call.response, ['ok'])),
     })
-    const engine = await load(server.url, { silenceMsMax: 200 })
+    const engine = await load(server.url, { silenceMsMax: SILENCE_MS })
     expect(await engine.run(chat('hi'))).toEqual({
       ok: false,
       statusCode: 502,
