@@ -1,4 +1,5 @@
 // Downloads one hub file into the cache. Resumes after a kill; a file counts only once its hash is verified.
+import { pipe } from 'it-pipe'
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { constants, open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
@@ -112,13 +113,11 @@ async function fill(filling: Filling, download: BlobDownload): Promise<void> {
   onBytes(filling.bytes)
   while (filling.bytes < file.size) {
     try {
-      for await (const bytes of client.bytes(commit, file, filling.bytes, signal)) {
-        await append(filling, bytes, path)
-        onBytes(filling.bytes)
-        if (filling.bytes <= filling.bytesReached) continue
-        filling.bytesReached = filling.bytes
-        patience.renew()
-      }
+      await pipe(
+        client.bytes(commit, file, filling.bytes, signal),
+        (parts) => append(filling, parts, path),
+        async (totals) => await follow(filling, totals, { patience, onBytes }),
+      )
       if (filling.bytes < file.size)
         throw hubFailure(`the download of ${file.path} ended early`, { reason: 'unreachable' })
     } catch (error) {
@@ -129,13 +128,35 @@ async function fill(filling: Filling, download: BlobDownload): Promise<void> {
   }
 }
 
-async function append(filling: Filling, bytes: Uint8Array, path: string): Promise<void> {
-  try {
-    await writeAt(filling.handle, filling.bytes, bytes)
-  } catch (error) {
-    throw asDiskError(error, path)
+/** Writes and hashes what arrives; gives the bytes that are here after each part. */
+async function* append(
+  filling: Filling,
+  parts: AsyncIterable<Uint8Array>,
+  path: string,
+): AsyncGenerator<number> {
+  for await (const bytes of parts) {
+    try {
+      await writeAt(filling.handle, filling.bytes, bytes)
+    } catch (error) {
+      throw asDiskError(error, path)
+    }
+    count(filling, bytes)
+    yield filling.bytes
   }
-  count(filling, bytes)
+}
+
+/** Reports progress. More bytes than ever before are a success, after which failures count anew. */
+async function follow(
+  filling: Filling,
+  totals: AsyncIterable<number>,
+  { patience, onBytes }: { patience: Patience; onBytes: (bytes: number) => void },
+): Promise<void> {
+  for await (const bytes of totals) {
+    onBytes(bytes)
+    if (bytes <= filling.bytesReached) continue
+    filling.bytesReached = bytes
+    patience.renew()
+  }
 }
 
 /** Large files are named by their sha256, small ones by git's hash of a blob. */

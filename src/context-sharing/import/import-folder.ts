@@ -1,3 +1,4 @@
+import { pipe } from 'it-pipe'
 import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { chmod, constants, copyFile, lstat, open, readdir } from 'node:fs/promises'
@@ -227,15 +228,44 @@ async function hashInto(
   entry: ContextFile,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
-  const whole = createHash('sha256')
+  return await pipe(
+    readChunks(file, entry, signal),
+    hashChunks,
+    async (hashed) => await collectHashes(hashed, entry.chunks),
+  )
+}
+
+async function* readChunks(
+  file: FileHandle,
+  entry: ContextFile,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
   const map = fileChunks(entry)
   for (let index = 0; index < map.count; index += 1) {
     signal?.throwIfAborted()
     const { offset, length } = map.chunk(index)
-    const bytes = await readAt(file, offset, length)
-    const digest = sha256(bytes)
+    yield await readAt(file, offset, length)
+  }
+}
+
+interface HashedChunk {
+  bytes: Uint8Array
+  /** Computed on another thread meanwhile. */
+  digest: Promise<Uint8Array>
+}
+
+async function* hashChunks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<HashedChunk> {
+  for await (const bytes of chunks) yield { bytes, digest: sha256(bytes) }
+}
+
+/** Puts the chunks' hashes into `target`, one after another; returns the hash of all bytes. */
+async function collectHashes(hashed: AsyncIterable<HashedChunk>, target: Uint8Array): Promise<Uint8Array> {
+  const whole = createHash('sha256')
+  let offset = 0
+  for await (const { bytes, digest } of hashed) {
     whole.update(bytes)
-    entry.chunks.set(await digest, index * HASH_BYTES)
+    target.set(await digest, offset)
+    offset += HASH_BYTES
   }
   return new Uint8Array(whole.digest())
 }

@@ -1,11 +1,12 @@
 import { parse as parseCsv } from 'csv-parse'
+import { pipe } from 'it-pipe'
 import { pipeline } from 'node:stream'
 import { z } from 'zod'
 import { HearthError } from '../../base/errors.ts'
 import { nesting } from '../../base/json-nesting.ts'
 import { JSON_DEPTH_MAX, REQUEST_LINE_BYTES_MAX } from '../../base/limits.ts'
 import { exactNumberText, parseExact } from './exact-json.ts'
-import { readLines } from './read-lines.ts'
+import { readLines, type FileLine } from './read-lines.ts'
 import { Template } from './template.ts'
 
 /** A request of a job file. */
@@ -23,6 +24,9 @@ export interface LineError {
   line: number
   message: string
 }
+
+/** What a line of a job file gives. */
+export type JobEntry = JobLine | LineError
 
 /** The endpoints that a request may name. */
 export const JOB_URLS = ['/v1/chat/completions', '/v1/completions', '/v1/embeddings'] as const
@@ -55,25 +59,63 @@ export function formatOf(path: string, template: string | undefined): JobFormat 
  * lines are passed over. Throws `input-invalid` when the file cannot be read, `usage` for options
  * that do not fit together.
  */
-export async function* readJobFile(
-  path: string,
-  options: JobFileOptions = BATCH_FILE,
-): AsyncGenerator<JobLine | LineError> {
-  if (options.format === 'batch') yield* readBatch(path, options)
-  else if (options.format === 'text') yield* readText(path, options)
-  else yield* readRecords(path, options)
+export function readJobFile(path: string, options: JobFileOptions = BATCH_FILE): AsyncGenerator<JobEntry> {
+  const requestOf = requestReader(options)
+  return pipe(
+    readLines(path),
+    (lines) => valuesOf(lines, path, options.format),
+    (values) => requestsOf(values, requestOf),
+  )
 }
 
 /** Whether an entry of a job file is a line that cannot be run. */
-export function isLineError(entry: JobLine | LineError): entry is LineError {
+export function isLineError(entry: JobEntry): entry is LineError {
   return 'message' in entry
 }
 
-async function* readBatch(path: string, options: JobFileOptions): AsyncGenerator<JobLine | LineError> {
-  for await (const { line, value, message } of readJsonLines(path)) {
-    if (message !== undefined) yield { line, message }
-    else yield batchLine(line, value, options.defaults)
+/** What a line holds, or the reason why it cannot be read. */
+interface LineValue {
+  line: number
+  value?: unknown
+  message?: string
+}
+
+function valuesOf(
+  lines: AsyncIterable<FileLine>,
+  path: string,
+  format: JobFormat,
+): AsyncGenerator<LineValue> {
+  if (format === 'csv') return csvRecords(lines, path)
+  return lineValues(lines, format === 'text' ? promptText : parseJson)
+}
+
+async function* lineValues(
+  lines: AsyncIterable<FileLine>,
+  read: (text: string) => Omit<LineValue, 'line'>,
+): AsyncGenerator<LineValue> {
+  for await (const entry of lines) {
+    if ('message' in entry) yield entry
+    else if (entry.text.trim() !== '') yield { line: entry.line, ...read(entry.text) }
   }
+}
+
+async function* requestsOf(
+  values: AsyncIterable<LineValue>,
+  requestOf: (line: number, value: unknown) => JobEntry,
+): AsyncGenerator<JobEntry> {
+  for await (const { line, value, message } of values)
+    yield message === undefined ? requestOf(line, value) : { line, message }
+}
+
+/** How a value becomes a request. Throws `usage` for options that do not fit together. */
+function requestReader(options: JobFileOptions): (line: number, value: unknown) => JobEntry {
+  const { format } = options
+  if (format === 'batch') return (line, value) => batchLine(line, value, options.defaults)
+  if (format === 'text') return (line, value) => promptLine(line, `line-${line}`, value as string, options)
+  if (options.template === undefined)
+    throw new HearthError('usage', `a ${format} file of records needs --template 'text with {field}'`)
+  const template = new Template(options.template)
+  return (line, value) => recordLine(line, value, template, options)
 }
 
 const batchSchema = z.object({
@@ -86,7 +128,7 @@ const batchSchema = z.object({
   body: z.record(z.string(), z.unknown(), 'body must be an object'),
 })
 
-function batchLine(line: number, value: unknown, defaults: JobFileOptions['defaults']): JobLine | LineError {
+function batchLine(line: number, value: unknown, defaults: JobFileOptions['defaults']): JobEntry {
   const checked = batchSchema.safeParse(value)
   if (!checked.success) return { line, message: issuesOf(checked.error) }
   const { custom_id: customId, url, body } = checked.data
@@ -98,32 +140,7 @@ function issuesOf(error: z.ZodError): string {
   return error.issues.map((issue) => `${issue.path.join('.') || 'line'}: ${issue.message}`).join('; ')
 }
 
-async function* readText(path: string, options: JobFileOptions): AsyncGenerator<JobLine | LineError> {
-  for await (const entry of readLines(path)) {
-    const { line } = entry
-    if ('message' in entry) yield entry
-    else if (entry.text.trim() !== '')
-      yield promptLine(line, `line-${line}`, entry.text.replace(/\r$/, ''), options)
-  }
-}
-
-async function* readRecords(path: string, options: JobFileOptions): AsyncGenerator<JobLine | LineError> {
-  if (options.template === undefined)
-    throw new HearthError('usage', `a ${options.format} file of records needs --template 'text with {field}'`)
-  const template = new Template(options.template)
-  const records = options.format === 'csv' ? readCsv(path) : readJsonLines(path)
-  for await (const { line, value, message } of records) {
-    if (message !== undefined) yield { line, message }
-    else yield recordLine(line, value, template, options)
-  }
-}
-
-function recordLine(
-  line: number,
-  value: unknown,
-  template: Template,
-  options: JobFileOptions,
-): JobLine | LineError {
+function recordLine(line: number, value: unknown, template: Template, options: JobFileOptions): JobEntry {
   if (value === null || typeof value !== 'object' || Array.isArray(value))
     return { line, message: 'not a record: each line must be a JSON object' }
   const record = value as Record<string, unknown>
@@ -150,18 +167,8 @@ function promptLine(
   return { line, customId, url, body: JSON.stringify({ ...defaults, ...input }) }
 }
 
-interface JsonLine {
-  line: number
-  value?: unknown
-  message?: string
-}
-
-async function* readJsonLines(path: string): AsyncGenerator<JsonLine> {
-  for await (const entry of readLines(path)) {
-    const { line } = entry
-    if ('message' in entry) yield entry
-    else if (entry.text.trim() !== '') yield { line, ...parseJson(entry.text) }
-  }
+function promptText(text: string): { value: string } {
+  return { value: text.replace(/\r$/, '') }
 }
 
 function parseJson(text: string): { value: unknown } | { message: string } {
@@ -174,7 +181,7 @@ function parseJson(text: string): { value: unknown } | { message: string } {
 }
 
 /** CSV records by the names in its first row; `line` is the line on which the record begins. */
-async function* readCsv(path: string): AsyncGenerator<JsonLine> {
+async function* csvRecords(lines: AsyncIterable<FileLine>, path: string): AsyncGenerator<LineValue> {
   const parser = parseCsv({
     columns: true,
     bom: true,
@@ -183,7 +190,7 @@ async function* readCsv(path: string): AsyncGenerator<JsonLine> {
     skip_empty_lines: true,
   })
   // pipeline hands an error of either side to the parser, from which the loop below throws it.
-  pipeline(readCsvText(path), parser, () => {})
+  pipeline(csvText(lines, path), parser, () => {})
   let nextLine = 2
   try {
     for await (const { record, info } of parser as AsyncIterable<{
@@ -199,8 +206,8 @@ async function* readCsv(path: string): AsyncGenerator<JsonLine> {
   }
 }
 
-async function* readCsvText(path: string): AsyncGenerator<string> {
-  for await (const entry of readLines(path)) {
+async function* csvText(lines: AsyncIterable<FileLine>, path: string): AsyncGenerator<string> {
+  for await (const entry of lines) {
     if ('message' in entry)
       throw new HearthError('input-invalid', `${path}, line ${entry.line}: ${entry.message}`)
     yield `${entry.text}\n`

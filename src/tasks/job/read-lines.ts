@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { pipe } from 'it-pipe'
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { pipeline, type Duplex } from 'node:stream'
@@ -19,7 +20,11 @@ export type FileLine = { line: number; text: string } | { line: number; message:
  * The lines of a file as text, in bounded memory, without a byte order mark. A line that is too long
  * or not UTF-8 is given as a message. Throws `input-invalid` when the file cannot be read.
  */
-export async function* readLines(path: string): AsyncGenerator<FileLine> {
+export function readLines(path: string): AsyncGenerator<FileLine> {
+  return pipe(readChunks(path), linesOf)
+}
+
+async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<FileLine> {
   let line = 0
   let parts: Buffer[] = []
   let bytes = 0
@@ -38,7 +43,7 @@ export async function* readLines(path: string): AsyncGenerator<FileLine> {
     if (bytes <= REQUEST_LINE_BYTES_MAX) parts.push(part)
     else parts = []
   }
-  for await (const chunk of readChunks(path)) {
+  for await (const chunk of chunks) {
     let from = 0
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, from)) {
       add(chunk.subarray(from, end))
