@@ -28,10 +28,13 @@ const CID = 'bafyreicvaawsq2bivrjm372fdt23kydqxjv2q6t2xp7vdx3zfgzr5qicjy'
 
 /** Messages that are right, to be bent: random bytes alone never get past the first check. */
 const VALID: Record<string, object[]> = {
-  'task/1': [
+  'task/2': [
     { type: 'open', job: 'job', contextId: CID },
-    { type: 'requests', requests: [{ n: 0, epoch: 1, url: '/v1/completions', body: '{}' }] },
-    { type: 'acknowledge', results: [{ n: 0, epoch: 1 }] },
+    {
+      type: 'requests',
+      requests: { n: [0], epoch: [1], url: ['/v1/completions'], body: ['{}'], isPrefixed: [false] },
+    },
+    { type: 'acknowledge', results: { n: [0], epoch: [1] } },
     { type: 'alive' },
   ],
   'context/1': [
@@ -49,8 +52,8 @@ const VALID: Record<string, object[]> = {
 }
 
 const SCHEMAS: Record<string, ZodType> = {
-  'task/1 to a worker': submitterMessageSchema,
-  'task/1 to a submitter': workerMessageSchema,
+  'task/2 to a worker': submitterMessageSchema,
+  'task/2 to a submitter': workerMessageSchema,
   'context/1 to a holder': fetcherMessageSchema,
   'context/1 to a fetcher': holderMessageSchema,
   'replica/1 offer': replicaOfferSchema,

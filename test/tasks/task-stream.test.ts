@@ -16,6 +16,7 @@ import { Journal } from '../../src/tasks/journal/journal.ts'
 import {
   submitterMessageSchema,
   TASK_PROTOCOL,
+  wireForm,
   workerMessageSchema,
 } from '../../src/tasks/wire/task-messages.ts'
 import { Worker, WORKER_DEFAULTS, type WarmContext } from '../../src/tasks/worker/worker.ts'
@@ -182,8 +183,8 @@ describe('tasks over real streams', () => {
       const message = await first.receive(workerMessageSchema, { deadlineMs: 5_000 })
       if (message?.type === 'credit') break
     }
-    const request = { n: 7, epoch: 3, url: '/v1/completions', body: '{}' }
-    await first.send({ type: 'requests', requests: [request] }, { deadlineMs: 5_000 })
+    const request = { n: 7, epoch: 3, url: '/v1/completions', body: '{}', isPrefixed: false }
+    await first.send(wireForm({ type: 'requests', requests: [request] }), { deadlineMs: 5_000 })
     await new Promise((resolve) => setTimeout(resolve, 50))
     first.abort(new Error('cut'))
     const again = await open()
@@ -248,7 +249,7 @@ describe('tasks over real streams', () => {
     await liar!.network.handle(TASK_PROTOCOL, async (stream) => {
       await stream.send({ type: 'status', phase: 'ready' }, { deadlineMs: 5_000 })
       while (!stream.isClosed) {
-        await stream.send({ type: 'results', results }, { deadlineMs: 5_000 })
+        await stream.send(wireForm({ type: 'results', results }), { deadlineMs: 5_000 })
         guesses += 1
         await nextTurn()
       }

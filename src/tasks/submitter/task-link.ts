@@ -132,8 +132,8 @@ export class TaskLink {
 
   #withoutPrefix(request: TaskRequest): SentRequest {
     const { prefix } = this.#options
-    if (prefix === undefined || !request.body.startsWith(prefix)) return request
-    return { ...request, body: request.body.slice(prefix.length), prefixed: true }
+    if (prefix === undefined || !request.body.startsWith(prefix)) return { ...request, isPrefixed: false }
+    return { ...request, body: request.body.slice(prefix.length), isPrefixed: true }
   }
 
   /** Tells the peer that results are durable, together with the next requests or shortly after. */

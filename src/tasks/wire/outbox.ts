@@ -1,4 +1,8 @@
 import type { MessageStream, WaitOptions } from '../../base/stream/message-stream.ts'
+import { wireForm, type SubmitterMessage, type WorkerMessage } from './task-messages.ts'
+
+/** Makes a message when its turn has come; undefined when there is nothing left to send. */
+export type MakeMessage = () => SubmitterMessage | WorkerMessage | undefined
 
 /** Messages prepared before the stream can take them. */
 const TOGETHER_MAX = 4
@@ -11,7 +15,7 @@ export class Outbox {
   readonly #stream: MessageStream
   readonly #wait: WaitOptions
   readonly #onError: (error: Error) => void
-  readonly #queue: (() => object | undefined)[] = []
+  readonly #queue: MakeMessage[] = []
   #sending: Promise<void> | undefined
 
   constructor(stream: MessageStream, wait: WaitOptions, onError: (error: Error) => void) {
@@ -21,7 +25,7 @@ export class Outbox {
   }
 
   /** Queues a message; undefined from `makeMessage` sends nothing. A failure is reported, never thrown. */
-  push(makeMessage: () => object | undefined): void {
+  push(makeMessage: MakeMessage): void {
     this.#queue.push(makeMessage)
     this.#sending ??= this.#send()
   }
@@ -38,8 +42,8 @@ export class Outbox {
       const makers = this.#queue.splice(0, TOGETHER_MAX)
       if (this.#stream.isClosed) continue
       try {
-        const messages = makers.flatMap((makeMessage) => makeMessage() ?? [])
-        if (messages.length > 0) await this.#stream.sendTogether(messages, this.#wait)
+        const messages = makers.map((makeMessage) => makeMessage()).filter((message) => message !== undefined)
+        if (messages.length > 0) await this.#stream.sendTogether(messages.map(wireForm), this.#wait)
       } catch (error) {
         this.#onError(error as Error)
       }

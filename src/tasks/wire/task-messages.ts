@@ -1,9 +1,10 @@
 import { z, type ZodType } from 'zod'
 import { REQUESTS_PER_FRAME_MAX, TASK_CREDIT_MAX, TASK_PREFIX_UNITS_MAX } from '../../base/limits.ts'
 import type { ProtocolName } from '../../base/stream/network.ts'
+import { tableOf, type Columns } from './columns.ts'
 
-/** The task protocol, version 1: docs/protocol/task.md says what each message means. */
-export const TASK_PROTOCOL: ProtocolName = 'task/1'
+/** The task protocol, version 2: docs/protocol/task.md says what each message means. */
+export const TASK_PROTOCOL: ProtocolName = 'task/2'
 
 /** A request's number in its job, and the epoch of the peer's lease. */
 export interface LeaseKey {
@@ -35,9 +36,9 @@ export interface TaskResult extends LeaseKey {
 /** How far a peer is with the context of a job. */
 export type Phase = 'queued' | 'fetching' | 'loading' | 'ready' | 'refused'
 
-/** A request on the wire: the `body` of a prefixed one continues the prefix that `open` gave. */
+/** A request on its way: the `body` of a prefixed one continues the prefix that `open` gave. */
 export interface SentRequest extends TaskRequest {
-  prefixed?: true | undefined
+  isPrefixed: boolean
 }
 
 /** Messages of a submitter. */
@@ -72,24 +73,43 @@ const n = z.number().int().nonnegative()
 const epoch = z.number().int().positive()
 const leaseSize = z.number().int().positive().max(TASK_CREDIT_MAX)
 const tokens = z.number().int().nonnegative()
-const leaseKeys = z.array(z.strictObject({ n, epoch })).max(REQUESTS_PER_FRAME_MAX)
-const sentRequest = z.strictObject({
-  n,
-  epoch,
-  url: z.string().max(64),
-  body: z.string(),
-  prefixed: z.literal(true).optional(),
-})
+const leaseKeys = tableOf<LeaseKey>({ n, epoch }, REQUESTS_PER_FRAME_MAX, (columns, row) => ({
+  n: columns.n[row] as number,
+  epoch: columns.epoch[row] as number,
+}))
+const sentRequests = tableOf<SentRequest>(
+  { n, epoch, url: z.string().max(64), body: z.string(), isPrefixed: z.boolean() },
+  REQUESTS_PER_FRAME_MAX,
+  (columns, row) => ({
+    n: columns.n[row] as number,
+    epoch: columns.epoch[row] as number,
+    url: columns.url[row] as string,
+    body: columns.body[row] as string,
+    isPrefixed: columns.isPrefixed[row] as boolean,
+  }),
+)
 const credit = z.number().int().positive().max(65_536)
-const taskResult = z.strictObject({
-  n,
-  epoch,
-  outcome: z.enum(['ok', 'bad-request', 'retry']),
-  statusCode: z.number().int().min(100).max(599),
-  body: z.string(),
-  promptTokens: tokens,
-  completionTokens: tokens,
-})
+const taskResults = tableOf<TaskResult>(
+  {
+    n,
+    epoch,
+    outcome: z.enum(['ok', 'bad-request', 'retry']),
+    statusCode: z.number().int().min(100).max(599),
+    body: z.string(),
+    promptTokens: tokens,
+    completionTokens: tokens,
+  },
+  REQUESTS_PER_FRAME_MAX,
+  (columns, row) => ({
+    n: columns.n[row] as number,
+    epoch: columns.epoch[row] as number,
+    outcome: columns.outcome[row] as Outcome,
+    statusCode: columns.statusCode[row] as number,
+    body: columns.body[row] as string,
+    promptTokens: columns.promptTokens[row] as number,
+    completionTokens: columns.completionTokens[row] as number,
+  }),
+)
 
 export const submitterMessageSchema: ZodType<SubmitterMessage> = z.discriminatedUnion('type', [
   z.strictObject({
@@ -101,7 +121,7 @@ export const submitterMessageSchema: ZodType<SubmitterMessage> = z.discriminated
   }),
   z.strictObject({
     type: z.literal('requests'),
-    requests: z.array(sentRequest).max(REQUESTS_PER_FRAME_MAX),
+    requests: sentRequests,
     lease: leaseSize.optional(),
   }),
   z.strictObject({ type: z.literal('acknowledge'), results: leaseKeys }),
@@ -119,12 +139,53 @@ export const workerMessageSchema: ZodType<WorkerMessage> = z.discriminatedUnion(
   z.strictObject({ type: z.literal('credit'), requests: credit }),
   z.strictObject({
     type: z.literal('results'),
-    results: z.array(taskResult).max(REQUESTS_PER_FRAME_MAX),
+    results: taskResults,
     credit: credit.optional(),
   }),
   z.strictObject({ type: z.literal('returned'), requests: leaseKeys }),
   z.strictObject({ type: z.literal('alive') }),
 ])
+
+/** A message in the form in which it travels: its lists by column. */
+export function wireForm(message: SubmitterMessage | WorkerMessage): object {
+  switch (message.type) {
+    case 'requests':
+      return { ...message, requests: requestColumns(message.requests) }
+    case 'results':
+      return { ...message, results: resultColumns(message.results) }
+    case 'acknowledge':
+      return { ...message, results: keyColumns(message.results) }
+    case 'cancel':
+    case 'returned':
+      return { ...message, requests: keyColumns(message.requests) }
+    default:
+      return message
+  }
+}
+
+function keyColumns(keys: readonly LeaseKey[]): Columns<LeaseKey> {
+  return { n: keys.map((key) => key.n), epoch: keys.map((key) => key.epoch) }
+}
+
+function requestColumns(requests: readonly SentRequest[]): Columns<SentRequest> {
+  return {
+    ...keyColumns(requests),
+    url: requests.map(({ url }) => url),
+    body: requests.map(({ body }) => body),
+    isPrefixed: requests.map(({ isPrefixed }) => isPrefixed),
+  }
+}
+
+function resultColumns(results: readonly TaskResult[]): Columns<TaskResult> {
+  return {
+    ...keyColumns(results),
+    outcome: results.map(({ outcome }) => outcome),
+    statusCode: results.map(({ statusCode }) => statusCode),
+    body: results.map(({ body }) => body),
+    promptTokens: results.map(({ promptTokens }) => promptTokens),
+    completionTokens: results.map(({ completionTokens }) => completionTokens),
+  }
+}
 
 /** Largest overhead of one entry of a message beside its texts, bytes. */
 const ENTRY_BYTES = 128

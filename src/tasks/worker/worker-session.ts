@@ -74,11 +74,11 @@ export class WorkerSession {
   /** Requests with complete bodies. Throws `message-invalid` when one needs a prefix that the job lacks. */
   whole(requests: readonly SentRequest[]): TaskRequest[] {
     const prefix = this.#prefix
-    return requests.map(({ prefixed, ...request }) => {
-      if (prefixed === undefined) return request
+    return requests.map(({ n, epoch, url, body, isPrefixed }) => {
+      if (!isPrefixed) return { n, epoch, url, body }
       if (prefix === undefined)
         throw new HearthError('message-invalid', 'a request names a prefix that was not sent')
-      return { ...request, body: prefix + request.body }
+      return { n, epoch, url, body: prefix + body }
     })
   }
 

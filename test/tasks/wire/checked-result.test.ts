@@ -7,7 +7,7 @@ import type { JobRecord } from '../../../src/tasks/journal/journal-database.ts'
 import { Journal } from '../../../src/tasks/journal/journal.ts'
 import { writeOutputFile } from '../../../src/tasks/journal/output-file.ts'
 import { checkedResult } from '../../../src/tasks/wire/checked-result.ts'
-import { workerMessageSchema, type TaskResult } from '../../../src/tasks/wire/task-messages.ts'
+import { wireForm, workerMessageSchema, type TaskResult } from '../../../src/tasks/wire/task-messages.ts'
 import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
 let folder: string
@@ -117,7 +117,7 @@ describe('a result before it is committed', () => {
     await fc.assert(
       fc.asyncProperty(hostileResults, async (drawn) => {
         const results = drawn.map((result, n): TaskResult => ({ ...result, n, epoch: 1 }))
-        expect(workerMessageSchema.safeParse({ type: 'results', results }).success).toBe(true)
+        expect(workerMessageSchema.safeParse(wireForm({ type: 'results', results })).success).toBe(true)
         run += 1
         // A journal of an earlier version took them all.
         expect(await useJournal(join(folder, `all-${run}`), results)).toBe(results.length)
