@@ -16,6 +16,7 @@ import {
 import { insertRequests } from './journal-intake.ts'
 import type { RequestRange } from '../job/request-range.ts'
 import type { LeaseKey, TaskRequest, TaskResult } from '../wire/task-messages.ts'
+import { runsOf } from './core/lease-runs.ts'
 
 /** Bodies sampled for a common prefix; a shorter prefix is not worth sending. */
 const PREFIX_SAMPLE = 16
@@ -143,7 +144,7 @@ export class Journal {
     this.#db = db
     this.#peers = readPeers(db)
     this.#addPeer = db.prepare('INSERT INTO peer (name) VALUES (?)')
-    this.#lease = db.prepare('UPDATE request SET epoch = ?, holder = ? WHERE n = ? AND epoch < ?')
+    this.#lease = db.prepare('UPDATE request SET epoch = ?, holder = ? WHERE n >= ? AND n < ? AND epoch < ?')
     this.#copy = db.prepare(`
       INSERT INTO copy SELECT n, epoch, ? FROM request WHERE n = ? AND epoch = ? AND holder <> ?
       ON CONFLICT DO NOTHING`)
@@ -187,9 +188,10 @@ export class Journal {
 
   /** The request's row names the first peer of a lease; peers with a copy under the same epoch have their own table. */
   #addHolder(holder: number, leases: readonly LeaseKey[]): void {
-    for (const { n, epoch } of leases) {
-      const { changes } = this.#lease.run(epoch, holder, n, epoch)
-      if (changes === 0) this.#copy.run(holder, n, epoch, holder)
+    for (const run of runsOf(leases)) {
+      const { n, epoch } = run[0]
+      const { changes } = this.#lease.run(epoch, holder, n, n + run.length, epoch)
+      if (changes !== run.length) for (const key of run) this.#copy.run(holder, key.n, key.epoch, holder)
     }
   }
 
@@ -227,20 +229,13 @@ export class Journal {
     this.#counts.completionTokens += completionTokens
   }
 
-  /**
-   * What a peer needs to run the requests of some leases, in their order. Leases that follow one another in the
-   * file are read by one statement: a read of its own for each request took half of a submitter's processor time.
-   */
+  /** What a peer needs to run the requests of some leases, in their order. */
   requests(leases: readonly LeaseKey[]): TaskRequest[] {
     const requests: TaskRequest[] = []
-    for (let from = 0; from < leases.length;) {
-      const first = leases[from] as LeaseKey
-      let to = from + 1
-      while (leases[to]?.n === first.n + (to - from)) to += 1
-      const rows = this.#read.all(first.n, first.n + (to - from)) as unknown as StoredRequest[]
-      for (const [index, { url, body }] of rows.entries())
-        requests.push({ ...(leases[from + index] as LeaseKey), url, body })
-      from = to
+    for (const run of runsOf(leases)) {
+      const { n, epoch } = run[0]
+      const rows = this.#read.all(n, n + run.length) as unknown as StoredRequest[]
+      for (const [index, { url, body }] of rows.entries()) requests.push({ n: n + index, epoch, url, body })
     }
     if (requests.length !== leases.length) throw new HearthError('internal', 'a lease is of no request')
     return requests
