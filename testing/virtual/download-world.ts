@@ -255,7 +255,7 @@ export class DownloadWorld {
       return this.#dispatch({ kind: 'chunk-corrupt', peer: node.id, chunk })
     }
     this.#verified.add(chunk)
-    this.#dispatch({ kind: 'chunk-verified', peer: node.id, chunk })
+    this.#dispatch({ kind: 'chunk-held', from: node.id, chunk })
   }
 
   #refuse(node: Node, chunk: number): void {

@@ -102,7 +102,7 @@ export class Fetch implements Fetcher {
       this.host.uploads.tellHeld(this.context, chunk)
       for (const [id, other] of this.#sources) this.#tellHeld(this.#world.hostNamed(id), other, [chunk])
     }
-    this.#dispatch({ kind: 'chunk-verified', peer: from.id, chunk })
+    this.#dispatch({ kind: 'chunk-held', from: from.id, chunk })
   }
 
   countWasted(from: HostView, bytes: number): void {

@@ -238,7 +238,7 @@ export class DownloadRun {
     this.#storing.add(chunk)
     try {
       await this.#components.context.write(chunk, bytes)
-      this.#dispatch({ kind: 'chunk-verified', peer, chunk })
+      this.#dispatch({ kind: 'chunk-held', chunk, from: peer })
     } catch (error) {
       if (!isHearthError(error, 'chunk-corrupt')) return this.#outcome.reject(error)
       this.#components.log.warn(this.#fields({ peer, chunk }), 'a source sent a corrupted chunk')
@@ -251,7 +251,7 @@ export class DownloadRun {
 
   #onHeld(chunk: number): void {
     for (const { session } of this.#sources.values()) session?.tellHave([chunk])
-    if (!this.#storing.has(chunk)) this.#dispatch({ kind: 'chunk-held', chunk })
+    if (!this.#storing.has(chunk)) this.#dispatch({ kind: 'chunk-held', chunk, from: undefined })
   }
 
   #close(peer: string, reason: string): void {

@@ -60,8 +60,6 @@ export type DownloadEvent =
   | { kind: 'source-lost'; peer: string; reason: string }
   /** Bytes of a chunk came; not verified yet. */
   | { kind: 'bytes'; peer: string; bytes: number }
-  /** A chunk from this source is verified and on disk. */
-  | { kind: 'chunk-verified'; peer: string; chunk: number }
   | { kind: 'chunk-corrupt'; peer: string; chunk: number }
   /** The source said that it does not have them after all. */
   | { kind: 'chunks-refused'; peer: string; chunks: number[] }
@@ -69,8 +67,8 @@ export type DownloadEvent =
   | { kind: 'source-busy'; peer: string; chunks: number[]; retryMs: number; alternatives: string[] }
   /** Another peer has these in flight to itself. */
   | { kind: 'claimed'; chunks: number[] }
-  /** A chunk came to be on disk in another way. */
-  | { kind: 'chunk-held'; chunk: number }
+  /** A chunk is verified and on disk; `from` is the source that sent it, undefined when it came in another way. */
+  | { kind: 'chunk-held'; chunk: number; from: string | undefined }
   | { kind: 'tick' }
 
 export type DownloadEffect =

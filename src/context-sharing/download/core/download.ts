@@ -83,7 +83,7 @@ function apply(
       for (const chunk of event.chunks) download.pool.claim(chunk, nowMs)
       return
     case 'chunk-held':
-      return onHeld(download, event.chunk, effects)
+      return onHeld(download, event.chunk, event.from, nowMs, effects)
     case 'tick':
       return onTick(download, nowMs, random, effects)
     default:
@@ -93,7 +93,7 @@ function apply(
 
 type SourceEvent = Extract<
   DownloadEvent,
-  { kind: 'source-has' | 'bytes' | 'chunk-verified' | 'chunk-corrupt' | 'chunks-refused' | 'source-busy' }
+  { kind: 'source-has' | 'bytes' | 'chunk-corrupt' | 'chunks-refused' | 'source-busy' }
 >
 
 function onSourceEvent(
@@ -105,8 +105,6 @@ function onSourceEvent(
 ): void {
   const source = download.sources.get(event.peer)
   switch (event.kind) {
-    case 'chunk-verified':
-      return onVerified(download, event.peer, event.chunk, nowMs, effects)
     case 'chunk-corrupt':
       return onCorrupt(download, event.peer, event.chunk, nowMs, effects)
     case 'bytes':
@@ -179,13 +177,25 @@ function withdrawChunk(download: Download, source: Source, chunk: number): void 
   takeBack(download, source, chunk)
 }
 
-function onVerified(
+function onHeld(
   download: Download,
-  peer: string,
   chunk: number,
+  from: string | undefined,
   nowMs: number,
   effects: DownloadEffect[],
 ): void {
+  if (from !== undefined) onSent(download, from, chunk, nowMs)
+  // It may have come from two sources, or be here by another fetch of the same files.
+  if (!download.pool.isWanted(chunk)) return
+  download.pool.hold(chunk)
+  for (const source of askedFor(download, chunk)) {
+    removeRequest(source, chunk)
+    effects.push({ kind: 'cancel', peer: source.peer, chunks: [chunk] })
+  }
+}
+
+/** A source sent a chunk that is right. */
+function onSent(download: Download, peer: string, chunk: number, nowMs: number): void {
   download.lastProgressMs = nowMs
   download.findings = 0
   const source = download.sources.get(peer)
@@ -196,17 +206,6 @@ function onVerified(
   }
   if (!download.pool.isWanted(chunk)) return
   download.delivered.set(peer, (download.delivered.get(peer) ?? 0) + lengthOf(download, chunk))
-  onHeld(download, chunk, effects)
-}
-
-function onHeld(download: Download, chunk: number, effects: DownloadEffect[]): void {
-  // It may have come from two sources, or be here by another fetch of the same files.
-  if (!download.pool.isWanted(chunk)) return
-  download.pool.hold(chunk)
-  for (const source of askedFor(download, chunk)) {
-    removeRequest(source, chunk)
-    effects.push({ kind: 'cancel', peer: source.peer, chunks: [chunk] })
-  }
 }
 
 function onCorrupt(

@@ -37,7 +37,7 @@ function anyEvent(random: Random): DownloadEvent {
     { kind: 'source-has', peer, chunks: named },
     { kind: 'source-lost', peer, reason: 'it left' },
     { kind: 'bytes', peer, bytes: randomInteger(random, CHUNK_BYTES) },
-    { kind: 'chunk-verified', peer, chunk },
+    { kind: 'chunk-held', from: peer, chunk },
     { kind: 'chunk-corrupt', peer, chunk },
     { kind: 'chunks-refused', peer, chunks: named },
     {
@@ -50,7 +50,7 @@ function anyEvent(random: Random): DownloadEvent {
     { kind: 'claimed', chunks: named },
     { kind: 'holders-found', peers: [peer], wasAsked: random.next() < 0.5 },
   ]
-  if (random.next() < 0.02) return { kind: 'chunk-held', chunk }
+  if (random.next() < 0.02) return { kind: 'chunk-held', chunk, from: undefined }
   return events[randomInteger(random, events.length)]!
 }
 

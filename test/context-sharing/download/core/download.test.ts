@@ -207,7 +207,7 @@ describe('one step', () => {
     open(download, 'fast', [0])
     const hedge = step(download, { kind: 'tick' }, 4500, random)
     expect(hedge).toContainEqual({ kind: 'request', peer: 'fast', chunks: [0] })
-    const effects = step(download, { kind: 'chunk-verified', peer: 'fast', chunk: 0 }, 4600, random)
+    const effects = step(download, { kind: 'chunk-held', from: 'fast', chunk: 0 }, 4600, random)
     expect(effects).toEqual([{ kind: 'cancel', peer: 'slow', chunks: [0] }, { kind: 'complete' }])
   })
 
@@ -239,7 +239,7 @@ describe('one step', () => {
 
   it('does not take chunks that came in another way', () => {
     const download = start(2)
-    step(download, { kind: 'chunk-held', chunk: 0 }, 0, random)
+    step(download, { kind: 'chunk-held', chunk: 0, from: undefined }, 0, random)
     expect(requested(open(download, 'all', [0, 1]))).toEqual([1])
   })
 
@@ -290,7 +290,7 @@ describe('more peers than a fetch has sources', () => {
     expect(asked.length).toBeGreaterThan(0)
     expect(take({ kind: 'tick' }, 4500)).toEqual([])
     for (const chunk of asked) {
-      const effects = take({ kind: 'chunk-verified', peer: slowest, chunk }, 4600)
+      const effects = take({ kind: 'chunk-held', from: slowest, chunk }, 4600)
       expect(effects).not.toContainEqual(expect.objectContaining({ kind: 'request', peer: slowest }))
     }
     const effects = take({ kind: 'tick' }, 4750)
@@ -305,7 +305,7 @@ describe('more peers than a fetch has sources', () => {
       source === FETCH_SOURCES_MAX - 1 ? Bitfield.full(400) : half,
     )
     take({ kind: 'tick' }, 4500)
-    const effects = asked.flatMap((chunk) => take({ kind: 'chunk-verified', peer: slowest, chunk }, 4600))
+    const effects = asked.flatMap((chunk) => take({ kind: 'chunk-held', from: slowest, chunk }, 4600))
     expect(effects).toContainEqual(expect.objectContaining({ kind: 'request', peer: slowest }))
   })
 })
