@@ -285,7 +285,11 @@ command(jobs, 'report <id>', 'write an HTML page with the throughput and the pee
     ),
   )
 
-command(program, 'demo', 'run a job on four local peers; kill one on the way and add one late')
+command(
+  program,
+  'demo',
+  'run a job on four local peers, in a new folder; kill one on the way and add one late',
+)
   .option('--requests <n>', 'how many of the included 3,000 claims to run', '3000')
   .option('--keep', 'keep the folder of the demo')
   .action((options: DemoOptions) =>

@@ -1,5 +1,5 @@
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -62,11 +62,14 @@ interface DemoSummary extends Record<string, unknown> {
 
 /**
  * `hearth demo`: verifies claims on four peer processes on loopback; only the first one has the model.
- * Kills one peer after a third of the job, and adds a new one after half.
+ * Kills one peer after a third of the job, and adds a new one after half. The peers' data folders are in a new folder
+ * under `--data`, or under the system's temporary one.
  */
 export async function demoCommand(options: DemoOptions, context: CommandContext): Promise<number> {
   const requests = numberOption('--requests', options.requests, { isWhole: true, least: 1 })
-  const folder = await mkdtemp(join(tmpdir(), 'hearth-demo-'))
+  const parent = options.data ?? tmpdir()
+  await mkdir(parent, { recursive: true })
+  const folder = await mkdtemp(join(parent, 'hearth-demo-'))
   const demo = new Demo(context, folder, requests)
   try {
     const summary = await demo.run()
@@ -174,14 +177,11 @@ class Demo {
     this.#say(`Submitting ${this.#requests} claims`)
     const { address, swarm } = seed
     const data = join(this.#folder, 'submitter')
-    const submit = new HearthProcess(
-      `submit ${input} --context facts -o ${output} --bootstrap ${address} --swarm ${swarm} --data ${data}`.split(
-        ' ',
-      ),
-    )
+    const joining = ['--bootstrap', address, '--swarm', swarm, '--data', data]
+    const submit = new HearthProcess(['submit', input, '--context', 'facts', '-o', output, ...joining])
     this.#submit = submit
     let killed = 0
-    let joining: Promise<DemoPeer> | undefined
+    let late: Promise<DemoPeer> | undefined
     let joined: DemoPeer | undefined
     submit.onEvent((event) => {
       if (event.event !== 'progress') return
@@ -192,16 +192,16 @@ class Demo {
         killed += 1
         void this.#killOne(committed)
       }
-      if (joining === undefined && committed >= this.#requests / 2) {
+      if (late === undefined && committed >= this.#requests / 2) {
         this.#say(`${committed} done: a new peer joins`)
-        joining = this.#startPeer(`peer-${PEERS + 1}`, seed)
-        void joining.then((peer) => (joined = peer)).catch(() => {})
+        late = this.#startPeer(`peer-${PEERS + 1}`, seed)
+        void late.then((peer) => (joined = peer)).catch(() => {})
       }
     })
     const event = await submit.event('job-summary', JOB_MS)
     this.hasOutput = true
     const joinedInTime = joined
-    await joining
+    await late
     return { event, killed, joined: joinedInTime }
   }
 
