@@ -1,31 +1,8 @@
-// Holds the pages against the tree: every path, command, option and npm script that they name exists.
-import { existsSync, globSync, readFileSync } from 'node:fs'
-import { rm, writeFile } from 'node:fs/promises'
+// Holds the pages against the tree: every path that they name exists. test/docs-commands.test.ts holds their commands.
+import { existsSync, globSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { Command } from 'commander'
-import { describe, expect, test, vi } from 'vitest'
-import { BATCH_FILE, isLineError, readJobFile } from '../src/tasks/job/job-file.ts'
-import { temporaryFolder } from '../testing/temporary-folder.ts'
-
-const ROOT = join(import.meta.dirname, '..')
-const PAGES = [
-  ...globSync('*.md', { cwd: ROOT }),
-  ...globSync('docs/**/*.md', { cwd: ROOT }),
-  'models/facts/README.md',
-].sort()
-const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
-  scripts: Record<string, string>
-}
-
-const textOf = (page: string): string => readFileSync(join(ROOT, page), 'utf8')
-const withoutBlocks = (text: string): string => text.replaceAll(/^```[^]*?^```/gm, '')
-const inlineCodeOf = (text: string): string[] =>
-  [...withoutBlocks(text).matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code)
-const blockLinesOf = (text: string): string[] =>
-  [...text.matchAll(/^```[^\n]*\n([^]*?)^```/gm)].flatMap(([, block = '']) =>
-    block.replaceAll('\\\n', ' ').split('\n'),
-  )
-const codeOf = (text: string): string[] => [...blockLinesOf(text), ...inlineCodeOf(text)]
+import { describe, expect, test } from 'vitest'
+import { codeOf, PAGES, ROOT, textOf, withoutBlocks } from '../testing/pages.ts'
 
 /** A path of the repository: it begins with one of its folders, or is one of the files in its root. */
 const PATH =
@@ -36,7 +13,7 @@ function pathsOf(page: string): string[] {
   const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)].map(([, link = '']) =>
     join(dirname(page), link),
   )
-  return [...links, ...codeOf(text).filter((code) => PATH.test(code) || BARE.test(code))]
+  return [...links, ...codeOf(page).filter((code) => PATH.test(code) || BARE.test(code))]
 }
 
 /** A file's name without its folder, as pages name neighbours of a path. */
@@ -100,110 +77,6 @@ describe('ARCHITECTURE.md', () => {
   })
 })
 
-/** `hearth …` as a page writes it: its words, of which the first are commands, and its options. */
-interface Call {
-  page: string
-  words: string[]
-  options: string[]
-}
-
-/** Splits at spaces outside quotes, and ends at a comment or at another command. */
-function wordsOf(line: string): string[] {
-  const words = line.match(/'[^']*'|"[^"]*"|\S+/g) ?? []
-  const end = words.findIndex((word) => /^(?:#|\||&&|;)/.test(word))
-  return (end < 0 ? words : words.slice(0, end)).map((word) => word.replace(/[,.;:]$/, ''))
-}
-
-/** Prose shortens `hearth up --lan` to `up --lan`. */
-const unshortened = (code: string): string => code.replace(/^(?:up|submit|job|sim|context) -/, 'hearth $&')
-
-function callsOf(page: string): Call[] {
-  const text = textOf(page)
-  return [...blockLinesOf(text), ...inlineCodeOf(text).map(unshortened)]
-    .map((line) => line.replace(/^\s*(?:\$ )?(?:npx )?/, ''))
-    .filter((line) => /^hearth(?: |$)/.test(line))
-    .map((line) => wordsOf(line).slice(1))
-    .map((words) => ({
-      page,
-      words: words.filter((word) => /^[a-z]+$/.test(word)),
-      options: words.filter((word) => /^--?[a-z]/.test(word)).map((word) => word.split('=')[0]!),
-    }))
-}
-
-/** The commands that a main module declares: what it would parse its arguments with. */
-async function programOf(module: string): Promise<Command> {
-  const programs: Command[] = []
-  const spy = vi.spyOn(Command.prototype, 'parseAsync').mockImplementation(function (this: Command) {
-    programs.push(this)
-    return Promise.resolve(this)
-  })
-  await import(module)
-  spy.mockRestore()
-  return programs[0]!
-}
-
-const hearth = await programOf('../src/cli/main.ts')
-const sim = await programOf('../sim/main.ts')
-
-const childrenOf = (command: Command): readonly Command[] =>
-  command.name() === 'sim' ? sim.commands : command.commands
-
-/** What is wrong with a call, if anything is. */
-function faultOf({ words, options }: Call): string | undefined {
-  let command = hearth
-  let name = 'hearth'
-  for (const word of words) {
-    const children = childrenOf(command)
-    if (children.length === 0) break
-    const child = children.find((candidate) => candidate.name() === word)
-    if (child === undefined) return `there is no command "${name} ${word}"`
-    command = child
-    name += ` ${word}`
-  }
-  const declared = new Set(['--help', '-h', ...(command === hearth ? ['--version'] : [])])
-  for (const { short, long } of command.options) for (const flag of [short, long]) declared.add(flag ?? '')
-  const unknown = options.filter((option) => !declared.has(option))
-  return unknown.length === 0 ? undefined : `"${name}" has no ${unknown.join(', ')}`
-}
-
-describe('commands in pages', () => {
-  const calls = PAGES.flatMap(callsOf)
-
-  test('every hearth command exists, with the options that are named', () => {
-    expect(calls.length).toBeGreaterThan(60)
-    const faults = calls.map((call) => ({ page: call.page, fault: faultOf(call) }))
-    expect(faults.filter(({ fault }) => fault !== undefined)).toEqual([])
-  })
-
-  test.each([
-    [['fly'], [], 'there is no command "hearth fly"'],
-    [['job', 'fly'], [], 'there is no command "hearth job fly"'],
-    [['sim', 'fly'], [], 'there is no command "hearth sim fly"'],
-    [['submit', 'file'], ['--wait', '--wings'], '"hearth submit" has no --wings'],
-  ])('of %j with %j it is said that %s', (words, options, fault) => {
-    expect(faultOf({ page: '', words, options })).toBe(fault)
-  })
-
-  test('every npm script exists', () => {
-    const named = PAGES.flatMap((page) =>
-      codeOf(textOf(page))
-        .filter((line) => !line.includes('bench/peers'))
-        .flatMap((line) => [...line.matchAll(/\bnpm run ([\w:-]+)/g)].map(([, name = '']) => name)),
-    )
-    expect(named.length).toBeGreaterThan(10)
-    expect(named.filter((name) => !(name in scripts))).toEqual([])
-  })
-
-  test('every bench exists', () => {
-    const named = PAGES.flatMap((page) =>
-      codeOf(textOf(page)).flatMap((line) =>
-        [...line.matchAll(/\bnpm run bench -- ([a-z]+)/g)].map(([, name = '']) => name),
-      ),
-    )
-    expect(named.filter((name) => name !== 'docs' && !existsSync(join(ROOT, `bench/${name}.ts`)))).toEqual([])
-  })
-})
-
 const SENTENCE_WORDS_MAX = 25
 /** docs/benchmarks.md is generated, and models/facts is a page about one model. */
 const PROSE = PAGES.filter((page) => page !== 'docs/benchmarks.md' && !page.startsWith('models/'))
@@ -223,22 +96,6 @@ describe('prose', () => {
     expect(sentences.filter((sentence) => wordsIn(sentence) > SENTENCE_WORDS_MAX)).toEqual([])
     const empty = /\b(?:simply|just|of course|by now|no longer|at first)\b/
     expect(sentences.filter((sentence) => empty.test(sentence))).toEqual([])
-  })
-})
-
-describe('README.md', () => {
-  test('prints a batch file whose every line is a request', async () => {
-    const [, batch] = /^```jsonl\n([^]*?)^```/m.exec(textOf('README.md'))!
-    const folder = temporaryFolder('docs')
-    try {
-      const file = join(folder, 'batch.jsonl')
-      await writeFile(file, batch!)
-      const entries = await Array.fromAsync(readJobFile(file, BATCH_FILE))
-      expect(entries.filter(isLineError)).toEqual([])
-      expect(entries).toHaveLength(2)
-    } finally {
-      await rm(folder, { recursive: true, force: true })
-    }
   })
 })
 

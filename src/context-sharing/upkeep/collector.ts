@@ -61,7 +61,7 @@ export class Collector {
     if (entry === undefined)
       throw new HearthError(
         'context-unknown',
-        `this peer has no part of ${contextId}, so there is nothing to remove: "hearth context list" shows what it has`,
+        `this peer has no part of ${contextId}, so there is nothing to remove. Run "hearth context ls" to see what it has`,
       )
     const words = force || entry.tier.kind === 'absent' ? undefined : this.#whyNotRemove(contextId)
     if (words !== undefined) {
