@@ -49,8 +49,6 @@ export interface OpenLease extends LeaseKey {
   holders: string[]
 }
 
-type StoredRequest = Pick<TaskRequest, 'url' | 'body'>
-
 /** The outcome of committing a result. */
 export type CommitVerdict = 'committed' | 'duplicate' | 'stale'
 
@@ -153,6 +151,7 @@ export class Journal {
       WHERE request.n = ? AND request.epoch = ? ON CONFLICT (n) DO NOTHING`)
     this.#has = db.prepare('SELECT 1 FROM result WHERE n = ?')
     this.#read = db.prepare('SELECT url, body FROM request WHERE n >= ? AND n < ? ORDER BY n')
+    this.#read.setReturnArrays(true)
   }
 
   get job(): JobRecord {
@@ -234,8 +233,8 @@ export class Journal {
     const requests: TaskRequest[] = []
     for (const run of runsOf(leases)) {
       const { n, epoch } = run[0]
-      const rows = this.#read.all(n, n + run.length) as unknown as StoredRequest[]
-      for (const [index, { url, body }] of rows.entries()) requests.push({ n: n + index, epoch, url, body })
+      const rows = this.#read.all(n, n + run.length) as unknown as [url: string, body: string][]
+      for (const [index, [url, body]] of rows.entries()) requests.push({ n: n + index, epoch, url, body })
     }
     if (requests.length !== leases.length) throw new HearthError('internal', 'a lease is of no request')
     return requests
