@@ -42,6 +42,8 @@ export const INBOUND_CONNECTIONS_PENDING_MAX = 64
 export const CONNECTION_STREAMS_MAX = 256
 /** Peers of other swarms whose swarm is remembered, to tell the owner what is wrong. */
 export const FOREIGN_PEERS_REMEMBERED_MAX = 256
+/** Peers that are neither connected nor in the routing table, whose addresses are kept. */
+export const ADDRESSED_PEERS_MAX = 4096
 /** Streams of one protocol that one remote peer may have open to us. */
 export const STREAMS_PER_PROTOCOL_AND_PEER_MAX = 4
 

@@ -4,10 +4,11 @@ import type { Logger } from '../base/log/logger.ts'
 import type { Network } from '../base/stream/network.ts'
 import type { PeerAddresses } from '../dht/members.ts'
 import { DirectNetwork } from './direct/direct-network.ts'
+import { AddressUpkeep } from './libp2p/address-upkeep.ts'
 import type { Identity } from './home/identity.ts'
 import { dialableHosts, hostToListenOn, parseAddress } from './libp2p/addresses.ts'
 import { parsePeerId } from './libp2p/dial.ts'
-import { createHost, startHost } from './libp2p/host.ts'
+import { createHost, HOST_TIMING, startHost } from './libp2p/host.ts'
 import type { HostNode, HostOptions } from './libp2p/host.ts'
 import { Libp2pKademlia } from './libp2p/kademlia.ts'
 import { Libp2pLanes } from './libp2p/lanes.ts'
@@ -40,6 +41,7 @@ export class Libp2pStack {
   readonly kademlia: Libp2pKademlia
   readonly #options: StackOptions
   readonly #direct: DirectNetwork | undefined
+  readonly #addressUpkeep: AddressUpkeep
 
   private constructor(components: StackComponents, options: StackOptions, node: HostNode) {
     const { clock, log } = components
@@ -66,6 +68,10 @@ export class Libp2pStack {
         : new DirectNetwork({ network, hostsOf, clock, log }, { host: hostToListenOn(options.listen) })
     this.network = this.#direct ?? network
     this.kademlia = new Libp2pKademlia(node, { swarm })
+    this.#addressUpkeep = new AddressUpkeep(
+      { node, clock, log, isInTable: (peer) => this.kademlia.isInTable(peer) },
+      { ageMs: options.timing?.addressAgeMs ?? HOST_TIMING.addressAgeMs },
+    )
   }
 
   /** Throws `config-invalid`. */
@@ -83,9 +89,11 @@ export class Libp2pStack {
     await this.lanes.start()
     await startHost(this.node, this.#options)
     await this.#direct?.start()
+    this.#addressUpkeep.start()
   }
 
   async stop(): Promise<void> {
+    this.#addressUpkeep.stop()
     this.members.stop()
     await this.#direct?.stop()
     await this.lanes.stop()

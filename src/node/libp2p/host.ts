@@ -65,6 +65,8 @@ export interface HostTiming {
   recordValidityMs: number
   recordRenewBeforeMs: number
   recordCheckEveryMs: number
+  /** How long the addresses of a peer are kept that is gone, ms: see address-upkeep.ts. */
+  addressAgeMs: number
 }
 
 export const HOST_TIMING: Readonly<HostTiming> = HOST_TIMINGS
@@ -87,6 +89,8 @@ export async function createHost(
     start: false,
     privateKey: identity,
     ...plainNode(options),
+    // It counts from when an address was first heard; AddressUpkeep decides instead.
+    peerStore: { maxAddressAge: Infinity },
     connectionManager: {
       maxConnections: CONNECTIONS_MAX,
       maxParallelDials: PARALLEL_DIALS_MAX,

@@ -13,6 +13,7 @@ interface FullRoutingTable {
   size: number
   add(peer: PeerId): Promise<void>
   remove(peer: PeerId): Promise<void>
+  find(peer: PeerId): Promise<PeerId | undefined>
 }
 
 /** dht/'s Kademlia over @libp2p/kad-dht. */
@@ -66,6 +67,10 @@ export class Libp2pKademlia implements Kademlia {
 
   async evict(peer: string): Promise<void> {
     if (this.#node.status === 'started') await this.#table.remove(parsePeerId(peer))
+  }
+
+  async isInTable(peer: string): Promise<boolean> {
+    return (await this.#table.find(parsePeerId(peer))) !== undefined
   }
 
   async learn({ peer, addresses }: PeerAddresses): Promise<void> {

@@ -12,6 +12,7 @@ export const HOST_TIMINGS = {
   recordValidityMs: 120_000,
   recordRenewBeforeMs: 60_000,
   recordCheckEveryMs: 15_000,
+  addressAgeMs: 3_600_000,
 } as const
 /** Peers that Kademlia keeps a record at, and that a bucket of its table has room for: kad-dht's own figure. */
 export const DHT_BUCKET_SIZE = 20
