@@ -110,7 +110,7 @@ export class ReplicationWorld {
     const heardMs = this.nowMs - randomBetween(this.random, 0, ADVERT_EVERY_MS)
     for (const other of this.up()) {
       this.#in(randomBetween(this.random, 100, this.#options.noticeMs), () => {
-        if (!peer.isUp) this.dispatch(other, { kind: 'peer-lost', peer: name, heardMs })
+        if (!peer.isUp) this.dispatch(other, { kind: 'peer-silent', peer: name, heardMs })
       })
     }
   }
@@ -231,6 +231,9 @@ export class ReplicationWorld {
     switch (effect.kind) {
       case 'look':
         return this.#look(peer, effect.contextId)
+      case 'ask':
+        if (this.get(effect.peer).isUp) return this.#hear(peer, this.get(effect.peer))
+        return this.dispatch(peer, { ...effect, kind: 'peer-lost' })
       case 'pull':
         if (
           this.copies(effect.contextId).length >= 3 &&

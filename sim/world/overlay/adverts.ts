@@ -21,10 +21,10 @@ export interface Advertiser {
   readonly isThere: boolean
   said(): SaidPeer
   hear(said: SaidPeer): void
-  /** The peer is silent; it was last heard at `heardMs`. */
+  /** Nothing was heard of the peer since `heardMs`. Returns whether it is asked before it counts as lost. */
+  silent(peer: string, heardMs: number): boolean
+  /** The peer does not answer; it was last heard at `heardMs`. */
   miss(peer: string, heardMs: number): void
-  /** Whether it would ask a peer of which nothing was heard for long. */
-  caresFor(peer: string): boolean
 }
 
 interface Entry {
@@ -180,12 +180,12 @@ export class Adverts {
     })
   }
 
-  /** The advert of `gone` has expired. A peer that matters is asked before it counts as gone. */
+  /** The advert of `gone` has expired. */
   #onExpired(gone: Entry, other: Entry, heardMs: number): void {
     const back = this.#entries.get(gone.peer.number)
     // Meanwhile `gone` may have returned or be reachable again, and `other` may have left.
     if (back?.connected.has(other) === true || this.#entries.get(other.peer.number) !== other) return
-    if (!other.peer.caresFor(gone.peer.id)) return other.peer.miss(gone.peer.id, heardMs)
+    if (!other.peer.silent(gone.peer.id, heardMs)) return
     if (back !== undefined && this.#answers(back, other)) return this.#ask(other, back)
     const tookMs = gone.isSilent || back !== undefined ? ADVERT_DEADLINE_MS : 0
     this.#after(1000 * tookMs, () => {

@@ -13,7 +13,6 @@ import {
   type ReplicationEvent,
   type ReplicationOptions,
 } from '../../../src/context-sharing/replication/core/replication.ts'
-import { concernsUs } from '../../../src/context-sharing/replication/core/replication-count.ts'
 import type { PullReason } from '../../../src/context-sharing/replication/core/replication-state.ts'
 import {
   LOOK_HERE_EVERY_MS,
@@ -126,8 +125,9 @@ export class ReplicaKeeper implements KeeperView {
     if (this.isThere) this.#dispatch({ kind: 'peer-lost', peer, heardMs })
   }
 
-  caresFor(peer: string): boolean {
-    return concernsUs(this.#state, peer)
+  silent(peer: string, heardMs: number): boolean {
+    if (!this.isThere) return false
+    return this.#dispatch({ kind: 'peer-silent', peer, heardMs }).some(({ kind }) => kind === 'ask')
   }
 
   /** The local part of a context may have changed. */
@@ -206,6 +206,7 @@ export class ReplicaKeeper implements KeeperView {
         return this.#audit(effect.contextId, effect.peer)
       case 'drained':
         return this.#peer.onHandedOver()
+      case 'ask':
       case 'accept':
       case 'decline':
       case 'decision':

@@ -23,7 +23,6 @@ import {
   step,
   takesNow,
 } from './core/replication.ts'
-import { concernsUs } from './core/replication-count.ts'
 import { type ReplicationStatus, replicationStatus } from './replication-status.ts'
 import type { TakesReplicas } from './core/replication-state.ts'
 import { SparePulls } from './spare-pulls.ts'
@@ -83,7 +82,7 @@ export class Replicator {
     await this.#offers.start()
     closers.defer(() => this.#offers.stop())
     closers.defer(swarm.onPeer((said) => this.#dispatch({ kind: 'peer', ...said })))
-    closers.defer(swarm.onLost((peer, heardMs) => void this.#onLost(peer, heardMs)))
+    closers.defer(swarm.onLost((peer, heardMs) => this.#dispatch({ kind: 'peer-silent', peer, heardMs })))
     closers.defer(every(clock, REPLICATION_TICK_MS, () => this.#tick()))
     closers.defer(every(clock, LOOK_HERE_EVERY_MS, () => this.changed()))
     closers.defer(every(clock, ROOM_EVERY_MS, () => void this.#measureRoom()))
@@ -196,6 +195,8 @@ export class Replicator {
     switch (effect.kind) {
       case 'look':
         return void this.#look(effect.contextId)
+      case 'ask':
+        return void this.#ask(effect.peer, effect.heardMs)
       case 'pull':
         return this.#pulls.begin(effect.contextId, effect.why)
       case 'cancel':
@@ -212,15 +213,10 @@ export class Replicator {
     }
   }
 
-  /**
-   * A peer that is not connected tells us nothing, so that its advert expires though it is well: one
-   * whose copies matter to us is asked before it is taken as gone.
-   */
-  async #onLost(peer: string, heardMs: number): Promise<void> {
-    const { swarm } = this.#components
+  async #ask(peer: string, heardMs: number): Promise<void> {
     const { signal } = this.#stopped
-    if (concernsUs(this.#state, peer) && (await swarm.isThere(peer, signal))) return
-    if (!signal.aborted) this.#dispatch({ kind: 'peer-lost', peer, heardMs })
+    const isThere = await this.#components.swarm.isThere(peer, signal)
+    if (!isThere && !signal.aborted) this.#dispatch({ kind: 'peer-lost', peer, heardMs })
   }
 
   async #look(contextId: string): Promise<void> {

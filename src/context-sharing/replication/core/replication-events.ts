@@ -27,6 +27,8 @@ export type ReplicationEvent =
       isDraining: boolean
       contexts: readonly SaidContext[]
     }
+  /** A peer tells nothing any more. It may be well: one that is not connected tells us nothing. */
+  | { kind: 'peer-silent'; peer: string; heardMs: number }
   /** A peer no longer answers. */
   | { kind: 'peer-lost'; peer: string; heardMs: number }
   /** The held part of a context. */
@@ -56,6 +58,8 @@ export type ReplicationEvent =
 export type ReplicationEffect =
   /** Ask the DHT who holds the context and who is near its key, and those what they say; then `looked`. */
   | { kind: 'look'; contextId: string }
+  /** Ask a silent peer whether it is there; then `peer`, or `peer-lost` when it does not answer. */
+  | { kind: 'ask'; peer: string; heardMs: number }
   /** Fetch a spare copy; then `pulled`. */
   | { kind: 'pull'; contextId: string; why: PullReason }
   | { kind: 'cancel'; contextId: string; code: ReplicationCode }

@@ -1,4 +1,5 @@
-import type { ReplicationEvent, SaidContext } from './replication-events.ts'
+import { concernsUs } from './replication-count.ts'
+import type { ReplicationEffect, ReplicationEvent, SaidContext } from './replication-events.ts'
 import { type ContextView, type Holding, type Replication, viewOf } from './replication-state.ts'
 
 /** Takes in a peer's advert; returns the contexts that it changes. */
@@ -60,6 +61,18 @@ function hold(
   if (!isDraining) context.lost.delete(peer)
   else if (said.tier !== 'partial') noteLost(state, context, peer, nowMs)
   return true
+}
+
+/** A peer whose copies matter to us is asked before it counts as lost. */
+export function onPeerSilent(
+  state: Replication,
+  peer: string,
+  heardMs: number,
+  effects: ReplicationEffect[],
+): Iterable<string> {
+  if (!concernsUs(state, peer)) return onPeerLost(state, peer, heardMs)
+  effects.push({ kind: 'ask', peer, heardMs })
+  return []
 }
 
 /** Its copies count for a grace from when it was last heard of. */

@@ -6,7 +6,7 @@ import { checkReplication } from './replication-check.ts'
 import { otherCopies } from './replication-count.ts'
 import { planDrain } from './replication-drain.ts'
 import type { ReplicationEffect, ReplicationEvent } from './replication-events.ts'
-import { onOwn, onPeer, onPeerLost } from './replication-learn.ts'
+import { onOwn, onPeer, onPeerLost, onPeerSilent } from './replication-learn.ts'
 import { onOfferAnswered, onOffered } from './replication-offer.ts'
 import { reconsider } from './replication-plan.ts'
 import type { Replication } from './replication-state.ts'
@@ -61,6 +61,8 @@ function apply(
   switch (event.kind) {
     case 'peer':
       return onPeer(state, event, nowMs)
+    case 'peer-silent':
+      return onPeerSilent(state, event.peer, event.heardMs, effects)
     case 'peer-lost':
       return onPeerLost(state, event.peer, event.heardMs)
     case 'own':

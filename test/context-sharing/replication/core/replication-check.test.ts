@@ -51,6 +51,7 @@ function anyEvent(random: Random, pulling: readonly string[]): ReplicationEvent 
     { kind: 'tick' },
     { ...peerSays(peer, said, random.next() < 0.2) },
     { ...peerSays(peer, said) },
+    { kind: 'peer-silent', peer, heardMs: 0 },
     { kind: 'peer-lost', peer, heardMs: 0 },
     { kind: 'own', contextId, bytes: 10, holding },
     { kind: 'room', bytes: randomInteger(random, 100) },

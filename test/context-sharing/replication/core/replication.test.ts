@@ -280,6 +280,23 @@ describe('what peers say', () => {
     expect(state.contexts.has('ours')).toBe(true)
   })
 
+  test('that falls silent is asked only where its copies matter to us', () => {
+    const state = newReplication({ self: 'self', positionOf, nowMs: 0 })
+    step(state, peerSaying('other', ['theirs']), 0, random)
+    step(state, peerSaying('holder', [CONTEXT]), 0, random)
+    const holding = { tier: 'stored' as const, share: 1, isFetching: false, isBusy: false }
+    step(state, { kind: 'own', contextId: CONTEXT, bytes: 1, holding }, 0, random)
+    expect(step(state, { kind: 'peer-silent', peer: 'holder', heardMs: 0 }, 0, random)).toContainEqual({
+      kind: 'ask',
+      peer: 'holder',
+      heardMs: 0,
+    })
+    expect(state.peers.has('holder')).toBe(true)
+    const effects = step(state, { kind: 'peer-silent', peer: 'other', heardMs: 0 }, 0, random)
+    expect(effects).not.toContainEqual(expect.objectContaining({ kind: 'ask' }))
+    expect(state.peers.has('other')).toBe(false)
+  })
+
   test('of one context by ever more peers is counted up to a bound', () => {
     const state = newReplication({ self: 'self', positionOf, nowMs: 0 })
     for (let index = 0; index <= REPLICATION_HOLDERS_MAX; index += 1)
