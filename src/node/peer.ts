@@ -26,7 +26,6 @@ import { SwarmLink } from './swarm-link.ts'
 import type { SwarmView } from './contexts/swarm-view.ts'
 import { VERSION } from './home/version.ts'
 import { whyIdle } from './status/why-idle.ts'
-import { checkChatTemplate } from '../inference/text/check-template.ts'
 
 export interface SubmitterOptions {
   identity: Identity
@@ -178,9 +177,8 @@ export class Peer {
     await waiting.finally(cancelWatch)
   }
 
-  /** Imports a model folder as a context, advertised from now on. Throws `context-invalid` or `disk-full`. */
+  /** Imports a model folder as a context, advertised from now on. Throws what `ContextStore.import` throws. */
   async addContext(folder: string, options: ImportOptions): Promise<ImportResult> {
-    await checkChatTemplate(folder)
     return await this.#require().store.import(folder, options)
   }
 

@@ -23,6 +23,7 @@ import type { EvaluationMode } from '../tasks/worker/core/worker-state.ts'
 import { Worker, WORKER_DEFAULTS } from '../tasks/worker/worker.ts'
 import { ContextCare } from './contexts/context-care.ts'
 import { ContextPreparer } from './contexts/context-preparer.ts'
+import { modelTrial } from './contexts/model-trial.ts'
 import { OriginSeekers } from './contexts/origin-seekers.ts'
 import { ContextTiers } from './contexts/context-tiers.ts'
 import type { DataFolder } from './home/data-folder.ts'
@@ -107,7 +108,9 @@ export function createServing(
     fileBytesMax: DECISION_LOG_BYTES_MAX,
   })
   const decisions = new DecisionLog(clock, events)
-  const store = new ContextStore({ clock, log }, { folder: data.contextsPath, ...bounds })
+  // The fake engine runs without a model.
+  const models = engine.engine === 'fake' ? {} : { models: modelTrial({ clock, log }) }
+  const store = new ContextStore({ clock, log, ...models }, { folder: data.contextsPath, ...bounds })
   const findHolders = (contextId: string, { signal }: { signal: AbortSignal }): Promise<string[]> =>
     link.view.holders(contextId, signal)
   const parts: { warm?: WarmContexts; replicator?: Replicator } = {}

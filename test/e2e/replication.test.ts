@@ -1,11 +1,25 @@
-import { writeFile } from 'node:fs/promises'
+import { copyFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ContextStatus } from '../../src/node/status/peer-status.ts'
-import { modelFiles, writeFiles } from '../../testing/sharing-peers.ts'
 import { until } from '../../testing/libp2p-swarm.ts'
-import { TestSwarm, type RunningPeer } from '../../testing/process-swarm.ts'
+import { FACTS, TestSwarm, type RunningPeer } from '../../testing/process-swarm.ts'
+import { writeSmallModel } from '../../testing/small-models.ts'
 
-const MIB = 1024 * 1024
+/** Some 6 MiB of weights. */
+const SHAPE = {
+  layers: 1,
+  hidden: 256,
+  intermediate: 1_024,
+  heads: 4,
+  keyValueHeads: 2,
+  headSize: 64,
+  vocabulary: 1_280,
+  positionsMax: 64,
+  ropeTheta: 10_000,
+  normEpsilon: 1e-5,
+}
+const SEEDS: Record<string, number> = { one: 1, two: 2, three: 3 }
 /** Every time of replication a hundredth of what it is by default. */
 const QUICK = ['--repair-after', '3']
 
@@ -18,7 +32,11 @@ afterAll(async () => {
 })
 
 async function importModel(name: string, peer: string): Promise<string> {
-  const folder = await writeFiles(swarm.path(`model-${name}`), modelFiles(name, 6 * MIB))
+  const seed = SEEDS[name] ?? 0
+  const path = writeSmallModel({ shape: SHAPE, seed, attention: 'grouped-query', externalData: true })
+  const folder = dirname(dirname(path))
+  for (const file of ['config.json', 'tokenizer.json', 'tokenizer_config.json'])
+    await copyFile(join(FACTS, file), join(folder, file))
   const added = swarm.hearth('context', 'add', folder, '--name', name, '--data', swarm.path(peer))
   return String((await added.event('context-added', 30_000))['contextId'])
 }

@@ -54,6 +54,10 @@ function printAdded(
   const origin = commit === undefined ? '' : `, commit ${commit.slice(0, 12)}`
   const source = from === 'peers' ? ', copied from peers and checked against the hub' : ''
   terminal.note(`${result.files} files, ${formatBytes(result.bytes)}${origin}${source}${named}`)
+  const { entry, dtype, variants } = result
+  const others = variants.filter((variant) => variant !== dtype)
+  if (others.length > 0)
+    terminal.note(`Chose ${entry} (${dtype}); --dtype takes another: ${others.join(', ')}`)
   if (result.leftOut.length > 0) terminal.note(`Not imported: ${result.leftOut.join(', ')}`)
 }
 

@@ -194,10 +194,10 @@ export class HubAdd {
     }
   }
 
-  async #imported({ folder, commit, leftOut }: DownloadedModel): Promise<HubAdded> {
+  async #imported({ folder, commit, leftOut, choice }: DownloadedModel): Promise<HubAdded> {
     this.#printer.stop()
     const result = await this.#import(folder)
-    return { ...result, leftOut: leftOut ?? result.leftOut, commit, from: 'hub' }
+    return { ...result, leftOut: leftOut ?? result.leftOut, ...choice, commit, from: 'hub' }
   }
 
   /** Undefined when no peer could send it, or it differs from the hub's file list. */
@@ -237,8 +237,9 @@ export class HubAdd {
     await askPeer(access, `${path}/pin`, { isPinned: true }, signal)
     const { name } = this.#options
     if (name !== undefined) await askPeer(access, `${path}/name`, { name }, signal)
-    const { commit, leftOut, files } = model
-    return { contextId, bytes: fetched.bytesTotal, files: files.length, leftOut, commit, from: 'peers' }
+    const { commit, leftOut, files, choice } = model
+    const size = { bytes: fetched.bytesTotal, files: files.length }
+    return { contextId, ...size, leftOut, ...choice, commit, from: 'peers' }
   }
 }
 

@@ -1,5 +1,6 @@
 import { isHearthError } from '../../base/errors.ts'
 import { ContextStore } from '../../context-sharing/store/context-store.ts'
+import { modelTrial } from '../../node/contexts/model-trial.ts'
 import type { ControlAccess } from '../../node/home/data-folder.ts'
 import type { CommandContext } from './command-context.ts'
 
@@ -18,7 +19,8 @@ export async function inPeerOrStore<T>(
     }
   }
   const unlock = data.lock()
-  const store = new ContextStore({ clock, log }, { folder: data.contextsPath })
+  const models = modelTrial({ clock, log })
+  const store = new ContextStore({ clock, log, models }, { folder: data.contextsPath })
   try {
     await store.open()
     return await work(store)

@@ -2,7 +2,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { HearthError } from '../../base/errors.ts'
 import { requireRoom } from '../disk/disk.ts'
-import { selectFiles, type Selection } from '../import/file-selection.ts'
+import { findEntry, selectFiles, type Selection } from '../import/file-selection.ts'
 import { pathsFault } from '../content/manifest-path.ts'
 import type { FileClass } from '../content/manifest.ts'
 import { originIdOf } from '../content/origin-id.ts'
@@ -40,6 +40,16 @@ export interface DownloadedModel {
   commit: string
   /** Files of the repository that do not belong to the context; undefined when the hub was not asked. */
   leftOut?: string[]
+  /** The model that was chosen of those in the repository; undefined when the hub was not asked. */
+  choice?: ModelChoice
+}
+
+export interface ModelChoice {
+  /** The file that the engine opens. */
+  entry: string
+  dtype: string
+  /** The dtypes that the repository has of this model. */
+  variants: string[]
 }
 
 const SHA256_HEX_CHARACTERS = 64
@@ -146,6 +156,12 @@ export class HubDownload {
     return this.#selection.leftOut
   }
 
+  /** What the engine will open, and the dtypes that the repository has of this model. */
+  get choice(): ModelChoice {
+    const { runtime, variants } = this.#selection
+    return { entry: runtime.entry, dtype: runtime.dtype, variants }
+  }
+
   /** Bytes that the cache has. */
   async bytesHeld(): Promise<number> {
     return sum(await heldOf(this.#components.cache, this.files))
@@ -162,7 +178,8 @@ export class HubDownload {
       await downloadFiles({ ...this.#components, commit: this.commit, options }, this.files)
       await place(cache, this.commit, this.files, this.#selection.runtime.entry)
       await cache.setCommit(this.#repo.revision, this.commit)
-      return { folder: cache.snapshotPath(this.commit), commit: this.commit, leftOut: this.leftOut }
+      const { commit, leftOut, choice } = this
+      return { folder: cache.snapshotPath(commit), commit, leftOut, choice }
     } finally {
       unlock()
     }
@@ -171,13 +188,10 @@ export class HubDownload {
 
 /** The files of the context, before a byte of them is downloaded. */
 function select(files: readonly HubFile[], { name }: HubRepo, dtype: string | undefined): Selection {
-  const selection = selectFiles(
-    files.map(({ path }) => path),
-    {},
-    dtype,
-    name,
-  )
-  const fault = pathsFault(files.map(({ path }) => path))
+  const paths = files.map(({ path }) => path)
+  const entry = findEntry(paths, { dtype, folder: name })
+  const selection = selectFiles(paths, entry)
+  const fault = pathsFault(paths)
   if (fault !== undefined) throw hubFailure(`${name} cannot be stored: ${fault}`, { reason: 'refused' })
   const { format } = selection.runtime
   if (format === 'onnx') return selection

@@ -1,14 +1,17 @@
 import { pipe } from 'it-pipe'
 import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { chmod, constants, copyFile, lstat, open, readdir } from 'node:fs/promises'
+import { chmod, constants, copyFile, link, lstat, mkdir, open, readdir, rm } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { HearthError } from '../../base/errors.ts'
 import { CHUNK_BYTES, IMPORT_DEPTH_MAX, IMPORT_ENTRIES_MAX } from '../../base/limits.ts'
 import { fileChunks } from '../content/chunk-map.ts'
 import { FILE_MODE, asDiskError, readAt, sha256, syncFile } from '../disk/disk.ts'
-import { type SelectedFile, type Selection, selectFiles } from './file-selection.ts'
+import { type Entry, type SelectedFile, type Selection, findEntry, selectFiles } from './file-selection.ts'
+import { foreignContent } from './foreign-content.ts'
+import type { ModelOpener } from './model-opener.ts'
+import { folderOf } from './onnx-files.ts'
 import { blobBehindLink, blobFault } from './snapshot-link.ts'
 import { pathFault, pathsFault } from '../content/manifest-path.ts'
 import {
@@ -37,6 +40,10 @@ export interface ImportResult {
   files: number
   /** Paths of the folder that do not belong to a context (README, pictures, other dtypes…). */
   leftOut: string[]
+  /** The file that the engine opens, its dtype, and the dtypes that the folder has of this model. */
+  entry: string
+  dtype: string
+  variants: string[]
 }
 
 export interface FolderCopy {
@@ -44,11 +51,14 @@ export interface FolderCopy {
   /** Paths of the copies: file n of the manifest is `copies[n]`. */
   copies: string[]
   leftOut: string[]
+  variants: string[]
 }
 
 export interface CopyFolderOptions {
   runtime?: Partial<RuntimeInfo> | undefined
   dtype?: string | undefined
+  /** Refuses a model that no engine can open. */
+  models?: ModelOpener | undefined
   /** Throws `disk-full` unless this number of bytes may be stored. */
   requireRoom(bytes: number): Promise<void>
   signal?: AbortSignal | undefined
@@ -60,7 +70,8 @@ type FoundFiles = Map<string, string>
 /**
  * Copies what belongs to a context from `folder` into `target`, and hashes the copies: what the
  * manifest says is true of our bytes, whatever happens to the originals. Reflinks where the file
- * system can. Throws `context-invalid` naming the file that cannot be taken, or `disk-full`.
+ * system can. Throws `context-invalid` naming the file that cannot be taken, `model-unsupported` with the
+ * reason, or `disk-full`.
  */
 export async function copyFolder(
   folder: string,
@@ -68,14 +79,65 @@ export async function copyFolder(
   options: CopyFolderOptions,
 ): Promise<FolderCopy> {
   const found = await findFiles(folder)
-  const selection = selectFiles([...found.keys()], options.runtime, options.dtype, folder)
+  const selection = await select(folder, found, options)
   const fault = pathsFault(selection.files.map(({ path }) => path))
   if (fault !== undefined) throw refused(folder, fault)
   const stats = await Promise.all(
     selection.files.map(({ path }) => statOfOriginal(folder, found.get(path) ?? path)),
   )
   await options.requireRoom(stats.reduce((sum, { size }) => sum + size, 0))
-  return await copyFiles({ folder, target, found, selection, stats, signal: options.signal })
+  const work = { folder, target, found, selection, stats, signal: options.signal }
+  const copies = await copyFiles(work)
+  const isModel = selection.runtime.format === 'onnx'
+  if (isModel && options.models !== undefined) await openCopies(work, copies, options.models)
+  return await describeFiles(work, copies)
+}
+
+/** What belongs to the context, by the graph itself where that can be read. Throws before a byte is copied. */
+async function select(folder: string, found: FoundFiles, options: CopyFolderOptions): Promise<Selection> {
+  const { runtime, dtype, models } = options
+  const paths = [...found.keys()]
+  const onDisk = (path: string): string => join(folder, found.get(path) ?? path)
+  const entry = findEntry(paths, { runtime, dtype, folder })
+  if (models === undefined) return selectFiles(paths, entry, { runtime })
+  if (['safetensors', 'gguf'].includes(entry.format)) throw notRun(folder, entry)
+  const isGraph = entry.format === 'onnx'
+  if (isGraph) await requireOwnContent(folder, entry.path, onDisk(entry.path))
+  const weights = isGraph ? await models.weightsOf(onDisk(entry.path)) : []
+  const home = folderOf(entry.path)
+  const selection = selectFiles(
+    paths,
+    entry,
+    { runtime },
+    weights.map((path) => (home === '' ? path : `${home}/${path}`)),
+  )
+  for (const { path } of selection.files) await requireOwnContent(folder, path, onDisk(path))
+  return selection
+}
+
+async function requireOwnContent(folder: string, path: string, diskPath: string): Promise<void> {
+  const fault = await foreignContent(diskPath, path)
+  if (fault !== undefined) throw refused(folder, `"${path}" ${fault}`)
+}
+
+function notRun(folder: string, { path, format }: Entry): HearthError {
+  const message = `${folder} cannot be imported: it has its weights as ${format} only (${path}), and Hearth runs ONNX. Export it with "optimum-cli export onnx --model ${folder} OUT" and add OUT, or use an ONNX export, for example of https://huggingface.co/onnx-community`
+  return new HearthError('model-unsupported', message, { data: { folder } })
+}
+
+/** Opens a folder of links to the copies, under their paths: what an engine will find. */
+async function openCopies(work: CopyWork, copies: readonly string[], models: ModelOpener): Promise<void> {
+  const { selection, signal } = work
+  const view = join(work.target, 'view')
+  try {
+    for (const [index, { path }] of selection.files.entries()) {
+      await mkdir(dirname(join(view, path)), { recursive: true })
+      await link(copies[index] ?? '', join(view, path))
+    }
+    await models.open(view, signal)
+  } finally {
+    await rm(view, { recursive: true, force: true })
+  }
 }
 
 interface CopyWork {
@@ -87,19 +149,25 @@ interface CopyWork {
   signal: AbortSignal | undefined
 }
 
-async function copyFiles(work: CopyWork): Promise<FolderCopy> {
-  const { selection } = work
-  const files: ContextFile[] = []
+async function copyFiles(work: CopyWork): Promise<string[]> {
   const copies: string[] = []
-  for (const [index, selected] of selection.files.entries()) {
+  for (const [index, selected] of work.selection.files.entries()) {
     work.signal?.throwIfAborted()
     const copy = join(work.target, String(index))
     await copyOne(work, index, selected, copy)
-    const file = await describe(copy, selected, work.signal)
+    copies.push(copy)
+  }
+  return copies
+}
+
+async function describeFiles(work: CopyWork, copies: string[]): Promise<FolderCopy> {
+  const { selection } = work
+  const files: ContextFile[] = []
+  for (const [index, selected] of selection.files.entries()) {
+    const file = await describe(copies[index] ?? '', selected, work.signal)
     const fault = blobFault(work.found.get(selected.path) ?? '', file.sha256)
     if (fault !== undefined) throw refused(work.folder, `"${selected.path}" ${fault}`)
     files.push(file)
-    copies.push(copy)
   }
   const manifest: Manifest = {
     version: 1,
@@ -107,7 +175,7 @@ async function copyFiles(work: CopyWork): Promise<FolderCopy> {
     files,
     runtime: selection.runtime,
   }
-  return { manifest, copies, leftOut: selection.leftOut }
+  return { manifest, copies, leftOut: selection.leftOut, variants: selection.variants }
 }
 
 async function findFiles(folder: string): Promise<FoundFiles> {

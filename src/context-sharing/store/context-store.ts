@@ -17,6 +17,7 @@ import {
   type ImportResult,
   copyFolder,
 } from '../import/import-folder.ts'
+import type { ModelOpener } from '../import/model-opener.ts'
 import { copyLocalChunks } from './local-chunks.ts'
 import { type ContextFile, bytesOf, contextIdOf, encodeManifest } from '../content/manifest.ts'
 import { StoreMemory } from './store-memory.ts'
@@ -34,6 +35,8 @@ export interface ContextStoreComponents {
   bootId?: string
   /** Wraps the writes of files in progress; tests make them run out of room. */
   writable?: (file: FileHandle) => WritableAt
+  /** Refuses models that no engine can open, at their import. */
+  models?: ModelOpener
   /** Replaces the file system's report of free space, in tests. */
   freeSpace?: (folder: string) => Promise<FreeSpace>
 }
@@ -118,7 +121,7 @@ export class ContextStore {
   /**
    * Copies a model folder into the store as a context; what is here already is not stored twice, and the
    * context is pinned. file-selection.ts says which of its files belong. Throws `context-invalid` naming
-   * what cannot be taken, or `disk-full`.
+   * what cannot be taken, `model-unsupported`, or `disk-full`.
    */
   async import(folder: string, options: ImportOptions = {}): Promise<ImportResult> {
     if (options.name !== undefined) requireName(options.name)
@@ -128,6 +131,7 @@ export class ContextStore {
       const copy = await copyFolder(folder, target, {
         runtime: options.runtime,
         dtype: options.dtype,
+        models: this.#components.models,
         signal: options.signal,
         requireRoom: async (bytes) => {
           await this.room.make(bytes, options.signal)
@@ -275,11 +279,15 @@ export class ContextStore {
     await this.memory.setPinned(contextId, true)
     if (name !== undefined) await this.setName(name, contextId)
     this.#components.log.info({ contextId, bytes: bytesOf(copy.manifest) }, 'context imported')
+    const { entry, dtype } = copy.manifest.runtime
     return {
       contextId,
       bytes: bytesOf(copy.manifest),
       files: copy.manifest.files.length,
       leftOut: copy.leftOut,
+      entry,
+      dtype,
+      variants: copy.variants,
     }
   }
 

@@ -1,9 +1,10 @@
 // Reads the small files of a context, which describe the model, its text and its defaults.
-import { readFile, readdir, stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import { CONTEXT_JSON_BYTES_MAX } from '../../base/limits.ts'
+import { parsePythonJson } from './python-json.ts'
 
 /** How a text's vector is computed from its tokens' vectors. */
 export interface Pooling {
@@ -67,6 +68,8 @@ export interface TokenizerConfig {
 }
 
 const COUNT: z.ZodType<number> = z.int().min(1)
+/** A length may be infinite: Python's float('inf') for none. */
+const LENGTH: z.ZodType<number> = z.union([COUNT, z.custom<number>((value) => value === Infinity)])
 const TOKEN_ID: z.ZodType<number> = z.int().min(0)
 const TOKEN_IDS: z.ZodType<TokenIds> = z.union([TOKEN_ID, z.array(TOKEN_ID)])
 const SPECIAL_TOKEN: z.ZodType<SpecialToken> = z.union([z.string(), z.looseObject({ content: z.string() })])
@@ -79,11 +82,11 @@ const CONFIG: z.ZodType<ModelConfig> = z.looseObject({
   hidden_size: COUNT.optional(),
   head_dim: COUNT.nullish(),
   vocab_size: COUNT.optional(),
-  max_position_embeddings: COUNT.nullish(),
-  n_positions: COUNT.nullish(),
-  n_ctx: COUNT.nullish(),
-  seq_length: COUNT.nullish(),
-  max_seq_len: COUNT.nullish(),
+  max_position_embeddings: LENGTH.nullish(),
+  n_positions: LENGTH.nullish(),
+  n_ctx: LENGTH.nullish(),
+  seq_length: LENGTH.nullish(),
+  max_seq_len: LENGTH.nullish(),
   pad_token_id: z.int().nullish(),
   eos_token_id: TOKEN_IDS.nullish(),
 })
@@ -103,7 +106,7 @@ const TOKENIZER_CONFIG: z.ZodType<TokenizerConfig> = z.looseObject({
   chat_template: z
     .union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))])
     .nullish(),
-  model_max_length: z.number().nullish(),
+  model_max_length: z.union([z.number(), LENGTH]).nullish(),
   clean_up_tokenization_spaces: z.boolean().nullish(),
   clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output: z.boolean().nullish(),
   bos_token: SPECIAL_TOKEN.nullish(),
@@ -143,11 +146,6 @@ export async function readContextFiles(folder: string): Promise<ContextFiles> {
   return { config, generationConfig, tokenizer, tokenizerConfig, chatTemplate }
 }
 
-/** The folder's chat template; undefined for none. Throws `context-invalid`. */
-export async function readChatTemplate(folder: string): Promise<string | undefined> {
-  return await readTemplate(folder, await readJson(folder, 'tokenizer_config.json', TOKENIZER_CONFIG, {}))
-}
-
 async function readTemplate(folder: string, config: TokenizerConfig): Promise<string | undefined> {
   return (await readOptional(folder, 'chat_template.jinja')) ?? inlineTemplate(config)
 }
@@ -172,7 +170,7 @@ async function readJson<T>(folder: string, name: string, schema: z.ZodType<T>, a
 
 function parseJson(name: string, text: string): unknown {
   try {
-    return JSON.parse(text)
+    return parsePythonJson(text)
   } catch (error) {
     throw new HearthError('context-invalid', `${name}: ${messageOf(error)}`, { cause: error })
   }
@@ -240,43 +238,4 @@ function unsupportedPooling(what: string): HearthError {
     'model-unsupported',
     `this embedding model needs ${what}, which Hearth does not support`,
   )
-}
-
-/** Suffixes of `model` in a file's name, best first: exact ones, then small ones. */
-const DTYPES = ['fp32', 'fp16', 'q8', 'q4', 'q4f16', 'int8', 'uint8', 'bnb4'] as const
-
-const SUFFIXES: Readonly<Record<string, string>> = { fp32: '', q8: '_quantized' }
-
-export interface ModelFile {
-  path: string
-  dtype: string
-}
-
-/** The model's graph in onnx/: that of `dtype`, or the first of DTYPES that is there. Throws `context-invalid`. */
-export async function findModelFile(folder: string, dtype: string | undefined): Promise<ModelFile> {
-  const names = new Set(await readdir(join(folder, 'onnx')).catch(() => []))
-  for (const wanted of dtype === undefined ? DTYPES : [dtype]) {
-    const name = `model${SUFFIXES[wanted] ?? `_${wanted}`}.onnx`
-    if (names.has(name)) return { path: join(folder, 'onnx', name), dtype: wanted }
-  }
-  const what = dtype === undefined ? 'no model*.onnx' : `no model of dtype ${dtype}`
-  throw new HearthError('context-invalid', `${what} in onnx/`, { data: { folder } })
-}
-
-/** Memory of a process without a model, bytes; and a model's memory beside its weights, as a share of them. */
-const PROCESS_BYTES = 80 * 1024 * 1024
-const OVERHEAD_SHARE = 1.3
-
-/** Estimated memory of a process with this context, bytes, before the first load. */
-export async function estimateMemoryBytes(folder: string): Promise<number> {
-  const names = await readdir(join(folder, 'onnx')).catch(() => [])
-  const sizes = await Promise.all(
-    names.map((name) =>
-      stat(join(folder, 'onnx', name)).then(
-        ({ size }) => size,
-        () => 0,
-      ),
-    ),
-  )
-  return PROCESS_BYTES + Math.ceil(OVERHEAD_SHARE * sizes.reduce((sum, size) => sum + size, 0))
 }

@@ -1,6 +1,6 @@
 // The engine of embedding models: texts become vectors.
 import { HearthError, isHearthError } from '../../base/errors.ts'
-import { readPooling, type ContextFiles } from '../contract/model-folder.ts'
+import { readPooling, type ContextFiles, type Pooling } from '../contract/model-folder.ts'
 import { readEmbeddingRequest, writeEmbeddings } from '../text/embedding-request.ts'
 import { checkEncoder, EncoderModel } from '../batching/encoder-model.ts'
 import type { Engine, EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
@@ -11,12 +11,34 @@ import { ofRequest, refusal } from '../text/text-engine.ts'
 
 const TOKENS_PER_STEP_MAX = 2_048
 
+/** What an encoder makes of text, read from the context's files. */
+export interface EncoderText {
+  kind: 'encoder'
+  /** The graph's output with the tokens' vectors. */
+  output: string
+  pooling: Pooling
+  codec: TextCodec
+}
+
 export interface EmbeddingContext {
-  folder: string
   path: string
-  model: OnnxModel
+  text: EncoderText
   files: ContextFiles
   threads: number
+}
+
+/** Throws `model-unsupported` or `context-invalid`. */
+export async function readEncoderText(
+  folder: string,
+  model: OnnxModel,
+  files: ContextFiles,
+): Promise<EncoderText> {
+  return {
+    kind: 'encoder',
+    output: checkEncoder(model),
+    pooling: await readPooling(folder),
+    codec: new TextCodec({ ...files, chatTemplate: undefined }, () => 0),
+  }
 }
 
 export class EmbeddingEngine implements Engine {
@@ -38,11 +60,9 @@ export class EmbeddingEngine implements Engine {
     this.facts = facts
   }
 
-  /** Throws `model-unsupported` or `context-invalid`. */
+  /** Throws `model-unsupported`. */
   static async open(context: EmbeddingContext, facts: EngineFacts): Promise<EmbeddingEngine> {
-    const output = checkEncoder(context.model)
-    const codec = new TextCodec({ ...context.files, chatTemplate: undefined }, () => 0)
-    const pooling = await readPooling(context.folder)
+    const { output, pooling, codec } = context.text
     const session = await openSession({ model: context.path }, { threads: context.threads })
     const batches = { rowsMax: facts.slots, tokensMax: TOKENS_PER_STEP_MAX }
     return new EmbeddingEngine(

@@ -1,22 +1,24 @@
 // The engines on onnxruntime: a context folder becomes a text engine.
 import { freemem } from 'node:os'
 import { dirname } from 'node:path'
-import { findModelFile, readContextFiles, type ContextFiles } from '../contract/model-folder.ts'
+import { findModelFile, type ModelFile } from '../contract/model-file.ts'
+import { readContextFiles, type ContextFiles } from '../contract/model-folder.ts'
 import type { ExecutionProvider } from '../device/device-choice.ts'
 import { isEncoder } from '../batching/encoder-model.ts'
 import type { EngineFacts, EngineOptions, LoadEngine } from '../contract/engine.ts'
-import { EmbeddingEngine } from './embedding-engine.ts'
+import { EmbeddingEngine, readEncoderText, type EncoderText } from './embedding-engine.ts'
 import { KvStore } from '../running/kv-store.ts'
 import { graphHash, numericClassOf } from '../onnx/numeric-class.ts'
 import { ORT_VERSION } from '../running/onnx-session.ts'
 import { openGraph } from '../running/open-graph.ts'
-import { describeDecoder } from '../graph/decoder.ts'
+import { describeDecoder, type Decoder } from '../graph/decoder.ts'
 import { DELTA_FORM } from '../graph/delta-rewrite.ts'
 import { checkModelSafety } from '../onnx/model-safety.ts'
 import { readModel, type OnnxModel } from '../onnx/onnx-reader.ts'
 import { FileSource } from '../onnx/protobuf.ts'
 import { SlotModel, type SlotModelOptions } from '../batching/slot-model.ts'
 import type { StepGraph } from '../running/step-graph.ts'
+import { TextCodec } from '../text/text-codec.ts'
 import { TextEngine } from '../text/text-engine.ts'
 import { checkWeightFiles } from '../onnx/weight-files.ts'
 
@@ -31,28 +33,72 @@ const LOGITS_BYTES_MAX = 256 * 1024 * 1024
 
 const CONTEXT_LENGTH_DEFAULT = 2_048
 
-export const loadOrtEngine: LoadEngine = async (folder, options, components) => {
+/** A context whose files are read and checked, before native code sees the model. */
+export interface OrtContext {
+  folder: string
+  path: string
+  dtype: string
+  files: ContextFiles
+  model: OnnxModel
+  text: EncoderText | DecoderText
+}
+
+interface DecoderText {
+  kind: 'decoder'
+  decoder: Decoder
+  codec: TextCodec
+}
+
+/**
+ * Reads and checks a context: graph, weights, tokenizer, template, and what an embedding model does to its
+ * tokens' vectors. Throws `context-invalid` or `model-unsupported`.
+ * @param source the graph's file, open
+ */
+async function readContext(
+  folder: string,
+  { path, dtype }: ModelFile,
+  source: FileSource,
+  options: EngineOptions & { wallMs: () => number },
+): Promise<OrtContext> {
   const files = await readContextFiles(folder)
-  const { path, dtype } = await findModelFile(folder, options.dtype)
-  using source = new FileSource(path)
   const model = readModel(source)
   checkModelSafety(model, source)
   await checkWeightFiles(model, dirname(path))
   const isEmbedding = options.engine === 'embeddings' || (options.engine === 'auto' && isEncoder(model))
+  const text: OrtContext['text'] = isEmbedding
+    ? await readEncoderText(folder, model, files)
+    : {
+        kind: 'decoder',
+        decoder: describeDecoder(model, files.config.vocab_size),
+        codec: new TextCodec(files, options.wallMs),
+      }
+  return { folder, path, dtype, files, model, text }
+}
+
+/** All of a load but the session of onnxruntime. Throws `context-invalid` or `model-unsupported`. */
+export async function checkOrtContext(folder: string): Promise<void> {
+  const file = await findModelFile(folder, undefined)
+  using source = new FileSource(file.path)
+  await readContext(folder, file, source, { engine: 'auto', threads: 1, wallMs: () => 0 })
+}
+
+export const loadOrtEngine: LoadEngine = async (folder, options, components) => {
+  const file = await findModelFile(folder, options.dtype)
+  using source = new FileSource(file.path)
+  const wallMs = (): number => components.clock.wallMs()
+  const context = await readContext(folder, file, source, { ...options, wallMs })
+  const { path, dtype, model, files, text } = context
   const describe = (
     engine: EngineFacts['engine'],
     provider: ExecutionProvider,
     dtypeUsed: string,
   ): Promise<EngineFacts> => factsOf({ engine, provider, dtype: dtypeUsed, model, files, options })
-  if (isEmbedding) {
-    const { threads } = options
-    return await EmbeddingEngine.open(
-      { folder, path, model, files, threads },
-      await describe('embeddings', 'cpu', dtype),
-    )
+  if (text.kind === 'encoder') {
+    const facts = await describe('embeddings', 'cpu', dtype)
+    return await EmbeddingEngine.open({ path, text, files, threads: options.threads }, facts)
   }
-  const decoder = describeDecoder(model, files.config.vocab_size)
-  const { graph, engine, provider } = await openGraph({ path, model, source, decoder }, options, components)
+  const opening = { path, model, source, decoder: text.decoder }
+  const { graph, engine, provider } = await openGraph(opening, options, components)
   const isUnpacked = options.skipsPrepacking === true && engine === 'ort-delta'
   const facts = {
     ...(await describe(engine, provider, isUnpacked ? `${dtype}-unpacked` : dtype)),
@@ -60,7 +106,7 @@ export const loadOrtEngine: LoadEngine = async (folder, options, components) => 
     vocabularySize: graph.vocabularySize,
   }
   const slotModel = new SlotModel(graph, facts, limitsOf(graph, facts.contextLengthMax))
-  return new TextEngine({ model: slotModel, ...components }, files)
+  return new TextEngine({ model: slotModel, codec: text.codec, ...components }, files)
 }
 
 interface FactsParts {
@@ -90,6 +136,9 @@ async function factsOf(parts: FactsParts): Promise<EngineFacts> {
 const OFFSET_MODEL_TYPES = /roberta|camembert|longformer|mpnet/
 const PADDING_ID_DEFAULT = 1
 
+/** From here on, a length says that there is none: transformers writes 10^30, others infinity. */
+const UNBOUNDED_LENGTH = 2 ** 40
+
 /** The smallest length in the files: one token beyond a position table makes the engine's step fail. */
 export function contextLengthOf(
   { config, tokenizerConfig }: Pick<ContextFiles, 'config' | 'tokenizerConfig'>,
@@ -106,7 +155,7 @@ export function contextLengthOf(
     config.seq_length,
     config.max_seq_len,
     tokenizerConfig.model_max_length,
-  ].filter((length) => typeof length === 'number' && length >= 1)
+  ].filter((length) => typeof length === 'number' && length >= 1 && length < UNBOUNDED_LENGTH)
   const lengths = told.length === 0 ? [CONTEXT_LENGTH_DEFAULT] : told
   return Math.floor(Math.min(...(lengths as number[]), bound ?? Infinity))
 }

@@ -242,7 +242,7 @@ export class EngineProcess {
   }
 }
 
-function childEnvironment(): NodeJS.ProcessEnv {
+export function childEnvironment(): NodeJS.ProcessEnv {
   const inherited = Object.fromEntries(ENVIRONMENT_NAMES.map((name) => [name, process.env[name]]))
   return { ...inherited, ORT_DISABLE_TELEMETRY: '1' }
 }

@@ -6,6 +6,15 @@ import type { ChatMessage, Prompt } from './openai-request.ts'
 import { cleanUp } from './tokenizer/decoders.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
 
+/** Throws `context-invalid`, with what failed and what to do. */
+function valid<T>(make: () => T, what: string, remedy: string): T {
+  try {
+    return make()
+  } catch (cause) {
+    throw new HearthError('context-invalid', `${what}: ${messageOf(cause)}. ${remedy}`, { cause })
+  }
+}
+
 export class TextCodec {
   readonly #tokenizer: Tokenizer
   readonly #cleansUp: boolean
@@ -20,15 +29,18 @@ export class TextCodec {
     files: Pick<ContextFiles, 'tokenizer' | 'tokenizerConfig' | 'chatTemplate'>,
     wallMs: () => number,
   ) {
-    try {
-      this.#tokenizer = new Tokenizer(files.tokenizer, declaredTokens(files.tokenizerConfig))
-      this.#cleansUp = cleansUpSpaces(files.tokenizerConfig, this.#tokenizer.modelType)
-      this.#template = files.chatTemplate === undefined ? undefined : new Template(files.chatTemplate, wallMs)
-    } catch (error) {
-      throw new HearthError('context-invalid', `tokenizer or chat template: ${messageOf(error)}`, {
-        cause: error,
-      })
-    }
+    this.#tokenizer = valid(
+      () => new Tokenizer(files.tokenizer, declaredTokens(files.tokenizerConfig)),
+      'cannot use the tokenizer',
+      'Hearth reads it from tokenizer.json, tokenizer_config.json and special_tokens_map.json',
+    )
+    this.#cleansUp = cleansUpSpaces(files.tokenizerConfig, this.#tokenizer.modelType)
+    const { chatTemplate } = files
+    this.#template = valid(
+      () => (chatTemplate === undefined ? undefined : new Template(chatTemplate, wallMs)),
+      'cannot render the chat template',
+      'Change it in chat_template.jinja or tokenizer_config.json, then add the folder again',
+    )
     this.#specialTokens = specialTokens(files.tokenizerConfig)
   }
 

@@ -30,11 +30,14 @@ export class TextEngine implements Engine {
   readonly #random: Random
 
   /** Throws `context-invalid` when the tokenizer or the template cannot be used. */
-  constructor(components: { model: TokenModel; clock: Clock; random: Random }, files: ContextFiles) {
+  constructor(
+    components: { model: TokenModel; clock: Clock; random: Random; codec?: TextCodec },
+    files: ContextFiles,
+  ) {
     this.#model = components.model
     this.#clock = components.clock
     this.#random = components.random
-    this.#codec = new TextCodec(files, () => components.clock.wallMs())
+    this.#codec = components.codec ?? new TextCodec(files, () => components.clock.wallMs())
     this.#defaults = readDefaults(files, this.#codec.endToken)
     const { vocabularySize: _vocabularySize, ...facts } = components.model.facts
     this.facts = facts

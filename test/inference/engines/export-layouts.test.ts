@@ -3,7 +3,7 @@
 import { dirname } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { randomInteger, seededRandom } from '../../../src/base/random.ts'
-import { findModelFile } from '../../../src/inference/contract/model-folder.ts'
+import { findModelFile } from '../../../src/inference/contract/model-file.ts'
 import { DeltaGraph } from '../../../src/inference/running/delta-graph.ts'
 import { describeDecoder } from '../../../src/inference/graph/decoder.ts'
 import { readModel } from '../../../src/inference/onnx/onnx-reader.ts'

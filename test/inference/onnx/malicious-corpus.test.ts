@@ -77,11 +77,20 @@ const REFUSED: Record<string, [Write, RegExp]> = {
   'weights above its folder': [weights({ location: '../../secret', length: '16' }), /outside/],
   'weights two steps away': [weights({ location: 'onnx/../../../secret', length: '16' }), /outside/],
   'weights in the folder above': [weights({ location: '..' }), /outside/],
-  'weights in a folder below': [weights({ location: 'below/weights' }), /outside/],
+  'weights in a folder below that is missing': [weights({ location: 'below/weights' }), /is missing/],
+  'weights in a folder that is a link': [
+    (folder) => {
+      weights({ location: 'below/hostname', length: '16' })(folder)
+      symlinkSync('/etc', join(folder, 'onnx', 'below'))
+    },
+    /not in a regular folder/,
+  ],
+  'weights by a detour': [weights({ location: 'below/../weights' }), /outside/],
+  'weights in its own folder, named as a folder': [weights({ location: '.' }), /outside/],
   'weights behind a backslash': [weights({ location: '..\\..\\secret' }), /outside/],
   'weights at an absolute path': [weights({ location: '/etc/hostname' }), /outside/],
   'weights in our own memory': [weights({ location: '/proc/self/mem' }), /outside/],
-  'weights behind a NUL': [weights({ location: 'weights\0.txt' }), /missing/],
+  'weights behind a NUL': [weights({ location: 'weights\0.txt' }), /outside/],
   'weights that are missing': [weights({ location: 'nowhere' }), /missing/],
   'weights nowhere at all': [weights({ length: '16' }), /place of weights/],
   'weights that are a folder': [

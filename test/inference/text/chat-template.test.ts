@@ -1,10 +1,9 @@
 // Chat templates against Python's jinja2, set up as transformers does.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { checkChatTemplate } from '../../../src/inference/text/check-template.ts'
 import { Template } from '../../../src/inference/text/jinja/template.ts'
-import { temporaryFolder } from '../../../testing/temporary-folder.ts'
+import { TextCodec } from '../../../src/inference/text/text-codec.ts'
 
 interface Goldens {
   setup: { wallMs: number; variables: Record<string, unknown> }
@@ -84,17 +83,12 @@ test('statements, filters and methods that are not supported are refused by name
   expect(() => make("{{ ('<' | safe) ~ x }}")).toThrow('the filter "safe" is supported only last')
 })
 
-test('a folder whose template cannot be rendered is no context', async () => {
-  const folder = temporaryFolder('template')
-  await checkChatTemplate(folder)
-  writeFileSync(
-    join(folder, 'tokenizer_config.json'),
-    JSON.stringify({ chat_template: '{{ messages | length }}' }),
+test('a template that cannot be rendered is no context', () => {
+  const tokenizer = { model: { type: 'WordLevel', vocab: { a: 0 }, unk_token: 'a' } }
+  const open = (chatTemplate: string): TextCodec =>
+    new TextCodec({ tokenizer, tokenizerConfig: {}, chatTemplate }, () => 0)
+  expect(() => open('{{ messages | length }}')).not.toThrow()
+  expect(() => open('{{ messages | xmlattr }}')).toThrow(
+    /cannot render the chat template: .*the filter "xmlattr" is not supported.*chat_template\.jinja/,
   )
-  await checkChatTemplate(folder)
-  writeFileSync(join(folder, 'chat_template.jinja'), '{{ messages | xmlattr }}')
-  await expect(checkChatTemplate(folder)).rejects.toMatchObject({
-    code: 'context-invalid',
-    message: expect.stringContaining('the filter "xmlattr" is not supported') as string,
-  })
 })
