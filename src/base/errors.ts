@@ -9,6 +9,7 @@ export const ERROR_CODES = {
   'output-unwritable': 'the output file cannot be written',
   'data-in-use': 'another process uses the same data folder or the same job',
   'data-corrupt': 'a file of the data folder is damaged',
+  'data-inaccessible': 'a file of the data folder cannot be read or written',
   'deadline-passed': 'something did not happen in the time allowed for it',
   'frame-too-large': 'a peer announced a message over the limit',
   'message-invalid': 'a peer sent bytes that are not the message expected',

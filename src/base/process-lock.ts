@@ -2,27 +2,28 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { HearthError, isHearthError } from './errors.ts'
-
-/** SQLite's code for "another process has the lock". */
-const SQLITE_BUSY = 5
+import { asStorageError, SQLITE, sqliteCodeOf } from './storage-errors.ts'
 
 /**
  * Takes the lock file at `path` for this process; the returned function releases it. The system releases
  * it when the process ends, so no stale lock remains (an SQLite exclusive transaction, because Node has
- * no flock). Throws `data-in-use` with `message` while another process has it.
+ * no flock). Throws `data-in-use` with `message` while another process
+ * has it, and `data-inaccessible`, `data-corrupt` or `disk-full` for a file that cannot be used.
  */
 export function lockForThisProcess(path: string, message: string): () => void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const db = new DatabaseSync(path)
+  let db: DatabaseSync | undefined
   try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    db = new DatabaseSync(path)
     db.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE')
   } catch (cause) {
-    db.close()
-    const isBusy =
-      cause instanceof Error && 'errcode' in cause && (Number(cause.errcode) & 0xff) === SQLITE_BUSY
-    throw isBusy ? new HearthError('data-in-use', message, { data: { path }, cause }) : cause
+    db?.close()
+    if (sqliteCodeOf(cause) === SQLITE.busy)
+      throw new HearthError('data-in-use', message, { data: { path }, cause })
+    throw asStorageError(cause, path)
   }
-  return () => db.close()
+  const locked = db
+  return () => locked.close()
 }
 
 /** Whether any process holds the lock file at `path` now. */

@@ -232,6 +232,11 @@ function printSummary(summary: JobSummary, { terminal }: CommandContext): void {
   for (const { peer, results } of resultsByPeer) {
     terminal.note(`  ${peer === '' ? 'given up' : shortPeer(peer)}  ${results}`)
   }
+  const { resultsForgotten, requestsLost } = summary.mended
+  if (resultsForgotten + requestsLost > 0)
+    terminal.note(
+      `The journal was damaged on disk: ${resultsForgotten} results were computed again, and ${requestsLost} lines could not be run. Check the disk`,
+    )
   if (counts.failed > 0)
     terminal.note(paint('red', `${counts.failed} requests failed; each of their output lines has the error`))
   terminal.note(`results: ${outputPath}`)

@@ -12,7 +12,7 @@ export const EXIT = {
   unschedulable: 6,
   /** Corrupted data: bytes that do not match their hash. */
   verification: 8,
-  /** The disk or the memory is full, or another process uses the folder. */
+  /** The disk or the memory is full, or the folder is in use or cannot be written. */
   localResource: 9,
   interrupted: 130,
 } as const
@@ -34,6 +34,7 @@ const BY_CODE: Partial<Record<ErrorCode, number>> = {
   'chunk-corrupt': EXIT.verification,
   'data-in-use': EXIT.localResource,
   'disk-full': EXIT.localResource,
+  'data-inaccessible': EXIT.localResource,
   'context-kept': EXIT.localResource,
   'output-unwritable': EXIT.localResource,
 }

@@ -9,6 +9,7 @@ import { Coordinator, COORDINATOR_SHELL_DEFAULTS } from '../../tasks/submitter/c
 import { readJobFile, type JobFileOptions } from '../../tasks/job/job-file.ts'
 import type { JobProgress } from '../../tasks/submitter/job-progress.ts'
 import { Journal, type JournalCounts } from '../../tasks/journal/journal.ts'
+import type { Mended } from '../../tasks/journal/journal-mend.ts'
 import { claimOutput, outputPathOf, writeOutputFile } from '../../tasks/journal/output-file.ts'
 import type { DataFolder } from '../home/data-folder.ts'
 import { loadOrCreateIdentity } from '../home/identity.ts'
@@ -64,6 +65,8 @@ export interface JobSummary {
   counts: JournalCounts
   resultsByPeer: { peer: string; results: number }[]
   outputPath: string
+  /** Damaged rows of the journal, found when the job began. */
+  mended: Mended
   wallMs: number
 }
 
@@ -114,6 +117,9 @@ export async function runJob(
   onRunning: OnRunning,
 ): Promise<JobSummary> {
   const startedAtMs = components.clock.nowMs()
+  const mended = journal.mend(components.clock.wallMs())
+  if (mended.resultsForgotten + mended.requestsLost > 0)
+    components.log.warn({ jobId: folder.jobId, ...mended }, 'damaged rows of the journal')
   const { committed, requests } = journal.counts()
   if (committed < requests) await coordinate(components, folder, journal, options, onRunning)
   const { jobId, contextId, outputPath } = journal.job
@@ -124,6 +130,7 @@ export async function runJob(
     counts: journal.counts(),
     resultsByPeer: journal.resultsByPeer(),
     outputPath,
+    mended,
     wallMs: components.clock.nowMs() - startedAtMs,
   }
 }

@@ -1,19 +1,23 @@
 import { existsSync } from 'node:fs'
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { HearthError } from '../../base/errors.ts'
 import { TASK_PREFIX_UNITS_MAX } from '../../base/limits.ts'
 import { commonPrefix } from '../job/common-prefix.ts'
 import type { JobLine, LineError } from '../job/job-file.ts'
 import {
-  asHearthError,
   createTables,
   lockJob,
-  openDatabase,
-  readJob,
+  readJobRow,
+  writeJobRow,
   type JobRecord,
+  type JobRow,
   type JobState,
 } from './journal-database.ts'
+import { damagedJournal, JournalFile, type JournalStatement } from './journal-file.ts'
 import { insertRequests } from './journal-intake.ts'
+import { openLeases, unsettledRanges, type OpenLease } from './journal-leases.ts'
+import { mendJournal, type Mended } from './journal-mend.ts'
+import { settledLines, type JournalLine } from './journal-rows.ts'
+import { hashOf } from './row-hash.ts'
 import type { RequestRange } from '../job/request-range.ts'
 import type { LeaseKey, TaskRequest, TaskResult } from '../wire/task-messages.ts'
 import { runsOf } from './core/lease-runs.ts'
@@ -21,16 +25,6 @@ import { runsOf } from './core/lease-runs.ts'
 /** Bodies sampled for a common prefix; a shorter prefix is not worth sending. */
 const PREFIX_SAMPLE = 16
 const PREFIX_UNITS_MIN = 64
-
-/** A settled request, as an output line needs it. */
-export interface JournalLine {
-  n: number
-  customId: string
-  ok: boolean
-  statusCode: number
-  body: string
-  peer: string
-}
 
 /** A result to commit and the peer that sent it; '' for an error line of the submitter. */
 export interface CommitEntry {
@@ -44,10 +38,8 @@ export interface SentLeases {
   leases: readonly LeaseKey[]
 }
 
-/** A request that is leased and has no result: its newest epoch, and every peer that was sent it under that epoch. */
-export interface OpenLease extends LeaseKey {
-  holders: string[]
-}
+/** What `requests` reads of a row. */
+type StoredRequest = [url: unknown, body: unknown, bodyHash: unknown]
 
 /** The outcome of committing a result. */
 export type CommitVerdict = 'committed' | 'duplicate' | 'stale'
@@ -68,18 +60,20 @@ export interface JournalCounts {
  * (exactly once) together. `synchronous=FULL`: what `commit` returned survives a power cut.
  */
 export class Journal {
-  #job: JobRecord
+  #row: JobRow
   #unlock: () => void
   #counts: JournalCounts
-  #db: DatabaseSync
+  #file: JournalFile
   /** The rows of the table of peers: results name them by number, since a name is longer than most answers. */
   #peers: Map<string, number>
-  #addPeer: StatementSync
-  #lease: StatementSync
-  #copy: StatementSync
-  #commit: StatementSync
-  #read: StatementSync
-  #has: StatementSync
+  #addPeer: JournalStatement
+  #lease: JournalStatement
+  #copy: JournalStatement
+  #commit: JournalStatement
+  #read: JournalStatement
+  #has: JournalStatement
+  /** Whether rows may be damaged: they were not written by this process, or one was found damaged. */
+  #isSuspect: boolean
 
   /**
    * Opens the journal at `path` to run its job; undefined when there is none. Throws `data-in-use`
@@ -97,14 +91,16 @@ export class Journal {
   }
 
   static #openWith(path: string, unlock: () => void): Journal | undefined {
+    let file: JournalFile | undefined
     try {
-      const db = openDatabase(path)
-      const job = readJob(db, path)
-      if (job !== undefined) return new Journal(db, job, unlock)
-      db.close()
+      file = new JournalFile(path)
+      const row = readJobRow(file)
+      if (row !== undefined) return new Journal(file, row, unlock, true)
+      file.close()
       unlock()
       return undefined
     } catch (error) {
+      file?.close()
       unlock()
       throw error
     }
@@ -120,48 +116,66 @@ export class Journal {
     lines: AsyncIterable<JobLine | LineError>,
   ): Promise<Journal> {
     const unlock = lockJob(path)
-    const db = openDatabase(path)
+    let file: JournalFile | undefined
     try {
-      db.exec('BEGIN')
-      createTables(db, job)
-      await insertRequests(db, job.inputPath, lines)
-      db.exec('COMMIT')
-      return new Journal(db, job, unlock)
+      file = new JournalFile(path)
+      file.exec('BEGIN')
+      createTables(file)
+      const requests = await insertRequests(file, job.inputPath, lines)
+      const row: JobRow = { job, state: 'open', requests }
+      writeJobRow(file, row)
+      file.exec('COMMIT')
+      return new Journal(file, row, unlock, false)
     } catch (error) {
-      if (db.isTransaction) db.exec('ROLLBACK')
-      db.close()
+      file?.rollBack()
+      file?.close()
       unlock()
-      throw asHearthError(error, path)
+      throw error
     }
   }
 
-  private constructor(db: DatabaseSync, job: JobRecord, unlock: () => void) {
+  private constructor(file: JournalFile, row: JobRow, unlock: () => void, isSuspect: boolean) {
     this.#unlock = unlock
-    this.#job = job
-    this.#counts = countRows(db)
-    this.#db = db
-    this.#peers = readPeers(db)
-    this.#addPeer = db.prepare('INSERT INTO peer (name) VALUES (?)')
-    this.#lease = db.prepare('UPDATE request SET epoch = ?, holder = ? WHERE n >= ? AND n < ? AND epoch < ?')
-    this.#copy = db.prepare(`
+    this.#row = row
+    this.#counts = countRows(file, row.requests)
+    this.#file = file
+    this.#isSuspect = isSuspect
+    this.#peers = readPeers(file)
+    this.#addPeer = file.prepare('INSERT INTO peer (name) VALUES (?)')
+    this.#lease = file.prepare(
+      'UPDATE request SET epoch = ?, holder = ? WHERE n >= ? AND n < ? AND epoch < ?',
+    )
+    this.#copy = file.prepare(`
       INSERT INTO copy SELECT n, epoch, ? FROM request WHERE n = ? AND epoch = ? AND holder <> ?
       ON CONFLICT DO NOTHING`)
-    this.#commit = db.prepare(`
-      INSERT INTO result SELECT request.n, ?, ?, ?, ?, ?, ?, ?, ? FROM request
+    this.#commit = file.prepare(`
+      INSERT INTO result SELECT request.n, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM request
       WHERE request.n = ? AND request.epoch = ? ON CONFLICT (n) DO NOTHING`)
-    this.#has = db.prepare('SELECT 1 FROM result WHERE n = ?')
-    this.#read = db.prepare('SELECT url, body FROM request WHERE n >= ? AND n < ? ORDER BY n')
-    this.#read.setReturnArrays(true)
+    this.#has = file.prepare('SELECT 1 FROM result WHERE n = ?')
+    this.#read = file.prepareForArrays(
+      'SELECT url, body, bodyHash FROM request WHERE n >= ? AND n < ? ORDER BY n',
+    )
   }
 
   get job(): JobRecord {
-    return this.#job
+    return this.#row.job
   }
 
   /** Fixes the job's context for good, because its name may later mean another. */
   bindContext(contextId: string): void {
-    this.#db.prepare('UPDATE job SET contextId = ?').run(contextId)
-    this.#job = { ...this.#job, contextId }
+    this.#file.transact(() => this.#change({ job: { ...this.job, contextId } }))
+  }
+
+  /**
+   * Before a job goes on: forgets damaged results, so that they are computed again, and gives each damaged request
+   * an error line. Reads every row when the journal was written by an earlier process; else it has nothing to do.
+   */
+  mend(wallMs: number): Mended {
+    if (!this.#isSuspect) return { resultsForgotten: 0, requestsLost: 0 }
+    const mended = mendJournal(this.#file, this.#row.requests, wallMs)
+    this.#isSuspect = false
+    this.#counts = countRows(this.#file, this.#row.requests)
+    return mended
   }
 
   /**
@@ -170,26 +184,26 @@ export class Journal {
    * Throws `disk-full`, and then nothing of the group is committed.
    */
   commit(sent: readonly SentLeases[], results: readonly CommitEntry[], wallMs: number): CommitVerdict[] {
+    let committed: CommitVerdict[]
     try {
-      this.#db.exec('BEGIN IMMEDIATE')
-      for (const { peer, leases } of sent) this.#addHolder(this.#peerId(peer), leases)
-      const committed = results.map((entry) => this.#commitOne(entry, wallMs))
-      this.#db.exec('COMMIT')
-      for (const [index, { result }] of results.entries())
-        if (committed[index] === 'committed') this.#count(result)
-      return committed
+      committed = this.#file.transact(() => {
+        for (const { peer, leases } of sent) this.#addHolder(this.#peerId(peer), leases)
+        return results.map((entry) => this.#commitOne(entry, wallMs))
+      })
     } catch (error) {
-      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
-      this.#peers = readPeers(this.#db)
-      throw asHearthError(error, 'the journal')
+      this.#peers = readPeers(this.#file)
+      throw error
     }
+    for (const [index, { result }] of results.entries())
+      if (committed[index] === 'committed') this.#count(result)
+    return committed
   }
 
   /** The request's row names the first peer of a lease; peers with a copy under the same epoch have their own table. */
   #addHolder(holder: number, leases: readonly LeaseKey[]): void {
     for (const run of runsOf(leases)) {
       const { n, epoch } = run[0]
-      const { changes } = this.#lease.run(epoch, holder, n, n + run.length, epoch)
+      const changes = this.#lease.run(epoch, holder, n, n + run.length, epoch)
       if (changes !== run.length) for (const key of run) this.#copy.run(holder, key.n, key.epoch, holder)
     }
   }
@@ -197,26 +211,29 @@ export class Journal {
   #commitOne({ peer, result }: CommitEntry, wallMs: number): CommitVerdict {
     const { n, epoch, outcome, statusCode, body, promptTokens, completionTokens } = result
     const ok = outcome === 'ok' ? 1 : 0
-    const done = this.#commit.run(
+    const by = this.#peerId(peer)
+    const hash = hashOf(n, epoch, by, ok, statusCode, body, promptTokens, completionTokens, wallMs)
+    const changes = this.#commit.run(
       epoch,
-      this.#peerId(peer),
+      by,
       ok,
       statusCode,
       body,
       promptTokens,
       completionTokens,
       wallMs,
+      hash,
       n,
       epoch,
     )
-    if (Number(done.changes) === 1) return 'committed'
+    if (changes === 1) return 'committed'
     return this.#has.get(n) === undefined ? 'stale' : 'duplicate'
   }
 
   #peerId(name: string): number {
     const known = this.#peers.get(name)
     if (known !== undefined) return known
-    const id = Number(this.#addPeer.run(name).lastInsertRowid)
+    const id = this.#addPeer.insert(name)
     this.#peers.set(name, id)
     return id
   }
@@ -228,16 +245,30 @@ export class Journal {
     this.#counts.completionTokens += completionTokens
   }
 
-  /** What a peer needs to run the requests of some leases, in their order. */
+  /** What a peer needs to run the requests of some leases, in their order. Throws `data-corrupt` when a row does not have its hash. */
   requests(leases: readonly LeaseKey[]): TaskRequest[] {
     const requests: TaskRequest[] = []
     for (const run of runsOf(leases)) {
-      const { n, epoch } = run[0]
-      const rows = this.#read.all(n, n + run.length) as unknown as [url: string, body: string][]
-      for (const [index, [url, body]] of rows.entries()) requests.push({ n: n + index, epoch, url, body })
+      const rows = this.#readRows(run[0].n, run.length)
+      for (const [index, { n, epoch }] of run.entries()) {
+        if (n >= this.#row.requests) throw new HearthError('internal', 'a lease is of no request')
+        const [url, body, bodyHash] = rows[index] ?? []
+        if (typeof url !== 'string' || typeof body !== 'string' || hashOf(n, url, body) !== bodyHash)
+          throw this.#damaged(`request ${n} does not have its hash`)
+        requests.push({ n, epoch, url, body })
+      }
     }
-    if (requests.length !== leases.length) throw new HearthError('internal', 'a lease is of no request')
     return requests
+  }
+
+  #readRows(from: number, count: number): StoredRequest[] {
+    return this.#read.all(from, from + count) as unknown as StoredRequest[]
+  }
+
+  /** The next run of the job looks at every row first. */
+  #damaged(why: string): HearthError {
+    this.#isSuspect = true
+    return damagedJournal(this.#file.path, `${why}; run the same command again`)
   }
 
   /** The common prefix of the job's bodies, from a sample; undefined when it is short. */
@@ -246,49 +277,19 @@ export class Journal {
     const step = Math.max(1, Math.floor((requests - 1) / (PREFIX_SAMPLE - 1)))
     const sample: string[] = []
     for (let n = 0; n < requests; n += step)
-      sample.push(...this.requests([{ n, epoch: 0 }]).map(({ body }) => body))
+      sample.push(...this.#readRows(n, 1).flatMap(([, body]) => (typeof body === 'string' ? body : [])))
     const prefix = commonPrefix(sample, TASK_PREFIX_UNITS_MAX)
     return requests > 1 && prefix.length >= PREFIX_UNITS_MIN ? prefix : undefined
   }
 
   /** The requests without a result, as ranges in the file's order. */
   unsettledRanges(): RequestRange[] {
-    const ranges: RequestRange[] = []
-    const ends = this.#settledNextTo(-1)
-    let from = 0
-    for (const [index, to] of [...this.#settledNextTo(1), this.#counts.requests].entries()) {
-      if (from < to) ranges.push({ from, to })
-      from = (ends[index] ?? to) + 1
-    }
-    return ranges
-  }
-
-  /** The settled requests whose neighbour so many places before is not: the ends of what is settled in a row. */
-  #settledNextTo(before: 1 | -1): number[] {
-    return this.#db
-      .prepare(
-        `SELECT n FROM result AS here WHERE NOT EXISTS
-         (SELECT 1 FROM result WHERE n = here.n - ?) ORDER BY n`,
-      )
-      .all(before)
-      .map(({ n }) => Number(n))
+    return unsettledRanges(this.#file, this.#row.requests)
   }
 
   /** The requests that were leased and have no result, in the file's order. */
   openLeases(): OpenLease[] {
-    const rows = this.#db
-      .prepare(
-        `SELECT n, epoch, name FROM
-           (SELECT n, epoch, holder FROM request UNION ALL SELECT n, epoch, copy.holder FROM copy JOIN request USING (n, epoch))
-         LEFT JOIN peer ON peer.id = holder WHERE epoch > 0 AND n NOT IN (SELECT n FROM result) ORDER BY n`,
-      )
-      .all() as unknown as { n: number; epoch: number; name: string | null }[]
-    const open: OpenLease[] = []
-    for (const { n, epoch, name } of rows) {
-      if (open.at(-1)?.n !== n) open.push({ n, epoch, holders: [] })
-      if (name !== null) open.at(-1)?.holders.push(name)
-    }
-    return open
+    return openLeases(this.#file)
   }
 
   /** Counts of settled requests; `commit` keeps them current, so that reading them is free. */
@@ -298,25 +299,27 @@ export class Journal {
 
   /** Number of results per peer. */
   resultsByPeer(): { peer: string; results: number }[] {
-    return this.#db
+    return this.#file
       .prepare(
         'SELECT name AS peer, count(*) AS results FROM result JOIN peer ON peer.id = result.peer GROUP BY name ORDER BY results DESC, name',
       )
       .all() as { peer: string; results: number }[]
   }
 
-  /** The settled requests in the input's order. */
-  *lines(): Generator<JournalLine> {
-    const rows = this.#db
-      .prepare(
-        'SELECT n, customId, ok, statusCode, result.body AS body, name AS peer FROM result JOIN request USING (n) JOIN peer ON peer.id = result.peer ORDER BY n',
-      )
-      .iterate()
-    for (const row of rows) yield { ...(row as unknown as JournalLine), ok: row['ok'] === 1 }
+  /** The settled requests in the input's order, each checked. Throws `data-corrupt` when one cannot be found. */
+  lines(): Generator<JournalLine, void> {
+    const { requests, committed } = this.#counts
+    return settledLines(this.#file, requests, committed >= requests)
   }
 
   get state(): JobState {
-    return this.#db.prepare('SELECT state FROM job').get()?.['state'] as JobState
+    return this.#row.state
+  }
+
+  #change(change: Partial<JobRow>): void {
+    const row = { ...this.#row, ...change }
+    writeJobRow(this.#file, row)
+    this.#row = row
   }
 
   /** Turns every unsettled request into an error line, so that nothing of the job runs again. */
@@ -325,36 +328,37 @@ export class Journal {
       code: 'batch_cancelled',
       message: 'the job was cancelled before this line was answered',
     })
-    this.#db.exec('BEGIN IMMEDIATE')
-    this.#db.prepare("UPDATE job SET state = 'cancelled'").run()
-    this.#db
-      .prepare(
-        `INSERT INTO result SELECT n, epoch, 0, 0, 500, ?, 0, 0, ? FROM request
-         WHERE n NOT IN (SELECT n FROM result)`,
-      )
-      .run(body, wallMs)
-    this.#db.exec('COMMIT')
-    this.#counts = countRows(this.#db)
+    this.#file.transact(() => {
+      this.#change({ state: 'cancelled' })
+      this.#file
+        .prepare(
+          `INSERT INTO result
+           SELECT n, epoch, 0, 0, 500, ?1, 0, 0, ?2, row_hash(n, epoch, 0, 0, 500, ?1, 0, 0, ?2)
+           FROM request WHERE n NOT IN (SELECT n FROM result)`,
+        )
+        .run(body, wallMs)
+    })
+    this.#counts = countRows(this.#file, this.#row.requests)
   }
 
   /** Forgets the error lines, so that they run again under new epochs; returns how many there were. */
   reopenFailed(): number {
-    this.#db.exec('BEGIN IMMEDIATE')
-    this.#db.prepare("UPDATE job SET state = 'open'").run()
-    this.#db
-      .prepare(
-        'UPDATE request SET epoch = epoch + 1, holder = NULL WHERE n IN (SELECT n FROM result WHERE ok = 0)',
-      )
-      .run()
-    const { changes } = this.#db.prepare('DELETE FROM result WHERE ok = 0').run()
-    this.#db.exec('COMMIT')
-    this.#counts = countRows(this.#db)
-    return Number(changes)
+    const changes = this.#file.transact(() => {
+      this.#change({ state: 'open' })
+      this.#file
+        .prepare(
+          'UPDATE request SET epoch = epoch + 1, holder = NULL WHERE n IN (SELECT n FROM result WHERE ok = 0)',
+        )
+        .run()
+      return this.#file.prepare('DELETE FROM result WHERE ok = 0').run()
+    })
+    this.#counts = countRows(this.#file, this.#row.requests)
+    return changes
   }
 
   /** The most frequent errors of settled lines, with one line that has each. */
   commonErrors(limit: number): { code: string; message: string; lines: number; exampleLine: number }[] {
-    return this.#db
+    return this.#file
       .prepare(
         `SELECT coalesce(body ->> 'code', 'result-unreadable') AS code,
          coalesce(min(body ->> 'message'), '') AS message, count(*) AS lines, min(line) AS exampleLine FROM
@@ -366,7 +370,7 @@ export class Journal {
   }
 
   close(): void {
-    this.#db.close()
+    this.#file.close()
     this.#unlock()
   }
 
@@ -375,18 +379,18 @@ export class Journal {
   }
 }
 
-function readPeers(db: DatabaseSync): Map<string, number> {
-  const rows = db.prepare('SELECT name, id FROM peer').all()
+function readPeers(file: JournalFile): Map<string, number> {
+  const rows = file.prepare('SELECT name, id FROM peer').all()
   return new Map(rows.map(({ name, id }) => [String(name), Number(id)]))
 }
 
 /** `total` adds as floating point: `sum` of integers throws when it overflows. */
-function countRows(db: DatabaseSync): JournalCounts {
-  const row = db
+function countRows(file: JournalFile, requests: number): JournalCounts {
+  const row = file
     .prepare(
-      `SELECT (SELECT count(*) FROM request) AS requests, count(*) AS committed, coalesce(sum(1 - ok), 0) AS failed,
+      `SELECT count(*) AS committed, total(ok = 0) AS failed,
        total(promptTokens) AS promptTokens, total(completionTokens) AS completionTokens FROM result`,
     )
-    .get() as unknown as JournalCounts
-  return { ...row }
+    .get() as unknown as Omit<JournalCounts, 'requests'>
+  return { requests, ...row }
 }

@@ -5,7 +5,7 @@ import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import { nesting } from '../../base/json-nesting.ts'
 import { JSON_DEPTH_MAX } from '../../base/limits.ts'
 import { LineWriter } from '../../base/log/line-writer.ts'
-import type { JournalLine } from './journal.ts'
+import type { JournalLine } from './journal-rows.ts'
 
 /** The output path that means standard output. */
 const STDOUT = '-'

@@ -25,7 +25,7 @@ import { nextTickMs } from './core/pace.ts'
 import { COORDINATOR_TICK_MS, LINK_CLOSE_MS } from './timings.ts'
 import { TaskLink } from './task-link.ts'
 import { checkedResult } from '../wire/checked-result.ts'
-import type { LeaseKey, TaskResult, WorkerMessage } from '../wire/task-messages.ts'
+import type { LeaseKey, TaskRequest, TaskResult, WorkerMessage } from '../wire/task-messages.ts'
 
 /** Finds peers for a context. node/ builds it from the DHT and the adverts. */
 export interface CandidateSource {
@@ -264,8 +264,17 @@ export class Coordinator {
 
   #send(peer: string, leases: LeaseKey[]): void {
     this.#commits.addLeases(peer, leases)
-    const { journal } = this.#components
-    this.#links.get(peer)?.send(leases, (some) => journal.requests(some))
+    this.#links.get(peer)?.send(leases, (some) => this.#read(some))
+  }
+
+  /** A journal that cannot be read ends the job: the peer of the link has no part in it. */
+  #read(leases: readonly LeaseKey[]): TaskRequest[] {
+    try {
+      return this.#components.journal.requests(leases)
+    } catch (error) {
+      this.#outcome.reject(error)
+      throw error
+    }
   }
 
   async #close(): Promise<void> {

@@ -109,14 +109,35 @@ describe('a journal', () => {
     journal.close()
   })
 
-  test('of version 2 is opened: the holders of its leases are unknown', async () => {
+  /** A journal of two requests, the second settled, as an earlier version wrote it. */
+  async function ofVersion(version: 2 | 3): Promise<string> {
     const journal = await create('a', 'b')
     journal.commit([sent(1, 0, 1)], [entry(1, 1)], 5)
     journal.close()
     const path = join(folder, 'journal.sqlite')
     const db = new DatabaseSync(path)
-    db.exec('DROP TABLE copy; ALTER TABLE request DROP COLUMN holder; UPDATE job SET version = 2')
+    db.exec(`ALTER TABLE job DROP COLUMN requests; ALTER TABLE job DROP COLUMN hash; ALTER TABLE result DROP COLUMN hash;
+      ALTER TABLE request DROP COLUMN keyHash; ALTER TABLE request DROP COLUMN bodyHash; UPDATE job SET version = 3`)
+    if (version === 2)
+      db.exec('DROP TABLE copy; ALTER TABLE request DROP COLUMN holder; UPDATE job SET version = 2')
     db.close()
+    return path
+  }
+
+  test('of version 3 is opened, and its rows are hashed as they are', async () => {
+    const again = Journal.open(await ofVersion(3))!
+    expect(again.mend(6)).toEqual({ resultsForgotten: 0, requestsLost: 0 })
+    expect(again.openLeases()).toEqual([{ n: 0, epoch: 1, holders: ['peer'] }])
+    again.commit([], [entry(0, 1)], 7)
+    expect([...again.lines()]).toMatchObject([
+      { customId: 'a', ok: true, body: '{"a":1}' },
+      { customId: 'b', ok: true, body: '{"a":1}' },
+    ])
+    again.close()
+  })
+
+  test('of version 2 is opened: the holders of its leases are unknown', async () => {
+    const path = await ofVersion(2)
     const again = Journal.open(path)!
     expect(again.counts().committed).toBe(1)
     expect(again.openLeases()).toEqual([{ n: 0, epoch: 1, holders: [] }])
