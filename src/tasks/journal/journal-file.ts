@@ -33,6 +33,11 @@ export class JournalStatement {
 
   /** Runs it, and returns how many rows it changed. */
   run(...values: SQLInputValue[]): number {
+    return this.runWith(values)
+  }
+
+  /** The same with its values in one array, for statements of many. */
+  runWith(values: readonly SQLInputValue[]): number {
     try {
       return Number(this.#statement.run(...values).changes)
     } catch (error) {

@@ -16,6 +16,7 @@ import { damagedJournal, JournalFile, type JournalStatement } from './journal-fi
 import { insertRequests } from './journal-intake.ts'
 import { openLeases, unsettledRanges, type OpenLease } from './journal-leases.ts'
 import { mendJournal, type Mended } from './journal-mend.ts'
+import { ResultWriter, type CommitVerdict, type ResultRow } from './journal-results.ts'
 import { settledLines, type JournalLine } from './journal-rows.ts'
 import { hashOf } from './row-hash.ts'
 import type { RequestRange } from '../job/request-range.ts'
@@ -40,9 +41,6 @@ export interface SentLeases {
 
 /** What `requests` reads of a row. */
 type StoredRequest = [url: unknown, body: unknown, bodyHash: unknown]
-
-/** The outcome of committing a result. */
-export type CommitVerdict = 'committed' | 'duplicate' | 'stale'
 
 export interface JournalCounts {
   requests: number
@@ -69,9 +67,8 @@ export class Journal {
   #addPeer: JournalStatement
   #lease: JournalStatement
   #copy: JournalStatement
-  #commit: JournalStatement
+  #results: ResultWriter
   #read: JournalStatement
-  #has: JournalStatement
   /** Whether rows may be damaged: they were not written by this process, or one was found damaged. */
   #isSuspect: boolean
 
@@ -148,10 +145,7 @@ export class Journal {
     this.#copy = file.prepare(`
       INSERT INTO copy SELECT n, epoch, ? FROM request WHERE n = ? AND epoch = ? AND holder <> ?
       ON CONFLICT DO NOTHING`)
-    this.#commit = file.prepare(`
-      INSERT INTO result SELECT request.n, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM request
-      WHERE request.n = ? AND request.epoch = ? ON CONFLICT (n) DO NOTHING`)
-    this.#has = file.prepare('SELECT 1 FROM result WHERE n = ?')
+    this.#results = new ResultWriter(file)
     this.#read = file.prepareForArrays(
       'SELECT url, body, bodyHash FROM request WHERE n >= ? AND n < ? ORDER BY n',
     )
@@ -188,7 +182,7 @@ export class Journal {
     try {
       committed = this.#file.transact(() => {
         for (const { peer, leases } of sent) this.#addHolder(this.#peerId(peer), leases)
-        return results.map((entry) => this.#commitOne(entry, wallMs))
+        return this.#results.add(results.map((entry) => this.#rowOf(entry, wallMs)))
       })
     } catch (error) {
       this.#peers = readPeers(this.#file)
@@ -208,26 +202,12 @@ export class Journal {
     }
   }
 
-  #commitOne({ peer, result }: CommitEntry, wallMs: number): CommitVerdict {
+  #rowOf({ peer, result }: CommitEntry, wallMs: number): ResultRow {
     const { n, epoch, outcome, statusCode, body, promptTokens, completionTokens } = result
     const ok = outcome === 'ok' ? 1 : 0
     const by = this.#peerId(peer)
     const hash = hashOf(n, epoch, by, ok, statusCode, body, promptTokens, completionTokens, wallMs)
-    const changes = this.#commit.run(
-      epoch,
-      by,
-      ok,
-      statusCode,
-      body,
-      promptTokens,
-      completionTokens,
-      wallMs,
-      hash,
-      n,
-      epoch,
-    )
-    if (changes === 1) return 'committed'
-    return this.#has.get(n) === undefined ? 'stale' : 'duplicate'
+    return [n, epoch, by, ok, statusCode, body, promptTokens, completionTokens, wallMs, hash]
   }
 
   #peerId(name: string): number {

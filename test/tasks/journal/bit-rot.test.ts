@@ -125,7 +125,7 @@ describe('a journal with damaged bits', () => {
           expect(lines.map(({ n }) => n)).toEqual(Array.from({ length: REQUESTS }, (_, n) => n))
         })
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     )
   })
 

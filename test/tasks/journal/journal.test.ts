@@ -386,3 +386,28 @@ test('requests are read in the order of their leases, whether or not they follow
   ])
   expect(() => journal.requests([{ n: 4, epoch: 1 }])).toThrow('a lease is of no request')
 })
+
+test('of many results that come together, each is committed, second or stale as it would be alone', async () => {
+  using journal = await create(...Array.from({ length: 80 }, (_, n) => `id-${n}`))
+  const all = Array.from({ length: 80 }, (_, n) => n)
+  journal.commit([sent(1, ...all)], [entry(70, 1)], 5)
+  const results = [...all.slice(0, 70).map((n) => entry(n, n === 40 ? 2 : 1)), entry(70, 1), entry(3, 1)]
+  const verdicts = journal.commit([], results, 6)
+  expect(verdicts.filter((verdict) => verdict === 'committed')).toHaveLength(69)
+  expect([verdicts[40], verdicts[70], verdicts[71]]).toEqual(['stale', 'duplicate', 'duplicate'])
+  expect(
+    journal.commit(
+      [],
+      [...all.slice(71, 80), 40].map((n) => entry(n, 1)),
+      7,
+    ),
+  ).toEqual(Array.from({ length: 10 }, () => 'committed'))
+  expect([...journal.lines()].map(({ ok }) => ok)).toEqual(all.map(() => true))
+  expect(
+    journal.commit(
+      [],
+      all.map((n) => entry(n, 1)),
+      8,
+    ),
+  ).toEqual(all.map(() => 'duplicate'))
+})
