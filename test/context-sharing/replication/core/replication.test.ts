@@ -282,7 +282,7 @@ describe('what peers say', () => {
 
   test('that falls silent is asked only where its copies matter to us', () => {
     const state = newReplication({ self: 'self', positionOf, nowMs: 0 })
-    step(state, peerSaying('other', ['theirs']), 0, random)
+    step(state, peerSaying('other', []), 0, random)
     step(state, peerSaying('holder', [CONTEXT]), 0, random)
     const holding = { tier: 'stored' as const, share: 1, isFetching: false, isBusy: false }
     step(state, { kind: 'own', contextId: CONTEXT, bytes: 1, holding }, 0, random)
