@@ -7,16 +7,20 @@ import { isHearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/log/logger.ts'
 import { randomHex } from '../base/system-random.ts'
 import type { ControlAccess } from '../node/home/data-folder.ts'
+import type { JobsElsewhere } from '../node/owner/job-asker.ts'
 import type { DetachedJobs } from '../node/jobs/detached-jobs.ts'
 import type { Peer } from '../node/peer.ts'
 import type { PeerReport } from '../node/status/peer-status.ts'
 import { contextRoutes } from './context-routes.ts'
 import { originRoutes } from './origin-routes.ts'
+import { ownedJobRoutes } from './owned-job-routes.ts'
 import { JOB_URLS, type JobFileOptions } from '../tasks/job/job-file.ts'
 
 export interface ControlServerComponents {
   peer: Peer
   jobs: DetachedJobs
+  /** The owner's jobs at other peers. */
+  elsewhere: JobsElsewhere
   /** Monotonic, ms. */
   nowMs: () => number
   log: Logger
@@ -77,7 +81,7 @@ export class ControlServer {
   }
 
   #routes(): Hono {
-    const { peer, jobs, log, nowMs } = this.#components
+    const { peer, jobs, elsewhere, log, nowMs } = this.#components
     const app = new Hono()
     app.use(this.#guard())
     app.get('/v0/status', async (c) => {
@@ -109,6 +113,7 @@ export class ControlServer {
       void peer.drain({ deadlineMs, why: '"hearth drain"' })
       return c.json(peer.departure.status)
     })
+    app.route('/v0/owned-jobs', ownedJobRoutes(elsewhere))
     app.get('/v0/jobs', (c) => c.json(jobs.list()))
     app.post('/v0/jobs', async (c) => c.json(await jobs.submit(jobBody.parse(await c.req.json()))))
     app.post('/v0/jobs/:id/retry', (c) => c.json(jobs.retry(c.req.param('id'))))

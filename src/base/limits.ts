@@ -144,6 +144,11 @@ export const REPLICATION_HOLDERS_MAX = 64
 /** Offers of a spare copy that one peer may make in a minute. */
 export const REPLICA_OFFERS_PER_MINUTE_MAX = 16
 
+/** Jobs in one list that an owner gets from another machine; the newest are told. */
+export const JOBS_TOLD_MAX = 1000
+/** Streams on which peers are proving that they have this peer's owner; one more ends the oldest. */
+export const OWNER_PROOFS_MAX = 32
+
 /** Models that one peer may want from their origins at once. */
 export const ORIGINS_WANTED_MAX = 16
 

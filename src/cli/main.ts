@@ -3,7 +3,8 @@ import { Command, Option } from 'commander'
 import { runCommand, type CommonOptions } from './terminal/command-context.ts'
 import type { ContextAddOptions } from './commands/context.ts'
 import type { DemoOptions } from './commands/demo.ts'
-import type { JobRetryOptions } from './commands/job.ts'
+import type { JobRetryOptions } from './commands/job-control.ts'
+import type { PlaceOptions } from './commands/job-place.ts'
 import { EXIT } from './terminal/exit-codes.ts'
 import { ENGINE_NAMES } from '../inference/contract/engine.ts'
 import { DEVICE_WISHES } from '../inference/device/device-choice.ts'
@@ -232,33 +233,58 @@ command(
   ),
 )
 
-const jobs = program.command('job').description('manage the jobs submitted from this machine')
+const jobs = program
+  .command('job')
+  .description('manage the jobs submitted from this machine, and from the others of your owner key')
 
-command(jobs, 'ls', 'list all jobs').action((options: CommonOptions) =>
-  runCommand(options, async (context) => (await import('./commands/job.ts')).jobListCommand(context)),
+/** Options of commands that find a job at any machine of its owner. */
+function addPlaceOptions(command: Command): Command {
+  return command
+    .option('--peer <id>', 'the peer that has the job: its id, or the end of it')
+    .option(
+      '--bootstrap <multiaddr>',
+      'a peer of the swarm; may be repeated (default: the peer of this machine)',
+      gather,
+      [],
+    )
+    .option('--swarm <id>', 'the swarm (default: the bootstrap peer’s)')
+}
+
+addPlaceOptions(command(jobs, 'ls', 'list all jobs')).action((options: CommonOptions & PlaceOptions) =>
+  runCommand(options, async (context) =>
+    (await import('./commands/job.ts')).jobListCommand(context, options),
+  ),
 )
 
-command(jobs, 'show <id>', 'show the progress of a job, its peers, its errors, and what it waits for').action(
-  (id: string, options: CommonOptions) =>
-    runCommand(options, async (context) => (await import('./commands/job.ts')).jobShowCommand(id, context)),
+addPlaceOptions(
+  command(jobs, 'show <id>', 'show the progress of a job, its peers, its errors, and what it waits for'),
+).action((id: string, options: CommonOptions & PlaceOptions) =>
+  runCommand(options, async (context) =>
+    (await import('./commands/job.ts')).jobShowCommand(id, context, options),
+  ),
 )
 
-command(jobs, 'watch <id>', 'follow a running job until it ends').action(
-  (id: string, options: CommonOptions) =>
-    runCommand(options, async (context) => (await import('./commands/job.ts')).jobWatchCommand(id, context)),
+addPlaceOptions(command(jobs, 'watch <id>', 'follow a running job until it ends')).action(
+  (id: string, options: CommonOptions & PlaceOptions) =>
+    runCommand(options, async (context) =>
+      (await import('./commands/job.ts')).jobWatchCommand(id, context, options),
+    ),
 )
 
 command(jobs, 'results <id>', 'print the results of a job so far, also while it runs')
   .option('-o, --output <file>', 'write to this file instead of stdout')
   .action((id: string, options: CommonOptions & { output?: string }) =>
     runCommand(options, async (context) =>
-      (await import('./commands/job.ts')).jobResultsCommand(id, options, context),
+      (await import('./commands/job-control.ts')).jobResultsCommand(id, options, context),
     ),
   )
 
-command(jobs, 'cancel <id>', 'end a job for good; each unanswered request becomes an error line').action(
-  (id: string, options: CommonOptions) =>
-    runCommand(options, async (context) => (await import('./commands/job.ts')).jobCancelCommand(id, context)),
+addPlaceOptions(
+  command(jobs, 'cancel <id>', 'end a job for good; each unanswered request becomes an error line'),
+).action((id: string, options: CommonOptions & PlaceOptions) =>
+  runCommand(options, async (context) =>
+    (await import('./commands/job-control.ts')).jobCancelCommand(id, context, options),
+  ),
 )
 
 command(jobs, 'retry <id>', 'run the failed requests of a job again')
@@ -273,7 +299,7 @@ command(jobs, 'retry <id>', 'run the failed requests of a job again')
   .option('--detach', 'hand the job to the peer that runs on this machine, and exit')
   .action((id: string, options: CommonOptions & JobRetryOptions) =>
     runCommand(options, async (context) =>
-      (await import('./commands/job.ts')).jobRetryCommand(id, options, context),
+      (await import('./commands/job-control.ts')).jobRetryCommand(id, options, context),
     ),
   )
 
@@ -282,6 +308,26 @@ command(jobs, 'report <id>', 'write an HTML page with the throughput and the pee
   .action((id: string, options: CommonOptions & { output?: string }) =>
     runCommand(options, async (context) =>
       (await import('./commands/report.ts')).jobReportCommand(id, options, context),
+    ),
+  )
+
+const owner = program.command('owner').description('manage the key that your machines share')
+
+command(owner, 'show', 'print the name of the owner key, which is the same on all your machines').action(
+  (options: CommonOptions) =>
+    runCommand(options, async (context) => (await import('./commands/owner.ts')).ownerShowCommand(context)),
+)
+
+command(owner, 'export', 'print the secret owner key, for "owner import" on another machine').action(
+  (options: CommonOptions) =>
+    runCommand(options, async (context) => (await import('./commands/owner.ts')).ownerExportCommand(context)),
+)
+
+command(owner, 'import [file]', 'take over the owner key of another machine (default: standard input)')
+  .option('--force', 'replace another owner key')
+  .action((file: string | undefined, options: CommonOptions & { force?: boolean }) =>
+    runCommand(options, async (context) =>
+      (await import('./commands/owner.ts')).ownerImportCommand(file, options, context),
     ),
   )
 

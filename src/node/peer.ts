@@ -119,6 +119,11 @@ export class Peer {
     return this.#link.network
   }
 
+  /** The peers of the swarm that it is connected to. */
+  members(): string[] {
+    return this.#link.members.list()
+  }
+
   get swarmView(): SwarmView {
     return this.#link.view
   }

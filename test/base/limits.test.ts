@@ -9,6 +9,7 @@ const HOST = 'node/libp2p/libp2p-limits.test.ts'
 const LANE = 'node/direct/direct-lane.test.ts'
 const ADVERTS = 'dht/advert/advert.test.ts'
 const EXCHANGE = 'dht/advert/advert-exchange.test.ts'
+const OWNED = 'node/owner/owned-jobs.test.ts'
 const BOUNDS = 'inference/engines/bounds.test.ts'
 const ENDPOINT = 'inference/engines/openai-engine.test.ts'
 
@@ -39,6 +40,8 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   INTRODUCED_PEERS_MAX: EXCHANGE,
   PEER_ADDRESSES_MAX: EXCHANGE,
   ADDRESS_BYTES_MAX: EXCHANGE,
+  JOBS_TOLD_MAX: OWNED,
+  OWNER_PROOFS_MAX: OWNED,
   REMEMBERED_PEERS_MAX: 'dht/join/core/join.test.ts',
   MANIFEST_BYTES_MAX: 'context-sharing/wire/messages.test.ts',
   MANIFEST_FILES_MAX: 'context-sharing/content/manifest.test.ts',

@@ -18,6 +18,8 @@ import { DataFolder } from '../../src/node/home/data-folder.ts'
 import type { Libp2pStack } from '../../src/node/network-stack.ts'
 import { Peer } from '../../src/node/peer.ts'
 import { submitterMessageSchema, workerMessageSchema } from '../../src/tasks/wire/task-messages.ts'
+import { JOB_PROTOCOL, jobAnswerSchema, jobQuestionSchema } from '../../src/node/owner/job-messages.ts'
+import { OwnedJobs } from '../../src/node/owner/owned-jobs.ts'
 import { startStack, TEST_SWARM, until } from '../../testing/libp2p-swarm.ts'
 import { temporaryFolder } from '../../testing/temporary-folder.ts'
 
@@ -44,6 +46,12 @@ const VALID: Record<string, object[]> = {
     { type: 'have', ranges: [[0, 5]] },
   ],
   'replica/1': [{ type: 'offer', contextId: CID, bytes: 1000, copies: 1, why: 'offered' }],
+  [JOB_PROTOCOL]: [
+    { type: 'hello', nonce: new Uint8Array(32) },
+    { type: 'proof', signature: new Uint8Array(64) },
+    { type: 'show', job: 'a1' },
+    { type: 'failed', code: 'usage', message: 'no' },
+  ],
   'advert/1': [
     { kind: 'get' },
     { kind: 'peers' },
@@ -58,6 +66,8 @@ const SCHEMAS: Record<string, ZodType> = {
   'context/1 to a fetcher': holderMessageSchema,
   'replica/1 offer': replicaOfferSchema,
   'replica/1 answer': replicaAnswerSchema,
+  'job/1 question': jobQuestionSchema,
+  'job/1 answer': jobAnswerSchema,
   'advert/1 question': AdvertQuestionSchema,
   'advert/1 answer': AdvertAnswerSchema,
 }
@@ -102,6 +112,7 @@ describe('garbage is refused, message by message', () => {
 describe('a peer under garbage', () => {
   let folder: string
   let peer: Peer
+  let owned: OwnedJobs
   let attacker: Libp2pStack
   const rejections: unknown[] = []
   const onRejection = (reason: unknown): void => void rejections.push(reason)
@@ -118,11 +129,15 @@ describe('a peer under garbage', () => {
       engine: { engine: 'fake' },
     })
     await peer.start()
+    const jobs = { list: () => [], release: () => Promise.resolve(false) }
+    owned = new OwnedJobs({ ...components, network: peer.network, data: new DataFolder(folder), jobs })
+    await owned.start()
     attacker = await startStack()
     await attacker.members.meet(peer.addresses[0]!, { deadlineMs: 5_000 })
   })
   afterAll(async () => {
     await attacker.stop()
+    await owned.stop()
     await peer.stop()
     await rm(folder, { recursive: true, force: true })
     process.off('unhandledRejection', onRejection)

@@ -1,103 +1,98 @@
-import { open } from 'node:fs/promises'
-import { askPeer } from '../../api/control-client.ts'
 import { sleep } from '../../base/clock.ts'
-import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
-import type { RunningJob } from '../../node/jobs/detached-jobs.ts'
-import { findJob, listJobs, readJournal, JobFolder, whyStopped } from '../../node/jobs/job-folder.ts'
-import type { DataFolder } from '../../node/home/data-folder.ts'
-import { isJobRunning, type JobRecord, type JobState } from '../../tasks/journal/journal-database.ts'
-import { Journal, type JournalCounts } from '../../tasks/journal/journal.ts'
-import { outputLine, outputPathOf, writeOutputFile } from '../../tasks/journal/output-file.ts'
+import { HearthError, messageOf } from '../../base/errors.ts'
+import { detailJob, viewJob, viewJobs, type JobDetail, type JobView } from '../../node/jobs/job-view.ts'
+import { unexpected } from '../../node/owner/job-asker.ts'
 import type { CommandContext } from '../terminal/command-context.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { progressLine } from '../terminal/progress.ts'
-import { carryOut, whereToRun } from './submit.ts'
-import { columns, paint } from '../terminal/terminal.ts'
+import { columns, paint, shortPeer, type Terminal } from '../terminal/terminal.ts'
+import { atPlace, jobsElsewhere, runningJobs, type JobPlace, type PlaceOptions } from './job-place.ts'
 
-/** A job as `job ls` and `job show` print it. */
-interface JobView {
-  job: JobRecord
-  /** running: by the peer of this machine, or by a submit command. stopped: unfinished, and no process runs it. */
-  state: 'running' | 'stopped' | 'done' | 'cancelled'
-  counts: JournalCounts
-  running: RunningJob | undefined
+/** A job and the other peer that has it; undefined for one of this data folder. */
+interface PlacedView<View extends JobView = JobView> {
+  view: View
+  peer: string | undefined
 }
 
 const WATCH_EVERY_MS = 1_000
-const COMMON_ERRORS = 3
 
-/** `hearth job ls`: the jobs of this data folder, newest last. */
-export async function jobListCommand(context: CommandContext): Promise<number> {
+/** `hearth job ls`: the jobs of this data folder, then those of the owner's other peers; newest last. */
+export async function jobListCommand(context: CommandContext, options: PlaceOptions = {}): Promise<number> {
   const { terminal, data } = context
-  const running = await runningJobs(context)
-  const views = listJobs(data).flatMap((jobId) => {
-    try {
-      return viewOf(new JobFolder(data, jobId), running) ?? []
-    } catch (error) {
-      // One damaged job must not hide the others.
-      terminal.note(`job ${jobId} cannot be read: ${messageOf(error)}`)
-      return []
-    }
-  })
-  views.sort((a, b) => a.job.createdAtMs - b.job.createdAtMs)
-  if (terminal.isJson) terminal.print(JSON.stringify(views.map(jobEvent)))
-  else if (views.length === 0)
-    terminal.print('No jobs. Submit one with "hearth submit FILE --context NAME -o RESULTS"')
-  else
-    for (const line of columns([['JOB', 'STATE', 'DONE', 'FAILED', 'CONTEXT', 'OUTPUT'], ...views.map(row)]))
-      terminal.print(line)
+  const here = viewJobs(data, await runningJobs(context), (jobId, error) =>
+    terminal.note(`job ${jobId} cannot be read: ${messageOf(error)}`),
+  )
+  const elsewhere = await jobsElsewhere(options, context)
+  const placed: PlacedView[] =
+    options.peer === undefined ? here.map((view) => ({ view, peer: undefined })) : []
+  for (const { peer, jobs } of elsewhere ?? []) placed.push(...jobs.map((view) => ({ view, peer })))
+  if (terminal.isJson) terminal.print(JSON.stringify(placed.map(jobEvent)))
+  else printList(placed, elsewhere !== undefined, terminal)
+  for (const { peer, leftOut } of elsewhere ?? [])
+    if (leftOut > 0) terminal.note(`${leftOut} older jobs at ${shortPeer(peer)} are not listed`)
   return EXIT.ok
 }
 
+function printList(placed: readonly PlacedView[], hasElsewhere: boolean, terminal: Terminal): void {
+  if (placed.length === 0)
+    return terminal.print('No jobs. Submit one with "hearth submit FILE --context NAME -o RESULTS"')
+  const head = ['JOB', 'STATE', 'DONE', 'FAILED', 'CONTEXT', 'OUTPUT']
+  const rows = [hasElsewhere ? [...head, 'PEER'] : head]
+  for (const { view, peer } of placed)
+    rows.push(hasElsewhere ? [...row(view), peer === undefined ? 'here' : shortPeer(peer)] : row(view))
+  for (const line of columns(rows)) terminal.print(line)
+}
+
 /** `hearth job show ID`: the progress of a job, its peers, its errors, and what it waits for. */
-export async function jobShowCommand(id: string, context: CommandContext): Promise<number> {
-  const { terminal, data } = context
-  const folder = findJob(data, id)
-  const view = requireView(folder, await runningJobs(context))
-  const journal = readJournal(folder)
-  const errors = journal.commonErrors(COMMON_ERRORS)
-  const peers = journal.resultsByPeer()
-  journal.close()
-  const stopped = view.state === 'stopped' ? await whyStopped(folder) : undefined
-  if (terminal.isJson) {
-    terminal.print(
-      JSON.stringify({
-        ...jobEvent(view),
-        stopped: stopped ?? null,
-        errors,
-        resultsByPeer: peers,
-        events: folder.eventsPath,
-      }),
-    )
+export async function jobShowCommand(
+  id: string,
+  context: CommandContext,
+  options: PlaceOptions = {},
+): Promise<number> {
+  const { terminal } = context
+  return await atPlace(id, options, context, async (place) => {
+    const placed = await detailAt(place, context)
+    if (terminal.isJson) terminal.print(JSON.stringify(detailEvent(placed)))
+    else printDetail(placed, terminal)
     return EXIT.ok
-  }
-  const { job, counts, state, running } = view
+  })
+}
+
+function printDetail({ view, peer }: PlacedView<JobDetail>, terminal: Terminal): void {
+  const { job, counts, state, waiting, stopped, resultsByPeer, errors } = view
   terminal.print(`job       ${job.jobId}  ${state}`)
+  if (peer !== undefined) terminal.print(`at        ${peer}`)
   terminal.print(`input     ${job.inputPath}`)
   terminal.print(`output    ${job.outputPath}`)
   terminal.print(`context   ${job.context}  ${job.contextId}`)
   terminal.print(`done      ${counts.committed} of ${counts.requests}, ${counts.failed} failed`)
-  if (running?.waiting !== undefined)
-    terminal.print(`waiting   ${running.waiting.words} (${running.waiting.code})`)
+  if (waiting !== undefined) terminal.print(`waiting   ${waiting.words} (${waiting.code})`)
   if (state === 'stopped') {
     if (stopped !== undefined) terminal.print(`stopped   ${stoppedWords(stopped)}`)
     terminal.print('resume    run the same "hearth submit" command again')
   }
-  for (const { peer, results } of peers)
+  for (const { peer, results } of resultsByPeer)
     terminal.print(`  ${peer === '' ? 'given up' : peer}  ${results} results`)
   for (const { code, message, lines, exampleLine } of errors) {
     terminal.print(`  ${lines} × ${code}: ${message} (for example line ${exampleLine})`)
   }
-  return EXIT.ok
 }
 
 /** `hearth job watch ID`: progress until the job has ended. */
-export async function jobWatchCommand(id: string, context: CommandContext): Promise<number> {
-  const { terminal, data, clock, signal } = context
-  const folder = findJob(data, id)
+export async function jobWatchCommand(
+  id: string,
+  context: CommandContext,
+  options: PlaceOptions = {},
+): Promise<number> {
+  return await atPlace(id, options, context, (place) => watch(place, context))
+}
+
+async function watch(place: JobPlace, context: CommandContext): Promise<number> {
+  const { terminal, clock, signal } = context
   for (;;) {
-    const view = requireView(folder, await runningJobs(context))
-    terminal.event({ event: 'progress', ...jobEvent(view) })
+    const placed = await viewAt(place, context)
+    const { view } = placed
+    terminal.event({ event: 'progress', ...jobEvent(placed) })
     const line = lineOf(view)
     if (terminal.isInteractive) terminal.redraw([line])
     else terminal.note(line)
@@ -110,92 +105,24 @@ export async function jobWatchCommand(id: string, context: CommandContext): Prom
   }
 }
 
-/** `hearth job results ID [-o FILE]`: the lines settled so far, in input order. */
-export async function jobResultsCommand(
-  id: string,
-  options: { output?: string },
-  { terminal, data }: CommandContext,
-): Promise<number> {
-  const folder = findJob(data, id)
-  const journal = readJournal(folder)
-  try {
-    if (options.output !== undefined) {
-      await writeOutputFile(outputPathOf(options.output), folder.jobId, journal.lines())
-      terminal.note(`${journal.counts().committed} lines: ${outputPathOf(options.output)}`)
-    } else {
-      const out = await open('/dev/stdout', 'w')
-      for (const line of journal.lines()) await out.write(`${outputLine(folder.jobId, line)}\n`)
-      await out.close()
-    }
-    return EXIT.ok
-  } finally {
-    journal.close()
-  }
-}
-
-/** `hearth job cancel ID`: stops the job; its unanswered lines become error lines. */
-export async function jobCancelCommand(id: string, context: CommandContext): Promise<number> {
-  const { terminal, data, clock, signal } = context
-  const folder = findJob(data, id)
-  await askPeerIfUp(data, (access) => askPeer(access, `/v0/jobs/${folder.jobId}/release`, {}, signal))
-  const journal = Journal.open(folder.journalPath) ?? readJournal(folder)
-  try {
-    const { requests, committed } = journal.counts()
-    if (committed < requests) journal.cancel(clock.wallMs())
-    await writeOutputFile(journal.job.outputPath, folder.jobId, journal.lines())
-    terminal.event({ event: 'job-cancelled', jobId: folder.jobId, requests, committed })
-    terminal.note(
-      `Cancelled. ${committed} of ${requests} lines have answers; the others are error lines in ${journal.job.outputPath}`,
-    )
-    return EXIT.ok
-  } finally {
-    journal.close()
-  }
-}
-
-export interface JobRetryOptions {
-  bootstrap: string[]
-  swarm?: string
-  wait: string
-  detach?: boolean
-}
-
-/** `hearth job retry ID`: runs only the failed requests of a job again. */
-export async function jobRetryCommand(
-  id: string,
-  options: JobRetryOptions,
-  context: CommandContext,
-): Promise<number> {
-  const { terminal, data, signal } = context
-  const folder = findJob(data, id)
-  if (options.detach === true) {
-    const access = data.control()
-    if (access === undefined)
-      throw new HearthError(
-        'peer-unreachable',
-        'No peer runs on this data folder. Start one with "hearth up"',
-      )
-    const { requests } = await askPeer<{ requests: number }>(
-      access,
-      `/v0/jobs/${folder.jobId}/retry`,
-      {},
-      signal,
-    )
-    terminal.note(`Handed to the local peer: ${requests} failed requests run again`)
-    return EXIT.ok
-  }
-  const run = await whereToRun(options, context)
-  const journal = Journal.open(folder.journalPath)
-  if (journal === undefined)
-    throw new HearthError(
-      'data-corrupt',
-      `Job ${folder.jobId} has no journal, because its submission was cut short. Submit it again`,
-    )
-  const requests = journal.reopenFailed()
-  terminal.note(
-    requests === 0 ? 'No request of this job failed' : `Running ${requests} failed requests again`,
+async function viewAt(place: JobPlace, context: CommandContext): Promise<PlacedView> {
+  if (place.kind === 'elsewhere') return await detailAt(place, context)
+  const { folder } = place
+  const view = viewJob(folder, await runningJobs(context))
+  if (view !== undefined) return { view, peer: undefined }
+  throw new HearthError(
+    'data-corrupt',
+    `Job ${folder.jobId} has no journal, because its submission was cut short. Submit it again`,
   )
-  return await carryOut({ folder, journal, isResumed: true }, run, context)
+}
+
+async function detailAt(place: JobPlace, context: CommandContext): Promise<PlacedView<JobDetail>> {
+  if (place.kind === 'here')
+    return { view: await detailJob(place.folder, await runningJobs(context)), peer: undefined }
+  const { peer, jobId, ask } = place
+  const answer = await ask({ type: 'show', job: jobId })
+  if (answer.type === 'job') return { view: answer.job, peer }
+  throw unexpected(peer, answer.type)
 }
 
 /** An interrupt has no code of its own, and its words suffice. */
@@ -203,44 +130,21 @@ function stoppedWords({ code, words }: { code: string; words: string }): string 
   return code === 'internal' ? words : `${words} (${code})`
 }
 
-function requireView(folder: JobFolder, running: Map<string, RunningJob>): JobView {
-  const view = viewOf(folder, running)
-  if (view !== undefined) return view
-  throw new HearthError(
-    'data-corrupt',
-    `Job ${folder.jobId} has no journal, because its submission was cut short. Submit it again`,
-  )
-}
-
-function viewOf(folder: JobFolder, running: Map<string, RunningJob>): JobView | undefined {
-  const journal = Journal.read(folder.journalPath)
-  if (journal === undefined) return undefined
-  const counts = journal.counts()
-  const here = running.get(folder.jobId)
-  const isRunning = here !== undefined || isJobRunning(folder.journalPath)
-  const view = { job: journal.job, state: stateOf(journal.state, counts, isRunning), counts, running: here }
-  journal.close()
-  return view
-}
-
-function stateOf(
-  state: JobState,
-  { committed, requests }: JournalCounts,
-  isRunning: boolean,
-): JobView['state'] {
-  if (state === 'cancelled') return 'cancelled'
-  if (committed === requests) return 'done'
-  return isRunning ? 'running' : 'stopped'
-}
-
-function jobEvent({ job, state, counts, running }: JobView): object {
+function jobEvent({ view, peer }: PlacedView): Record<string, unknown> {
+  const { job, state, counts, waiting, progress } = view
   return {
     ...job,
     state,
     ...counts,
-    waiting: running?.waiting ?? null,
-    progress: running?.progress ?? null,
+    waiting: waiting ?? null,
+    progress: progress ?? null,
+    peer: peer ?? null,
   }
+}
+
+function detailEvent(placed: PlacedView<JobDetail>): Record<string, unknown> {
+  const { stopped, errors, resultsByPeer, eventsPath } = placed.view
+  return { ...jobEvent(placed), stopped: stopped ?? null, errors, resultsByPeer, events: eventsPath }
 }
 
 function row({ job, state, counts }: JobView): string[] {
@@ -255,35 +159,11 @@ function row({ job, state, counts }: JobView): string[] {
   ]
 }
 
-function lineOf({ state, counts, running }: JobView): string {
-  if (running?.progress !== undefined) {
-    const { progress } = running
+function lineOf({ state, counts, progress, waiting }: JobView): string {
+  if (progress !== undefined) {
     const tokensPerSecond = (counts.completionTokens * 1000) / Math.max(1, progress.elapsedMs)
     return progressLine({ counts, progress, tokensPerSecond })
   }
-  const waiting =
-    running?.waiting === undefined ? '' : `, ${paint('yellow', `waiting: ${running.waiting.words}`)}`
-  return `${state}: ${counts.committed}/${counts.requests}, ${counts.failed} failed${waiting}`
-}
-
-async function runningJobs({ data, signal }: CommandContext): Promise<Map<string, RunningJob>> {
-  const jobs = await askPeerIfUp(data, (access) =>
-    askPeer<RunningJob[]>(access, '/v0/jobs', undefined, signal),
-  )
-  return new Map((jobs ?? []).map((job) => [job.jobId, job]))
-}
-
-/** The answer of the running peer; undefined when none runs. */
-async function askPeerIfUp<T>(
-  data: DataFolder,
-  ask: (access: { port: number; key: string }) => Promise<T>,
-): Promise<T | undefined> {
-  const access = data.control()
-  if (access === undefined) return undefined
-  try {
-    return await ask(access)
-  } catch (error) {
-    if (isHearthError(error, 'peer-unreachable')) return undefined
-    throw error
-  }
+  const why = waiting === undefined ? '' : `, ${paint('yellow', `waiting: ${waiting.words}`)}`
+  return `${state}: ${counts.committed}/${counts.requests}, ${counts.failed} failed${why}`
 }

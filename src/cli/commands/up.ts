@@ -8,6 +8,9 @@ import { numberOption } from '../../base/number-option.ts'
 import { withGrace } from '../../context-sharing/replication/core/replication.ts'
 import { CHURN_LOG_SCHEMA } from '../../node/home/churn-log.ts'
 import { DetachedJobs } from '../../node/jobs/detached-jobs.ts'
+import { JobAsker } from '../../node/owner/job-asker.ts'
+import { OwnedJobs } from '../../node/owner/owned-jobs.ts'
+import { loadOwner } from '../../node/owner/owner-key.ts'
 import { Peer } from '../../node/peer.ts'
 import { tunePeerHeap } from '../../node/peer-heap.ts'
 import { ShutdownNotice } from '../../node/shutdown-notice.ts'
@@ -80,9 +83,11 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     },
   })
   const jobs = new DetachedJobs(context, { data, swarm: peer.swarm, bootstrap: () => peer.addresses })
+  const { owned, elsewhere } = ownedJobs(peer, jobs, context)
   const control = new ControlServer({
     peer,
     jobs,
+    elsewhere,
     nowMs: () => context.clock.nowMs(),
     log: context.log,
   })
@@ -91,6 +96,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     await peer.start()
     stopChurnLog = await startChurnLog(peer, options.churnLog, context)
     jobs.start()
+    await owned.start()
     data.publishControl(await control.start())
     announce(peer, options, context)
     if (endpoint !== undefined) await serveEndpoint(peer, endpoint, options.name, context)
@@ -99,10 +105,28 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     return EXIT.ok
   } finally {
     await control.stop()
+    await owned.stop()
     await jobs.stop()
     await stopChurnLog()
     await peer.stop()
     unlock()
+  }
+}
+
+/** The owner's jobs: those here for other machines, and those of other machines from here. */
+function ownedJobs(
+  peer: Peer,
+  jobs: DetachedJobs,
+  context: CommandContext,
+): { owned: OwnedJobs; elsewhere: JobAsker } {
+  const components = { ...context, network: peer.network }
+  return {
+    owned: new OwnedJobs({ ...components, jobs }),
+    elsewhere: new JobAsker({
+      ...components,
+      members: () => peer.members(),
+      owner: () => loadOwner(context.data),
+    }),
   }
 }
 

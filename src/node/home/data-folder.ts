@@ -44,6 +44,11 @@ export class DataFolder {
     return join(this.path, 'identity.key')
   }
 
+  /** The key that the machines of one owner share: docs/protocol/job.md. */
+  get ownerPath(): string {
+    return join(this.path, 'owner.key')
+  }
+
   get contextsPath(): string {
     return join(this.path, 'contexts')
   }

@@ -10,12 +10,27 @@ export type Identity = Ed25519PrivateKey
 const OWNER_ONLY = 0o600
 const READABLE_BY_OTHERS = 0o077
 
+/** How messages name a key, and what its owner does without it. */
+export interface KeyWords {
+  name: string
+  /** What deleting the file leads to. */
+  otherwise: string
+}
+
+const IDENTITY_WORDS: KeyWords = {
+  name: 'identity key',
+  otherwise: 'delete it to get a new identity',
+}
+
 /**
  * The key in `path`, made and stored there (libp2p's protobuf form, mode 0600) when there is none.
  * Throws `config-invalid` when others may read it, `data-corrupt` when it is not an Ed25519 key.
  */
-export async function loadOrCreateIdentity(path: string): Promise<Identity> {
-  return (await loadIdentity(path)) ?? (await createIdentity(path))
+export async function loadOrCreateIdentity(
+  path: string,
+  words: KeyWords = IDENTITY_WORDS,
+): Promise<Identity> {
+  return (await loadIdentity(path, words)) ?? (await createIdentity(path, words))
 }
 
 /** A key that is stored nowhere: for peers that live for one command, and for tests. */
@@ -23,50 +38,54 @@ export async function temporaryIdentity(): Promise<Identity> {
   return await generateKeyPair('Ed25519')
 }
 
-async function loadIdentity(path: string): Promise<Identity | undefined> {
+/** The key in `path`; undefined when there is none. Throws as `loadOrCreateIdentity` does. */
+export async function loadIdentity(
+  path: string,
+  words: KeyWords = IDENTITY_WORDS,
+): Promise<Identity | undefined> {
   try {
-    await refuseWhenReadableByOthers(path)
-    return parseIdentity(path, await readFile(path))
+    await refuseWhenReadableByOthers(path, words)
+    return parseIdentity(path, await readFile(path), words)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     if (error instanceof HearthError) throw error
-    throw new HearthError('config-invalid', `Cannot read the identity key ${path}: ${messageOf(error)}`, {
+    throw new HearthError('config-invalid', `Cannot read the ${words.name} ${path}: ${messageOf(error)}`, {
       data: { path },
       cause: error,
     })
   }
 }
 
-async function refuseWhenReadableByOthers(path: string): Promise<void> {
+async function refuseWhenReadableByOthers(path: string, words: KeyWords): Promise<void> {
   const { mode } = await stat(path)
   if (process.platform === 'win32' || (mode & READABLE_BY_OTHERS) === 0) return
   throw new HearthError(
     'config-invalid',
-    `Other users of this machine can read the identity key ${path} (mode ${(mode & 0o777).toString(8)}). Run "chmod 600 ${path}"; if somebody may have copied it, delete it to get a new identity`,
+    `Other users of this machine can read the ${words.name} ${path} (mode ${(mode & 0o777).toString(8)}). Run "chmod 600 ${path}"; if somebody may have copied it, ${words.otherwise}`,
     { data: { path, mode: mode & 0o777 } },
   )
 }
 
-function parseIdentity(path: string, bytes: Uint8Array): Identity {
+function parseIdentity(path: string, bytes: Uint8Array, words: KeyWords): Identity {
   try {
     const key = privateKeyFromProtobuf(bytes)
     if (key.type === 'Ed25519') return key
   } catch (cause) {
-    throw damaged(path, cause)
+    throw damaged(path, words, cause)
   }
-  throw damaged(path)
+  throw damaged(path, words)
 }
 
-function damaged(path: string, cause?: unknown): HearthError {
+function damaged(path: string, words: KeyWords, cause?: unknown): HearthError {
   return new HearthError(
     'data-corrupt',
-    `${path} is not an Ed25519 identity key. Restore it from a backup, or delete it to get a new identity`,
+    `${path} is not an Ed25519 ${words.name}. Restore it from a backup, or ${words.otherwise}`,
     { data: { path }, cause },
   )
 }
 
 /** Never overwrites: of two processes that start at once, one makes the key and the other reads it. */
-async function createIdentity(path: string): Promise<Identity> {
+async function createIdentity(path: string, words: KeyWords): Promise<Identity> {
   const key = await generateKeyPair('Ed25519')
   await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   try {
@@ -81,10 +100,10 @@ async function createIdentity(path: string): Promise<Identity> {
     return key
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
-      const stored = await loadIdentity(path)
+      const stored = await loadIdentity(path, words)
       if (stored !== undefined) return stored
     }
-    throw new HearthError('config-invalid', `Cannot write the identity key ${path}: ${messageOf(error)}`, {
+    throw new HearthError('config-invalid', `Cannot write the ${words.name} ${path}: ${messageOf(error)}`, {
       data: { path },
       cause: error,
     })

@@ -1,0 +1,107 @@
+import { open } from 'node:fs/promises'
+import { askPeer } from '../../api/control-client.ts'
+import { HearthError } from '../../base/errors.ts'
+import { findJob, readJournal, type JobFolder } from '../../node/jobs/job-folder.ts'
+import { cancelJob, openJournal, type CancelledJob } from '../../node/jobs/job-view.ts'
+import { unexpected } from '../../node/owner/job-asker.ts'
+import { outputLine, outputPathOf, writeOutputFile } from '../../tasks/journal/output-file.ts'
+import type { CommandContext } from '../terminal/command-context.ts'
+import { EXIT } from '../terminal/exit-codes.ts'
+import { askPeerIfUp, atPlace, type JobPlace, type PlaceOptions } from './job-place.ts'
+import { carryOut, whereToRun } from './submit.ts'
+
+/** `hearth job results ID [-o FILE]`: the lines settled so far, in input order. */
+export async function jobResultsCommand(
+  id: string,
+  options: { output?: string },
+  { terminal, data }: CommandContext,
+): Promise<number> {
+  const folder = findJob(data, id)
+  const journal = readJournal(folder)
+  try {
+    if (options.output !== undefined) {
+      await writeOutputFile(outputPathOf(options.output), folder.jobId, journal.lines())
+      terminal.note(`${journal.counts().committed} lines: ${outputPathOf(options.output)}`)
+    } else {
+      const out = await open('/dev/stdout', 'w')
+      for (const line of journal.lines()) await out.write(`${outputLine(folder.jobId, line)}\n`)
+      await out.close()
+    }
+    return EXIT.ok
+  } finally {
+    journal.close()
+  }
+}
+
+/** `hearth job cancel ID`: stops the job; its unanswered lines become error lines. */
+export async function jobCancelCommand(
+  id: string,
+  context: CommandContext,
+  options: PlaceOptions = {},
+): Promise<number> {
+  const { terminal } = context
+  return await atPlace(id, options, context, async (place) => {
+    const { jobId, requests, committed, outputPath } =
+      place.kind === 'here' ? await cancelHere(place.folder, context) : await cancelThere(place)
+    terminal.event({ event: 'job-cancelled', jobId, requests, committed })
+    terminal.note(
+      `Cancelled. ${committed} of ${requests} lines have answers; the others are error lines in ${outputPath}${place.kind === 'here' ? '' : ' there'}`,
+    )
+    return EXIT.ok
+  })
+}
+
+async function cancelHere(folder: JobFolder, { data, clock, signal }: CommandContext): Promise<CancelledJob> {
+  await askPeerIfUp(data, (access) => askPeer(access, `/v0/jobs/${folder.jobId}/release`, {}, signal))
+  return await cancelJob(folder, clock.wallMs())
+}
+
+async function cancelThere({
+  peer,
+  jobId,
+  ask,
+}: Extract<JobPlace, { kind: 'elsewhere' }>): Promise<CancelledJob> {
+  const answer = await ask({ type: 'cancel', job: jobId })
+  if (answer.type === 'cancelled') return answer.job
+  throw unexpected(peer, answer.type)
+}
+
+export interface JobRetryOptions {
+  bootstrap: string[]
+  swarm?: string
+  wait: string
+  detach?: boolean
+}
+
+/** `hearth job retry ID`: runs only the failed requests of a job again. */
+export async function jobRetryCommand(
+  id: string,
+  options: JobRetryOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { terminal, data, signal } = context
+  const folder = findJob(data, id)
+  if (options.detach === true) {
+    const access = data.control()
+    if (access === undefined)
+      throw new HearthError(
+        'peer-unreachable',
+        'No peer runs on this data folder. Start one with "hearth up"',
+      )
+    const { requests } = await askPeer<{ requests: number }>(
+      access,
+      `/v0/jobs/${folder.jobId}/retry`,
+      {},
+      signal,
+    )
+    terminal.note(`Handed to the local peer: ${requests} failed requests run again`)
+    return EXIT.ok
+  }
+  const run = await whereToRun(options, context)
+  const journal = openJournal(folder)
+  const requests = journal.reopenFailed()
+  terminal.note(
+    requests === 0 ? 'No request of this job failed' : `Running ${requests} failed requests again`,
+  )
+  return await carryOut({ folder, journal, isResumed: true }, run, context)
+}

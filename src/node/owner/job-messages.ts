@@ -1,0 +1,132 @@
+import { z } from 'zod'
+import type { ProtocolName } from '../../base/stream/network.ts'
+import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts'
+import { JOBS_TOLD_MAX } from '../../base/limits.ts'
+import type { CancelledJob, JobDetail, JobView } from '../jobs/job-view.ts'
+
+/** docs/protocol/job.md: one question and one answer per stream, after both ends have proved their owner. */
+export const JOB_PROTOCOL: ProtocolName = 'job/1'
+
+export const NONCE_BYTES = 32
+const SIGNATURE_BYTES = 64
+const TEXT_MAX = 4096
+export const JOB_PEERS_TOLD_MAX = 256
+
+export interface Proof {
+  type: 'proof'
+  signature: Uint8Array
+}
+
+const bytesSchema = (length: number): z.ZodType<Uint8Array> =>
+  z.instanceof(Uint8Array).refine(({ byteLength }) => byteLength === length, `not ${length} bytes`)
+
+export const helloSchema: z.ZodType<{ type: 'hello'; nonce: Uint8Array }> = z.strictObject({
+  type: z.literal('hello'),
+  nonce: bytesSchema(NONCE_BYTES),
+})
+export const challengeSchema: z.ZodType<{ type: 'challenge'; nonce: Uint8Array }> = z.strictObject({
+  type: z.literal('challenge'),
+  nonce: bytesSchema(NONCE_BYTES),
+})
+const proof = z.strictObject({ type: z.literal('proof'), signature: bytesSchema(SIGNATURE_BYTES) })
+export const proofSchema: z.ZodType<Proof> = proof
+/** What a server answers to a proof: its own, or the one refusal. */
+export const provenSchema: z.ZodType<Proof | { type: 'refused' }> = z.discriminatedUnion('type', [
+  proof,
+  z.strictObject({ type: z.literal('refused') }),
+])
+
+/** A question of an owner about jobs at one peer. */
+export type JobQuestion = { type: 'list' } | { type: 'show'; job: string } | { type: 'cancel'; job: string }
+
+const idStart = z.string().regex(/^[0-9a-f]{1,32}$/)
+
+export const jobQuestionSchema: z.ZodType<JobQuestion> = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('list') }),
+  z.strictObject({ type: z.literal('show'), job: idStart }),
+  z.strictObject({ type: z.literal('cancel'), job: idStart }),
+])
+
+export type JobAnswer =
+  /** Newest last; `leftOut` older ones did not fit. */
+  | { type: 'jobs'; jobs: JobView[]; leftOut: number }
+  | { type: 'job'; job: JobDetail }
+  | { type: 'cancelled'; job: CancelledJob }
+  | { type: 'failed'; code: ErrorCode; message: string }
+
+const text = z.string().max(TEXT_MAX)
+const count = z.int().min(0)
+const amount = z.number().min(0)
+const refusal = z.object({ code: text, words: text })
+
+const progress = z.object({
+  settled: count,
+  unsettled: count,
+  elapsedMs: amount,
+  leftMs: amount.optional(),
+  peers: z
+    .array(
+      z.object({
+        peer: text,
+        phase: text,
+        detail: text.optional(),
+        reason: text.optional(),
+        outstanding: count,
+        results: count,
+      }),
+    )
+    .max(JOB_PEERS_TOLD_MAX),
+  stale: count,
+  waiting: refusal.optional(),
+})
+
+const view = z.object({
+  job: z.object({
+    jobId: text,
+    context: text,
+    contextId: text,
+    inputPath: text,
+    inputSha256: text,
+    outputPath: text,
+    createdAtMs: amount,
+    isDetached: z.boolean(),
+  }),
+  state: z.enum(['running', 'stopped', 'done', 'cancelled']),
+  counts: z.object({
+    requests: count,
+    committed: count,
+    failed: count,
+    promptTokens: amount,
+    completionTokens: amount,
+  }),
+  progress: progress.optional(),
+  waiting: refusal.optional(),
+})
+
+const detail = view.extend({
+  stopped: refusal.optional(),
+  errors: z.array(z.object({ code: text, message: text, lines: count, exampleLine: count })).max(16),
+  resultsByPeer: z.array(z.object({ peer: text, results: count })).max(JOB_PEERS_TOLD_MAX),
+  eventsPath: text,
+})
+
+const cancelled = z.object({ jobId: text, requests: count, committed: count, outputPath: text })
+
+/** Fields that a newer version adds are dropped: owners need not update all machines at once. */
+export const jobAnswerSchema: z.ZodType<JobAnswer> = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('jobs'), jobs: z.array(view).max(JOBS_TOLD_MAX), leftOut: count }),
+  z.object({ type: z.literal('job'), job: detail }),
+  z.object({ type: z.literal('cancelled'), job: cancelled }),
+  z.object({
+    type: z.literal('failed'),
+    code: z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]).catch('internal'),
+    message: text,
+  }),
+]) as z.ZodType<JobAnswer>
+
+/** An answer as it travels: texts and lists cut to what the other end takes, and no field undefined. */
+export function toWire(answer: JobAnswer): object {
+  return JSON.parse(JSON.stringify(answer), (_key, value: unknown) =>
+    typeof value === 'string' ? value.slice(0, TEXT_MAX) : value,
+  ) as object
+}

@@ -1,0 +1,6 @@
+/** Times of job/1. docs/protocol/job.md tells of these. */
+
+/** How long a peer may take to be dialled and to prove that it has the same owner, ms. */
+export const OWNER_PROOF_DEADLINE_MS = 5_000
+/** How long a question may take from then to its answer, ms: cancelling a large job writes its output. */
+export const OWNER_ANSWER_DEADLINE_MS = 60_000
