@@ -1,11 +1,12 @@
 // The engine of embedding models: texts become vectors.
-import { HearthError, isHearthError } from '../../base/errors.ts'
+import { isHearthError } from '../../base/errors.ts'
 import { readPooling, type ContextFiles, type Pooling } from '../contract/model-folder.ts'
 import { readEmbeddingRequest, writeEmbeddings } from '../text/embedding-request.ts'
 import { checkEncoder, EncoderModel } from '../batching/encoder-model.ts'
 import type { Engine, EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
 import { openSession } from '../running/onnx-session.ts'
 import type { OnnxModel } from '../onnx/onnx-reader.ts'
+import { checkInputTokens } from '../text/request-check.ts'
 import { TextCodec } from '../text/text-codec.ts'
 import { ofRequest, refusal } from '../text/text-engine.ts'
 
@@ -96,23 +97,10 @@ export class EmbeddingEngine implements Engine {
 
   #tokensOf(input: string | number[]): number[] {
     const tokens = typeof input === 'string' ? this.#codec.encodeText(input) : input
-    const { contextLengthMax } = this.facts
-    if (tokens.length === 0)
-      throw new HearthError('request-invalid', 'the input is empty: write text or tokens into "input"')
-    const size = this.#vocabularySize ?? Infinity
-    const foreign = tokens.find((token) => token >= size)
-    if (foreign !== undefined) {
-      throw new HearthError(
-        'request-invalid',
-        `token ${foreign} of the input is not in the model's vocabulary`,
-      )
-    }
-    if (tokens.length > contextLengthMax) {
-      throw new HearthError(
-        'request-invalid',
-        `the input has ${tokens.length} tokens, and this model takes at most ${contextLengthMax}: shorten it`,
-      )
-    }
+    checkInputTokens(tokens, {
+      contextLengthMax: this.facts.contextLengthMax,
+      vocabularySize: this.#vocabularySize,
+    })
     return tokens
   }
 }

@@ -48,13 +48,14 @@ class FakeEngine implements Engine {
     request: EngineRequest,
     options: { signal?: AbortSignal | undefined } = {},
   ): Promise<EngineResult> {
-    const prompt = promptOf(request)
-    if (prompt === undefined) return refuse(`the request to ${request.url} has no prompt`)
+    const prompts = promptsOf(request)
+    if (prompts === undefined) return refuse(`the request to ${request.url} has no prompt`)
     return await this.#slots.hold(options.signal, async () => {
       const tokens = Math.min(tokensMaxOf(request.body), 8)
       const ms = this.#timing.prefillMs + tokens * this.#timing.tokenMs
       if (ms > 0) await sleep(this.#components.clock, ms, options.signal)
-      return FAILURES[prompt]?.() ?? answer(request, prompt, tokens)
+      const failed = prompts.map((prompt) => FAILURES[prompt]?.()).find((result) => result !== undefined)
+      return failed ?? answer(request, prompts, tokens)
     })
   }
 
@@ -68,13 +69,18 @@ export const loadFakeEngine: LoadEngine = async (_folder, options: EngineOptions
   return new FakeEngine(components, timing, options.slots ?? FACTS.slots)
 }
 
-function promptOf({ body }: EngineRequest): string | undefined {
+function promptsOf({ body }: EngineRequest): string[] | undefined {
   if (typeof body !== 'object' || body === null) return undefined
-  if ('prompt' in body && typeof body.prompt === 'string') return body.prompt
+  if ('prompt' in body) {
+    const { prompt } = body
+    if (typeof prompt === 'string') return [prompt]
+    if (Array.isArray(prompt) && prompt.length > 0)
+      return typeof prompt[0] === 'number' ? [prompt.join(' ')] : prompt.map(String)
+  }
   const message: unknown =
     'messages' in body && Array.isArray(body.messages) ? body.messages.at(-1) : undefined
   const content = (message as { content?: unknown } | null | undefined)?.content
-  return typeof content === 'string' ? content : undefined
+  return typeof content === 'string' ? [content] : undefined
 }
 
 function tokensMaxOf(body: unknown): number {
@@ -82,23 +88,30 @@ function tokensMaxOf(body: unknown): number {
   return typeof tokensMax === 'number' && tokensMax >= 1 ? tokensMax : Infinity
 }
 
-/** `tokens` words of the prompt's hash: the same prompt, the same answer, on every peer. */
-function answer({ url, body }: EngineRequest, prompt: string, tokens: number): EngineResult {
-  const digest = createHash('sha256').update(prompt).digest('hex')
-  const text = Array.from({ length: tokens }, (_, token) => digest.slice(token * 8, token * 8 + 8)).join(' ')
+/** `tokens` words of each prompt's hash: the same prompt, the same answer, on every peer. */
+function answer({ url, body }: EngineRequest, prompts: string[], tokens: number): EngineResult {
   const isChat = url === '/v1/chat/completions'
-  const content = isChat ? { message: { role: 'assistant', content: text } } : { text }
-  const usage = { promptTokens: prompt.split(/\s+/).length, completionTokens: tokens }
+  const digests = prompts.map((prompt) => createHash('sha256').update(prompt).digest('hex'))
+  const choices = digests.map((digest, index) => {
+    const words = Array.from({ length: tokens }, (_, token) => digest.slice(token * 8, token * 8 + 8))
+    const text = words.join(' ')
+    const content = isChat ? { message: { role: 'assistant', content: text } } : { text }
+    return { index, ...content, logprobs: null, finish_reason: 'stop' }
+  })
+  const usage = {
+    promptTokens: prompts.reduce((sum, prompt) => sum + prompt.split(/\s+/).length, 0),
+    completionTokens: tokens * prompts.length,
+  }
   return {
     ok: true,
     statusCode: 200,
     usage,
     body: {
-      id: `${isChat ? 'chatcmpl' : 'cmpl'}-${digest.slice(0, 24)}`,
+      id: `${isChat ? 'chatcmpl' : 'cmpl'}-${digests[0]?.slice(0, 24)}`,
       object: isChat ? 'chat.completion' : 'text_completion',
       created: 0,
       model: (body as { model?: unknown }).model ?? 'fake',
-      choices: [{ index: 0, ...content, logprobs: null, finish_reason: 'stop' }],
+      choices,
       usage: {
         prompt_tokens: usage.promptTokens,
         completion_tokens: usage.completionTokens,

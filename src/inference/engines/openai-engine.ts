@@ -7,6 +7,7 @@ import { describeDeclaration, readDeclaration, type EndpointDeclaration } from '
 import { EndpointClient } from '../endpoint/endpoint-client.ts'
 import type { EndpointOptions } from '../endpoint/endpoint-options.ts'
 import { SlotGate } from '../batching/slot-gate.ts'
+import { checkEndpointRequest } from '../text/request-check.ts'
 import type {
   Engine,
   EngineFacts,
@@ -19,13 +20,6 @@ import type {
 
 /** Servers batch continuously; with fewer, their batches stay small. */
 const SLOTS_DEFAULT = 16
-
-/** The supported endpoints, and whether each streams its answer. */
-const PATHS: Readonly<Record<string, { path: string; isStreamed: boolean }>> = {
-  '/v1/chat/completions': { path: '/chat/completions', isStreamed: true },
-  '/v1/completions': { path: '/completions', isStreamed: true },
-  '/v1/embeddings': { path: '/embeddings', isStreamed: false },
-}
 
 class OpenAiEngine implements Engine {
   readonly facts: EngineFacts
@@ -46,15 +40,20 @@ class OpenAiEngine implements Engine {
     request: EngineRequest,
     options: { signal?: AbortSignal | undefined } = {},
   ): Promise<EngineResult> {
-    const target = PATHS[request.url]
-    if (target === undefined) return refuse(400, `this context does not serve ${request.url}`)
-    const body = this.#bodyOf(request.body, target.isStreamed)
-    if (body === undefined) return refuse(400, "the request's body is not a JSON object")
+    try {
+      checkEndpointRequest(request)
+    } catch (error) {
+      if (isHearthError(error, 'request-invalid')) return refuse(400, error.message)
+      throw error
+    }
+    const isStreamed = request.url !== '/v1/embeddings'
+    const streaming = isStreamed ? { stream: true, stream_options: { include_usage: true } } : {}
+    const body = { ...(request.body as object), model: this.#model, ...streaming }
     const signal =
       options.signal === undefined
         ? this.#closed.signal
         : AbortSignal.any([options.signal, this.#closed.signal])
-    return await this.#slots.hold(signal, () => this.#ask(target.path, body, signal))
+    return await this.#slots.hold(signal, () => this.#ask(request.url.replace('/v1', ''), body, signal))
   }
 
   close(): Promise<void> {
@@ -79,12 +78,6 @@ class OpenAiEngine implements Engine {
       if (signal.aborted || !isHearthError(error, 'engine-failed')) throw error
       return { ok: false, statusCode: 502, error: { code: error.code, message: error.message } }
     }
-  }
-
-  #bodyOf(body: unknown, isStreamed: boolean): Record<string, unknown> | undefined {
-    if (typeof body !== 'object' || body === null || Array.isArray(body)) return undefined
-    const streaming = isStreamed ? { stream: true, stream_options: { include_usage: true } } : {}
-    return { ...body, model: this.#model, ...streaming }
   }
 }
 

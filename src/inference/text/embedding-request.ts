@@ -2,7 +2,8 @@
 import { z } from 'zod'
 import { HearthError } from '../../base/errors.ts'
 import type { EngineRequest, EngineResult } from '../contract/engine.ts'
-import { parse, withoutNeutral } from './openai-request.ts'
+import { withoutNeutral } from './neutral-settings.ts'
+import { listOf, parse } from './openai-request.ts'
 
 /** OpenAI's own bound. */
 const INPUTS_MAX = 2_048
@@ -11,16 +12,18 @@ const TOKENS = z.array(z.int().min(0)).min(1)
 
 const BODY = z.strictObject({
   model: z.string().optional(),
-  input: z.union([
-    z.string(),
-    TOKENS,
-    z
-      .array(z.union([z.string(), TOKENS]))
-      .min(1)
-      .max(INPUTS_MAX),
-  ]),
+  input: z.union(
+    [
+      z.string(),
+      TOKENS,
+      z
+        .array(z.union([z.string(), TOKENS]))
+        .min(1)
+        .max(INPUTS_MAX),
+    ],
+    `must be a text, a list of tokens, or a list of up to ${INPUTS_MAX} of either`,
+  ),
   encoding_format: z.enum(['float', 'base64']).nullish(),
-  user: z.unknown().optional(),
 })
 
 export interface EmbeddingRequest {
@@ -38,13 +41,7 @@ export function readEmbeddingRequest({ url, body }: EngineRequest): EmbeddingReq
     )
   }
   const { model, input, encoding_format: format } = parse(BODY, withoutNeutral(body))
-  return { model, inputs: toList(input), isBase64: format === 'base64' }
-}
-
-function toList(input: z.infer<typeof BODY>['input']): (string | number[])[] {
-  if (typeof input === 'string') return [input]
-  const [first] = input
-  return typeof first === 'number' ? [input as number[]] : (input as (string | number[])[])
+  return { model, inputs: listOf(input), isBase64: format === 'base64' }
 }
 
 export function writeEmbeddings(

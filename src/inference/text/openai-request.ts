@@ -3,13 +3,15 @@
 // a setting that silently does nothing spoils a job of a million lines.
 import { z } from 'zod'
 import { HearthError } from '../../base/errors.ts'
+import type { NumberBounds } from '../../base/number-option.ts'
+import { REQUEST_BOUNDS, STOP_STRING_CHARACTERS_MAX, STOP_STRINGS_MAX } from '../contract/request-bounds.ts'
 import type { EngineRequest } from '../contract/engine.ts'
+import { withoutNeutral } from './neutral-settings.ts'
 
-/** Choices, alternatives and strings of one request that we are ready to handle. */
-const STOP_STRINGS_MAX = 16
-const STOP_STRING_CHARACTERS_MAX = 256
+/** Alternatives, messages and prompts of one request that we are ready to handle. */
 const TOP_LOGPROBS_MAX = 20
 const MESSAGES_MAX = 4_096
+const PROMPTS_MAX = 128
 
 /** Absent and null mean the same in OpenAI's API. */
 const maybe = <T extends z.ZodType>(schema: T): z.ZodOptional<z.ZodNullable<T>> =>
@@ -19,46 +21,50 @@ const maybe = <T extends z.ZodType>(schema: T): z.ZodOptional<z.ZodNullable<T>> 
 const only = (...values: (string | number | boolean)[]): z.ZodOptional<z.ZodNullable<z.ZodType>> =>
   maybe(z.literal(values, { error: `only ${values.join(' or ')} is supported` }))
 
-const COUNT = z.int().min(1)
-const TOKEN_ID = z.int().min(0)
+/** A number within bounds, as a job's options are. */
+function numberIn({ isWhole, least, most, above }: NumberBounds): z.ZodType<number> {
+  let schema: z.ZodNumber = isWhole === true ? z.int() : z.number()
+  if (least !== undefined) schema = schema.min(least)
+  if (most !== undefined) schema = schema.max(most)
+  return above === undefined ? schema : schema.gt(above)
+}
 
-/** Of no effect on the answer. */
-const IGNORED = z.unknown().optional()
+const COUNT = numberIn(REQUEST_BOUNDS.max_tokens)
+const TOKEN_ID = z.int().min(0)
+const TOKENS = z.array(TOKEN_ID).min(1)
+const STOP_STRING = z.string().min(1).max(STOP_STRING_CHARACTERS_MAX)
 
 const SAMPLING_FIELDS = {
   model: z.string().optional(),
   max_tokens: maybe(COUNT),
-  temperature: maybe(z.number().min(0).max(100)),
-  top_p: maybe(z.number().gt(0).max(1)),
-  top_k: maybe(z.int().min(-1)),
-  min_p: maybe(z.number().min(0).max(1)),
-  seed: maybe(z.int()),
+  temperature: maybe(numberIn(REQUEST_BOUNDS.temperature)),
+  top_p: maybe(numberIn(REQUEST_BOUNDS.top_p)),
+  top_k: maybe(numberIn(REQUEST_BOUNDS.top_k)),
+  min_p: maybe(numberIn(REQUEST_BOUNDS.min_p)),
+  seed: maybe(numberIn(REQUEST_BOUNDS.seed)),
   stop: maybe(
-    z.union([
-      z.string().min(1).max(STOP_STRING_CHARACTERS_MAX),
-      z.array(z.string().min(1).max(STOP_STRING_CHARACTERS_MAX)).max(STOP_STRINGS_MAX),
-    ]),
+    z.union(
+      [STOP_STRING, z.array(STOP_STRING).max(STOP_STRINGS_MAX)],
+      `must be a text of 1 to ${STOP_STRING_CHARACTERS_MAX} characters, or a list of up to ${STOP_STRINGS_MAX} such texts`,
+    ),
   ),
   stop_token_ids: maybe(z.array(TOKEN_ID).max(STOP_STRINGS_MAX)),
   ignore_eos: maybe(z.boolean()),
-  repetition_penalty: maybe(z.number().gt(0).max(100)),
-  presence_penalty: maybe(z.number().min(-2).max(2)),
-  frequency_penalty: maybe(z.number().min(-2).max(2)),
+  repetition_penalty: maybe(numberIn(REQUEST_BOUNDS.repetition_penalty)),
+  presence_penalty: maybe(numberIn(REQUEST_BOUNDS.presence_penalty)),
+  frequency_penalty: maybe(numberIn(REQUEST_BOUNDS.frequency_penalty)),
   n: only(1),
   stream: only(false),
-  user: IGNORED,
-  metadata: IGNORED,
-  store: IGNORED,
-  service_tier: IGNORED,
-  safety_identifier: IGNORED,
-  prompt_cache_key: IGNORED,
 }
 
-const TEXT_PART = z.strictObject({ type: z.literal('text'), text: z.string() })
+const TEXT_PART = z.strictObject({
+  type: z.literal('text', 'only parts of type "text" are supported'),
+  text: z.string(),
+})
 
 const MESSAGE = z.strictObject({
   role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
-  content: z.union([z.string(), z.array(TEXT_PART)]),
+  content: z.union([z.string(), z.array(TEXT_PART)], 'must be text or a list of text parts'),
   name: z.string().optional(),
   tool_call_id: z.string().optional(),
 })
@@ -76,7 +82,15 @@ const CHAT_BODY = z.strictObject({
 
 const COMPLETION_BODY = z.strictObject({
   ...SAMPLING_FIELDS,
-  prompt: z.union([z.string(), z.array(TOKEN_ID).min(1)]),
+  prompt: z.union(
+    [
+      z.string(),
+      TOKENS,
+      z.array(z.string()).min(1).max(PROMPTS_MAX),
+      z.array(TOKENS).min(1).max(PROMPTS_MAX),
+    ],
+    `must be a text, a list of tokens, or a list of up to ${PROMPTS_MAX} of either`,
+  ),
   logprobs: maybe(z.int().min(0).max(TOP_LOGPROBS_MAX)),
   best_of: only(1),
   echo: only(false),
@@ -100,7 +114,8 @@ export type Prompt =
 export interface TextRequest {
   kind: 'chat' | 'completion'
   model: string | undefined
-  prompt: Prompt
+  /** One for a chat; each prompt of a completion has a choice of its own. */
+  prompts: Prompt[]
   tokensMax: number | undefined
   temperature: number | undefined
   topP: number | undefined
@@ -122,15 +137,25 @@ export interface TextRequest {
 export function readTextRequest({ url, body }: EngineRequest): TextRequest {
   switch (url) {
     case '/v1/chat/completions':
-      return readChat(parse(CHAT_BODY, withoutNeutralMessages(withoutNeutral(body))))
+      return readChat(parse(CHAT_BODY, withoutNeutral(body)))
     case '/v1/completions':
       return readCompletion(parse(COMPLETION_BODY, withoutNeutral(body)))
     default:
-      throw new HearthError('request-invalid', `this context does not serve ${url}`)
+      throw new HearthError(
+        'request-invalid',
+        `this context generates text and does not serve ${url}: use /v1/chat/completions or /v1/completions`,
+      )
   }
 }
 
 function readChat(body: z.infer<typeof CHAT_BODY>): TextRequest {
+  const topLogprobs = body.top_logprobs ?? 0
+  if (topLogprobs > 0 && body.logprobs !== true) {
+    throw new HearthError(
+      'request-invalid',
+      "in the request's body, top_logprobs needs logprobs: add logprobs: true, or leave both out",
+    )
+  }
   const messages = body.messages.map(({ content, name, tool_call_id: toolCallId, role }) => ({
     role,
     content: typeof content === 'string' ? content : content.map(({ text }) => text).join(''),
@@ -140,24 +165,31 @@ function readChat(body: z.infer<typeof CHAT_BODY>): TextRequest {
   return {
     ...readSampling(body),
     kind: 'chat',
-    prompt: { kind: 'chat', messages, templateVariables: body.chat_template_kwargs ?? {} },
+    prompts: [{ kind: 'chat', messages, templateVariables: body.chat_template_kwargs ?? {} }],
     tokensMax: body.max_completion_tokens ?? body.max_tokens ?? undefined,
-    topLogprobs: body.logprobs === true ? (body.top_logprobs ?? 0) : undefined,
+    topLogprobs: body.logprobs === true ? topLogprobs : undefined,
   }
 }
 
 function readCompletion(body: z.infer<typeof COMPLETION_BODY>): TextRequest {
-  const { prompt } = body
   return {
     ...readSampling(body),
     kind: 'completion',
-    prompt: typeof prompt === 'string' ? { kind: 'text', text: prompt } : { kind: 'tokens', tokens: prompt },
+    prompts: listOf(body.prompt).map((prompt) =>
+      typeof prompt === 'string' ? { kind: 'text', text: prompt } : { kind: 'tokens', tokens: prompt },
+    ),
     tokensMax: body.max_tokens ?? undefined,
     topLogprobs: body.logprobs ?? undefined,
   }
 }
 
-type SamplingRequest = Omit<TextRequest, 'kind' | 'prompt' | 'tokensMax' | 'topLogprobs'>
+/** The prompts or inputs in a field that takes one or several: a list of numbers is the tokens of one. */
+export function listOf(value: string | number[] | (string | number[])[]): (string | number[])[] {
+  if (typeof value === 'string') return [value]
+  return typeof value[0] === 'number' ? [value as number[]] : (value as (string | number[])[])
+}
+
+type SamplingRequest = Omit<TextRequest, 'kind' | 'prompts' | 'tokensMax' | 'topLogprobs'>
 
 function readSampling(body: SamplingBody): SamplingRequest {
   const stop = body.stop ?? []
@@ -178,47 +210,6 @@ function readSampling(body: SamplingBody): SamplingRequest {
   }
 }
 
-/** Settings that ask for what happens without them, as SDKs write them. */
-const NEUTRAL_SETTINGS: Readonly<Record<string, readonly string[]>> = {
-  tools: ['[]'],
-  functions: ['[]'],
-  tool_choice: ['"none"', '"auto"'],
-  function_call: ['"none"', '"auto"'],
-  logit_bias: ['{}'],
-  modalities: ['["text"]'],
-  suffix: ['""'],
-}
-
-/** The same in a message: an SDK writes an assistant's answer with every field that it knows. */
-const NEUTRAL_IN_MESSAGE: Readonly<Record<string, readonly string[]>> = {
-  annotations: ['[]'],
-  tool_calls: ['[]'],
-}
-
-/** A body without the fields that are null or say what holds anyway: in OpenAI's API both mean absent. */
-export function withoutNeutral(
-  body: unknown,
-  neutral: Readonly<Record<string, readonly string[]>> = NEUTRAL_SETTINGS,
-): unknown {
-  if (body === null || typeof body !== 'object' || Array.isArray(body)) return body
-  return Object.fromEntries(
-    Object.entries(body).filter(
-      ([field, value]) =>
-        value !== null &&
-        !(Object.hasOwn(neutral, field) && neutral[field]?.includes(JSON.stringify(value)) === true),
-    ),
-  )
-}
-
-function withoutNeutralMessages(body: unknown): unknown {
-  const messages = (body as { messages?: unknown } | null)?.messages
-  if (!Array.isArray(messages)) return body
-  return {
-    ...(body as object),
-    messages: messages.map((message) => withoutNeutral(message, NEUTRAL_IN_MESSAGE)),
-  }
-}
-
 /** Checks `value`. Throws `request-invalid`, naming each field that is wrong. */
 export function parse<T extends z.ZodType>(schema: T, value: unknown): z.infer<T> {
   const parsed = schema.safeParse(value)
@@ -229,8 +220,13 @@ export function parse<T extends z.ZodType>(schema: T, value: unknown): z.infer<T
 
 function describeIssue(issue: z.core.$ZodIssue): string {
   if (issue.code === 'unrecognized_keys') {
-    return `${issue.keys.slice(0, 8).join(', ')} ${issue.keys.length === 1 ? 'is' : 'are'} not supported`
+    const names = issue.keys.slice(0, 8).map((key) => [...issue.path, key].join('.'))
+    return `${names.join(', ')} ${issue.keys.length === 1 ? 'is' : 'are'} not supported`
   }
+  // The branch of a union that fits the value's type tells more than the union.
+  const inner =
+    issue.code === 'invalid_union' ? issue.errors.flat().find(({ path }) => path.length > 0) : undefined
+  if (inner !== undefined) return describeIssue({ ...inner, path: [...issue.path, ...inner.path] })
   const path = issue.path.join('.')
   return path === '' ? issue.message : `${path}: ${issue.message}`
 }

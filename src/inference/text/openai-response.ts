@@ -6,35 +6,33 @@ import type { TextRequest } from './openai-request.ts'
 import type { TokenLogprob } from '../sampling/sampling.ts'
 import type { TextCodec } from './text-codec.ts'
 
-/** @param createdSeconds Unix time */
+/**
+ * The answer to a request: a choice for each of its prompts, in their order.
+ * @param createdSeconds Unix time
+ */
 export function writeResponse(
   request: TextRequest,
-  generation: Generation,
+  generations: readonly Generation[],
   codec: TextCodec,
   createdSeconds: number,
 ): EngineResult {
   const isChat = request.kind === 'chat'
-  const text = generation.stoppedText ?? codec.decode(generation.tokens)
+  const sum = (count: (generation: Generation) => number): number =>
+    generations.reduce((total, generation) => total + count(generation), 0)
   const usage: EngineUsage = {
-    promptTokens: generation.promptTokens.length,
-    completionTokens: generation.tokensComputed,
-  }
-  const choice = {
-    index: 0,
-    ...(isChat ? { message: { role: 'assistant', content: text } } : { text }),
-    logprobs: writeLogprobs(request, generation.scores, codec),
-    finish_reason: generation.finishReason,
+    promptTokens: sum(({ promptTokens }) => promptTokens.length),
+    completionTokens: sum(({ tokensComputed }) => tokensComputed),
   }
   return {
     ok: true,
     statusCode: 200,
     usage,
     body: {
-      id: `${isChat ? 'chatcmpl' : 'cmpl'}-${idOf(generation)}`,
+      id: `${isChat ? 'chatcmpl' : 'cmpl'}-${idOf(generations)}`,
       object: isChat ? 'chat.completion' : 'text_completion',
       created: createdSeconds,
       model: request.model ?? 'hearth',
-      choices: [choice],
+      choices: generations.map((generation, index) => writeChoice(request, generation, index, codec)),
       usage: {
         prompt_tokens: usage.promptTokens,
         completion_tokens: usage.completionTokens,
@@ -44,9 +42,20 @@ export function writeResponse(
   }
 }
 
-/** The same prompt with the same answer has the same id on every peer. */
-function idOf({ promptTokens, tokens }: Generation): string {
-  return createHash('sha256').update(`${promptTokens.join()};${tokens.join()}`).digest('hex').slice(0, 24)
+function writeChoice(request: TextRequest, generation: Generation, index: number, codec: TextCodec): object {
+  const text = generation.stoppedText ?? codec.decode(generation.tokens)
+  return {
+    index,
+    ...(request.kind === 'chat' ? { message: { role: 'assistant', content: text } } : { text }),
+    logprobs: writeLogprobs(request, generation.scores, codec),
+    finish_reason: generation.finishReason,
+  }
+}
+
+/** The same prompts with the same answers have the same id on every peer. */
+function idOf(generations: readonly Generation[]): string {
+  const text = generations.map(({ promptTokens, tokens }) => `${promptTokens.join()};${tokens.join()}`)
+  return createHash('sha256').update(text.join('|')).digest('hex').slice(0, 24)
 }
 
 function writeLogprobs(

@@ -3,6 +3,7 @@ import { HearthError, messageOf } from '../../base/errors.ts'
 import type { ContextFiles, TokenizerConfig } from '../contract/model-folder.ts'
 import { Template } from './jinja/template.ts'
 import type { ChatMessage, Prompt } from './openai-request.ts'
+import { noChatTemplate } from './request-check.ts'
 import { cleanUp } from './tokenizer/decoders.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
 
@@ -83,9 +84,7 @@ export class TextCodec {
   }
 
   #render(messages: ChatMessage[], variables: Record<string, unknown>): string {
-    if (this.#template === undefined) {
-      throw new HearthError('request-invalid', 'this context has no chat template: use /v1/completions')
-    }
+    if (this.#template === undefined) throw noChatTemplate()
     try {
       return this.#template.render({
         // transformers passes both to every template: `tools is not none` must be false without tools.

@@ -5,8 +5,9 @@ import { randomInteger, seededRandom, type Random } from '../../base/random.ts'
 import type { ContextFiles } from '../contract/model-folder.ts'
 import type { Engine, EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
 import { Generation, type GenerationSettings } from '../sampling/generation.ts'
-import { readTextRequest, type TextRequest } from './openai-request.ts'
+import { readTextRequest, type Prompt, type TextRequest } from './openai-request.ts'
 import { writeResponse } from './openai-response.ts'
+import { checkPromptTokens } from './request-check.ts'
 import type { SamplingSettings } from '../sampling/sampling.ts'
 import { TextCodec } from './text-codec.ts'
 import type { TokenModel } from '../contract/token-model.ts'
@@ -50,10 +51,10 @@ export class TextEngine implements Engine {
     options.signal?.throwIfAborted()
     try {
       const text = ofRequest(() => readTextRequest(request))
-      const generation = ofRequest(() => this.#begin(text))
-      await this.#model.run(generation, options.signal)
+      const generations = ofRequest(() => text.prompts.map((prompt) => this.#begin(text, prompt)))
+      await this.#runAll(generations, options.signal)
       const wallS = (): number => Math.floor(this.#clock.wallMs() / 1_000)
-      return ofRequest(() => writeResponse(text, generation, this.#codec, wallS()))
+      return ofRequest(() => writeResponse(text, generations, this.#codec, wallS()))
     } catch (error) {
       if (isHearthError(error, 'request-invalid')) return refusal(error)
       throw error
@@ -64,8 +65,25 @@ export class TextEngine implements Engine {
     await this.#model.close()
   }
 
-  #begin(request: TextRequest): Generation {
-    const promptTokens = this.#codec.encode(request.prompt)
+  /** Runs the prompts of one request side by side. The first that fails ends the others, and their slots are free. */
+  async #runAll(generations: readonly Generation[], signal: AbortSignal | undefined): Promise<void> {
+    const [only] = generations
+    if (only !== undefined && generations.length === 1) return await this.#model.run(only, signal)
+    const failure = new AbortController()
+    const either = signal === undefined ? failure.signal : AbortSignal.any([signal, failure.signal])
+    const runs = generations.map(async (generation) => {
+      try {
+        await this.#model.run(generation, either)
+      } catch (error) {
+        failure.abort(error)
+      }
+    })
+    await Promise.all(runs)
+    failure.signal.throwIfAborted()
+  }
+
+  #begin(request: TextRequest, prompt: Prompt): Generation {
+    const promptTokens = this.#codec.encode(prompt)
     const tokensMax = this.#tokensMax(request, promptTokens)
     const seed = request.seed ?? randomInteger(this.#random, 2 ** 32)
     const endTokens = request.ignoresEndToken ? [] : this.#defaults.endTokens
@@ -83,22 +101,8 @@ export class TextEngine implements Engine {
   /** Throws `request-invalid` when the prompt cannot be run. */
   #tokensMax(request: TextRequest, promptTokens: readonly number[]): number {
     const { contextLengthMax, vocabularySize } = this.#model.facts
-    if (promptTokens.length === 0)
-      throw new HearthError('request-invalid', 'the prompt is empty: write text into it')
-    const foreign = promptTokens.find((token) => !(token < vocabularySize))
-    if (foreign !== undefined) {
-      throw new HearthError(
-        'request-invalid',
-        `token ${foreign} of the prompt is not in the model's vocabulary`,
-      )
-    }
+    checkPromptTokens(promptTokens, { contextLengthMax, vocabularySize })
     const room = contextLengthMax - promptTokens.length
-    if (room < 1) {
-      throw new HearthError(
-        'request-invalid',
-        `the prompt has ${promptTokens.length} tokens, and prompt and answer together may have ${contextLengthMax}: shorten the prompt`,
-      )
-    }
     const fallback = request.kind === 'completion' ? COMPLETION_TOKENS_DEFAULT : room
     return Math.min(room, request.tokensMax ?? this.#defaults.tokensMax ?? fallback)
   }

@@ -1,0 +1,106 @@
+// All that can be said against a request before a tokenizer or a kernel sees it. Engines check by it, and so
+// does a submitter, which reports every bad line before anything runs.
+import { HearthError } from '../../base/errors.ts'
+import type { EngineRequest } from '../contract/engine.ts'
+import { readEmbeddingRequest } from './embedding-request.ts'
+import { readTextRequest } from './openai-request.ts'
+
+/** Bounds on the tokens of one prompt or input; undefined where they are not known. */
+export interface TokenBounds {
+  contextLengthMax: number | undefined
+  vocabularySize: number | undefined
+}
+
+/** What is known of the context that a request is for. */
+export type RequestTarget =
+  | ({ kind: 'generate'; hasChatTemplate: boolean } & TokenBounds)
+  | ({ kind: 'embeddings' } & TokenBounds)
+  /** A server of its owner, which knows settings that Hearth does not. */
+  | { kind: 'endpoint' }
+  /** Any of these. */
+  | { kind: 'unknown' }
+
+/** Throws `request-invalid` for a request that the engine of `target` would refuse. */
+export function checkRequest(target: RequestTarget, request: EngineRequest): void {
+  switch (target.kind) {
+    case 'generate':
+      return checkTextRequest(target, request)
+    case 'embeddings': {
+      const { inputs } = readEmbeddingRequest(request)
+      for (const input of inputs) if (typeof input !== 'string') checkInputTokens(input, target)
+      return
+    }
+    case 'endpoint':
+    case 'unknown':
+      return checkEndpointRequest(request)
+  }
+}
+
+function checkTextRequest(target: RequestTarget & { kind: 'generate' }, request: EngineRequest): void {
+  const { kind, prompts } = readTextRequest(request)
+  if (kind === 'chat' && !target.hasChatTemplate) throw noChatTemplate()
+  for (const prompt of prompts) if (prompt.kind === 'tokens') checkPromptTokens(prompt.tokens, target)
+}
+
+export function noChatTemplate(): HearthError {
+  return new HearthError('request-invalid', 'this context has no chat template: use /v1/completions')
+}
+
+/** Throws `request-invalid` for a prompt that a generating model cannot run, and answer with a token at least. */
+export function checkPromptTokens(tokens: readonly number[], bounds: TokenBounds): void {
+  const { contextLengthMax = Infinity } = bounds
+  if (tokens.length === 0) throw invalid('the prompt is empty: write text into it')
+  checkVocabulary('prompt', tokens, bounds)
+  if (tokens.length >= contextLengthMax) {
+    throw invalid(
+      `the prompt has ${tokens.length} tokens, and prompt and answer together may have ${contextLengthMax}: shorten the prompt`,
+    )
+  }
+}
+
+/** Throws `request-invalid` for a text that an embedding model cannot run. */
+export function checkInputTokens(tokens: readonly number[], bounds: TokenBounds): void {
+  const { contextLengthMax = Infinity } = bounds
+  if (tokens.length === 0) throw invalid('the input is empty: write text or tokens into "input"')
+  checkVocabulary('input', tokens, bounds)
+  if (tokens.length > contextLengthMax) {
+    throw invalid(
+      `the input has ${tokens.length} tokens, and this model takes at most ${contextLengthMax}: shorten it`,
+    )
+  }
+}
+
+function checkVocabulary(
+  what: string,
+  tokens: readonly number[],
+  { vocabularySize = Infinity }: TokenBounds,
+): void {
+  // A token that is no number at all fails, too.
+  const foreign = tokens.find((token) => !(token < vocabularySize))
+  if (foreign !== undefined) throw invalid(`token ${foreign} of the ${what} is not in the model's vocabulary`)
+}
+
+/** The field that each endpoint cannot do without; others that stand for it on some servers. */
+const REQUIRED: Readonly<Record<string, readonly string[]>> = {
+  '/v1/chat/completions': ['messages'],
+  '/v1/completions': ['prompt', 'prompt_embeds'],
+  '/v1/embeddings': ['input', 'messages'],
+}
+
+/** Throws `request-invalid` for a request that every server refuses; the rest is for the server to say. */
+export function checkEndpointRequest({ url, body }: EngineRequest): void {
+  const required = REQUIRED[url]
+  if (required === undefined) throw invalid(`this context does not serve ${url}`)
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw invalid("the request's body is not a JSON object")
+  const fields = body as Record<string, unknown>
+  if (required.every((field) => fields[field] === undefined || fields[field] === null))
+    throw invalid(`in the request's body, ${required[0]} is missing`)
+  const { messages } = fields
+  if (messages !== undefined && !(Array.isArray(messages) && messages.length > 0))
+    throw invalid("in the request's body, messages must be a list of at least one message")
+}
+
+function invalid(message: string): HearthError {
+  return new HearthError('request-invalid', message)
+}
