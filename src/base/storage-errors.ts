@@ -58,6 +58,12 @@ export function asStorageError(error: unknown, path: string): unknown {
   return new HearthError(code, WORDS[code](path, messageOf(error)), { data: { path }, cause: error })
 }
 
+/** The path that an error of a file names. */
+export function pathOf(error: unknown): string | undefined {
+  const path = (error as NodeJS.ErrnoException | undefined)?.path
+  return typeof path === 'string' ? path : undefined
+}
+
 type StorageCode = 'disk-full' | 'data-inaccessible' | 'data-corrupt'
 
 function codeOf(error: unknown): StorageCode | undefined {

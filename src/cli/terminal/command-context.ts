@@ -6,6 +6,7 @@ import { checkAfterSteps, checksAskedFor } from '../../base/invariants.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import type { Random } from '../../base/random.ts'
 import { systemClock } from '../../base/system-clock.ts'
+import { asStorageError, pathOf } from '../../base/storage-errors.ts'
 import { systemRandom } from '../../base/system-random.ts'
 import { DataFolder, defaultDataPath } from '../../node/home/data-folder.ts'
 import { EXIT, exitCodeOf } from './exit-codes.ts'
@@ -61,17 +62,16 @@ export async function runCommand(
   process.on('SIGTERM', onSignal)
   // A command may wait for a background timer alone, as while the network stops: node would exit.
   const letGo = every(systemClock, HOLD_MS, () => {}, { background: false })
+  let data: DataFolder | undefined
   try {
     const isChecking = checksAskedFor(process.env)
     if (isChecking !== undefined) checkAfterSteps(isChecking)
     const log = openLog(options.verbose === true)
-    const data = new DataFolder(
-      resolve(options.data ?? process.env['HEARTH_DATA'] ?? defaultDataPath(process.env)),
-    )
+    data = new DataFolder(resolve(options.data ?? process.env['HEARTH_DATA'] ?? defaultDataPath(process.env)))
     const context = { terminal, data, clock: systemClock, random: systemRandom, log, signal: stop.signal }
     process.exitCode = await run(context)
   } catch (error) {
-    process.exitCode = report(terminal, error)
+    process.exitCode = report(terminal, named(error, data))
   } finally {
     letGo()
     process.off('SIGINT', onSignal)
@@ -83,6 +83,12 @@ export async function runCommand(
 function endWithReader(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE') throw error
   process.exit(EXIT.ok)
+}
+
+/** An error of a file of the data folder, wherever it arose, is no defect of Hearth. */
+function named(error: unknown, data: DataFolder | undefined): unknown {
+  const path = pathOf(error)
+  return data !== undefined && path?.startsWith(data.path) === true ? asStorageError(error, path) : error
 }
 
 function report(terminal: Terminal, error: unknown): number {

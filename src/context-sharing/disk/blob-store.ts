@@ -12,7 +12,8 @@ import {
 } from 'node:fs/promises'
 import { ChunkJournal } from './chunk-journal.ts'
 import { fileChunks } from '../content/chunk-map.ts'
-import { FILE_MODE, asDiskError, bytesEqual, readAt, sha256, syncFile, syncFolder } from './disk.ts'
+import { FILE_MODE, bytesEqual, readAt, sha256, syncFile, syncFolder } from './disk.ts'
+import { asStorageError } from '../../base/storage-errors.ts'
 import { renameOldBlobs } from './old-blobs.ts'
 import type { ContextFile } from '../content/manifest.ts'
 import { OpenBlobs } from './open-blobs.ts'
@@ -112,10 +113,10 @@ export class BlobStore {
       await link(blob, target)
     } catch (error) {
       if (!['EPERM', 'ENOTSUP', 'EXDEV', 'EMLINK', 'ENOSYS'].includes(codeOf(error)))
-        throw asDiskError(error, target)
+        throw asStorageError(error, target)
       await copyFile(blob, target, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL).catch(
         (cause: unknown) => {
-          throw asDiskError(cause, target)
+          throw asStorageError(cause, target)
         },
       )
       await syncFile(target)

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, open, readFile, writeFile } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
-import { FILE_MODE, asDiskError, replaceFile, writeAt } from './disk.ts'
+import { FILE_MODE, replaceFile, writeAt } from './disk.ts'
+import { asStorageError } from '../../base/storage-errors.ts'
 
 /*
  * Which chunks of a file in progress are on disk. An append-only file:
@@ -168,7 +169,7 @@ export class ChunkJournal {
     try {
       await writeAt(this.#file, offset, encodeRecord(this.#headerCrc, this.#records, value))
     } catch (error) {
-      throw asDiskError(error, this.#path)
+      throw asStorageError(error, this.#path)
     }
     this.#records += 1
   }

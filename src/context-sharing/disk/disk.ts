@@ -1,25 +1,15 @@
 import { createHash, webcrypto } from 'node:crypto'
 import { type FileHandle, open, rename, rm, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { HearthError, messageOf } from '../../base/errors.ts'
+import { HearthError } from '../../base/errors.ts'
 import { nextTurn } from '../../base/event-loop.ts'
+import { asStorageError } from '../../base/storage-errors.ts'
 
 /** Bytes hashed in one turn of the event loop: 0.2 ms. */
 const HASH_TURN_BYTES = 256 * 1024
 
 export const FILE_MODE = 0o600
 export const FOLDER_MODE = 0o700
-
-/** `disk-full` for the errors of a full disk or quota; anything else as it is. */
-export function asDiskError(error: unknown, path: string): unknown {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error
-  return new HearthError(
-    'disk-full',
-    `no room left at ${path} (${messageOf(error)}): free some space, or choose another data folder`,
-    { cause: error, data: { path } },
-  )
-}
 
 /** Throws `disk-full` unless `bytes` can be written and `keepFreeBytes` stay free. */
 export async function requireRoom(folder: string, bytes: number, keepFreeBytes: number): Promise<void> {
@@ -129,6 +119,6 @@ export async function replaceFile(path: string, temporary: string, bytes: Uint8A
     await syncFolder(dirname(path))
   } catch (error) {
     await rm(temporary, { force: true })
-    throw asDiskError(error, path)
+    throw asStorageError(error, path)
   }
 }

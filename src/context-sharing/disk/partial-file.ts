@@ -4,7 +4,8 @@ import { Turns } from '../../base/waiting/turns.ts'
 import { Bitfield } from '../content/bitfield.ts'
 import { ChunkJournal, type JournalContent, type JournalIdentity, readJournal } from './chunk-journal.ts'
 import { type ChunkMap, fileChunks } from '../content/chunk-map.ts'
-import { type WritableAt, asDiskError, bytesEqual, readAt, sha256, sha256InTurns, writeAt } from './disk.ts'
+import { type WritableAt, bytesEqual, readAt, sha256, sha256InTurns, writeAt } from './disk.ts'
+import { asStorageError } from '../../base/storage-errors.ts'
 import type { ContextFile } from '../content/manifest.ts'
 import { type OpenFiles, closeBoth, openSparse, sync } from './open-files.ts'
 import { type StorePaths, gridKeyOf } from './store-paths.ts'
@@ -181,7 +182,7 @@ export class PartialFile {
   #openFiles(): Promise<OpenFiles> {
     this.#open ??= this.#openBoth().catch((error: unknown) => {
       this.#open = undefined
-      throw asDiskError(error, this.#components.paths.part(this.file))
+      throw asStorageError(error, this.#components.paths.part(this.file))
     })
     return this.#open
   }
@@ -210,7 +211,7 @@ export class PartialFile {
     try {
       await writeAt(this.#components.writable?.(data) ?? data, offset, bytes)
     } catch (error) {
-      throw asDiskError(error, this.#components.paths.part(this.file))
+      throw asStorageError(error, this.#components.paths.part(this.file))
     }
     await this.#turns.run(() => this.#claim(indexInFile, bytes.byteLength))
     return true

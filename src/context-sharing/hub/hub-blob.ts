@@ -6,7 +6,8 @@ import { constants, open, rename, rm, stat, type FileHandle } from 'node:fs/prom
 import { dirname } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
 import { isHearthError } from '../../base/errors.ts'
-import { asDiskError, syncFolder, writeAt } from '../disk/disk.ts'
+import { syncFolder, writeAt } from '../disk/disk.ts'
+import { asStorageError } from '../../base/storage-errors.ts'
 import type { HubClient, HubFile } from './hub-client.ts'
 import { hubFailure } from './hub-errors.ts'
 import { Patience } from './patience.ts'
@@ -138,7 +139,7 @@ async function* append(
     try {
       await writeAt(filling.handle, filling.bytes, bytes)
     } catch (error) {
-      throw asDiskError(error, path)
+      throw asStorageError(error, path)
     }
     count(filling, bytes)
     yield filling.bytes

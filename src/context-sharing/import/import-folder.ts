@@ -7,7 +7,8 @@ import { dirname, join } from 'node:path'
 import { HearthError } from '../../base/errors.ts'
 import { CHUNK_BYTES, IMPORT_DEPTH_MAX, IMPORT_ENTRIES_MAX } from '../../base/limits.ts'
 import { fileChunks } from '../content/chunk-map.ts'
-import { FILE_MODE, asDiskError, readAt, sha256, syncFile } from '../disk/disk.ts'
+import { FILE_MODE, readAt, sha256, syncFile } from '../disk/disk.ts'
+import { asStorageError } from '../../base/storage-errors.ts'
 import { type Entry, type SelectedFile, type Selection, findEntry, selectFiles } from './file-selection.ts'
 import { foreignContent } from './foreign-content.ts'
 import type { ModelOpener } from './model-opener.ts'
@@ -255,7 +256,7 @@ async function copyOne(work: CopyWork, index: number, selected: SelectedFile, co
     await chmod(copy, FILE_MODE)
     await syncFile(copy)
   } catch (error) {
-    throw asDiskError(error, copy)
+    throw asStorageError(error, copy)
   }
   const after = await statOfOriginal(work.folder, diskPath)
   if (before?.ino !== after.ino || before.size !== after.size || before.mtimeMs !== after.mtimeMs) {

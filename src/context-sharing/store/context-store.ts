@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import type { Clock } from '../../base/clock.ts'
+import { asStorageError, pathOf } from '../../base/storage-errors.ts'
 import { HearthError, isHearthError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import { Turns } from '../../base/waiting/turns.ts'
@@ -82,9 +83,18 @@ export class ContextStore {
 
   /**
    * Reads what is on disk, and hashes again what a crash of the machine left in doubt; must be called
-   * first. Throws `data-corrupt` when the names or the store's memory cannot be read.
+   * first. Throws `data-corrupt` when the names or the store's memory are damaged, and `data-inaccessible`
+   * when the folder cannot be read or written.
    */
   async open(): Promise<void> {
+    try {
+      await this.#open()
+    } catch (error) {
+      throw asStorageError(error, pathOf(error) ?? this.#paths.root)
+    }
+  }
+
+  async #open(): Promise<void> {
     await this.#paths.make()
     await rm(this.#paths.of('incoming'), { recursive: true, force: true })
     await this.#paths.make()

@@ -1,7 +1,8 @@
 import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { BlobStore } from '../disk/blob-store.ts'
-import { FOLDER_MODE, asDiskError, syncFolder } from '../disk/disk.ts'
+import { FOLDER_MODE, syncFolder } from '../disk/disk.ts'
+import { asStorageError } from '../../base/storage-errors.ts'
 import type { HeldContext } from './held-context.ts'
 import type { StorePaths } from '../disk/store-paths.ts'
 
@@ -24,7 +25,7 @@ export async function placeFolder(paths: StorePaths, blobs: BlobStore, context: 
     await syncFolder(dirname(folder))
   } catch (error) {
     await rm(aside, { recursive: true, force: true })
-    throw asDiskError(error, folder)
+    throw asStorageError(error, folder)
   }
 }
 

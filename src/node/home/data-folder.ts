@@ -2,9 +2,10 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { z, type ZodType } from 'zod'
-import { HearthError, messageOf } from '../../base/errors.ts'
+import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import { RememberedPeersSchema, type RememberedPeer } from '../../dht/join/remembered-peers.ts'
 import { lockForThisProcess } from '../../base/process-lock.ts'
+import { asStorageError } from '../../base/storage-errors.ts'
 
 /** The facts that a peer keeps from one run to the next. */
 export interface PeerMemory {
@@ -70,17 +71,17 @@ export class DataFolder {
     return join(this.path, 'control.json')
   }
 
-  /** Makes the folder when there is none. Throws `config-invalid` when it cannot be made. */
+  /** Makes the folder when there is none. Throws `data-inaccessible`, or `config-invalid` when it cannot be one. */
   create(): void {
     try {
       mkdirSync(this.path, { recursive: true, mode: 0o700 })
-    } catch (cause) {
+    } catch (error) {
+      const cause = asStorageError(error, this.path)
+      if (isHearthError(cause)) throw cause
       throw new HearthError(
         'config-invalid',
         `Cannot use ${this.path} as the data folder: ${messageOf(cause)}. Choose another with --data FOLDER`,
-        {
-          cause,
-        },
+        { cause },
       )
     }
   }
@@ -124,7 +125,7 @@ function readJson<T>(path: string, schema: ZodType<T>): T | undefined {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw new HearthError('config-invalid', `Cannot read ${path}: ${messageOf(error)}`, { cause: error })
+    throw asStorageError(error, path)
   }
   try {
     return schema.parse(JSON.parse(text))
@@ -139,6 +140,10 @@ function readJson<T>(path: string, schema: ZodType<T>): T | undefined {
 /** Writes atomically: to a temporary file that then replaces `path`. */
 function writeJson(path: string, value: object): void {
   const partial = `${path}.partial`
-  writeFileSync(partial, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 })
-  renameSync(partial, path)
+  try {
+    writeFileSync(partial, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 })
+    renameSync(partial, path)
+  } catch (error) {
+    throw asStorageError(error, path)
+  }
 }

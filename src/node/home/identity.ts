@@ -2,7 +2,8 @@ import { chmod, mkdir, open, readFile, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { Ed25519PrivateKey } from '@libp2p/interface'
-import { HearthError, messageOf } from '../../base/errors.ts'
+import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
+import { asStorageError } from '../../base/storage-errors.ts'
 
 /** The identity of a peer: its Ed25519 key, which determines its peer id. */
 export type Identity = Ed25519PrivateKey
@@ -24,7 +25,8 @@ const IDENTITY_WORDS: KeyWords = {
 
 /**
  * The key in `path`, made and stored there (libp2p's protobuf form, mode 0600) when there is none.
- * Throws `config-invalid` when others may read it, `data-corrupt` when it is not an Ed25519 key.
+ * Throws `config-invalid` when others may read it, `data-corrupt` when it is not an Ed25519 key, and
+ * `data-inaccessible` when it cannot be read or written.
  */
 export async function loadOrCreateIdentity(
   path: string,
@@ -48,11 +50,7 @@ export async function loadIdentity(
     return parseIdentity(path, await readFile(path), words)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    if (error instanceof HearthError) throw error
-    throw new HearthError('config-invalid', `Cannot read the ${words.name} ${path}: ${messageOf(error)}`, {
-      data: { path },
-      cause: error,
-    })
+    throw unusable(path, `read the ${words.name}`, error)
   }
 }
 
@@ -87,8 +85,8 @@ function damaged(path: string, words: KeyWords, cause?: unknown): HearthError {
 /** Never overwrites: of two processes that start at once, one makes the key and the other reads it. */
 async function createIdentity(path: string, words: KeyWords): Promise<Identity> {
   const key = await generateKeyPair('Ed25519')
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
     const file = await open(path, 'wx', OWNER_ONLY)
     try {
       await file.writeFile(privateKeyToProtobuf(key))
@@ -103,9 +101,16 @@ async function createIdentity(path: string, words: KeyWords): Promise<Identity> 
       const stored = await loadIdentity(path, words)
       if (stored !== undefined) return stored
     }
-    throw new HearthError('config-invalid', `Cannot write the ${words.name} ${path}: ${messageOf(error)}`, {
-      data: { path },
-      cause: error,
-    })
+    throw unusable(path, `write the ${words.name}`, error)
   }
+}
+
+/** For what is no fault of the disk, such as a folder in the place of the key. */
+function unusable(path: string, doing: string, error: unknown): HearthError {
+  const cause = asStorageError(error, path)
+  if (isHearthError(cause)) return cause
+  return new HearthError('config-invalid', `Cannot ${doing} ${path}: ${messageOf(cause)}`, {
+    data: { path },
+    cause,
+  })
 }

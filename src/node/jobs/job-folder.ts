@@ -3,6 +3,7 @@ import { createReadStream, readdirSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HearthError, messageOf } from '../../base/errors.ts'
+import { asStorageError } from '../../base/storage-errors.ts'
 import type { Refusal } from '../../tasks/submitter/core/candidate-book.ts'
 import { Journal } from '../../tasks/journal/journal.ts'
 import type { DataFolder } from '../home/data-folder.ts'
@@ -50,9 +51,7 @@ export function listJobs(data: DataFolder): string[] {
     return readdirSync(data.jobsPath).sort()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
-    throw new HearthError('config-invalid', `cannot read ${data.jobsPath}: ${messageOf(error)}`, {
-      cause: error,
-    })
+    throw asStorageError(error, data.jobsPath)
   }
 }
 

@@ -191,7 +191,7 @@ describe('a disk that others fill', () => {
     fetcher!.holders = [holder!.id]
     await expect(fetcher!.sharing.fetch(contextId)).rejects.toMatchObject({
       code: 'disk-full',
-      message: expect.stringContaining('no room left'),
+      message: expect.stringContaining('No room left'),
     })
     expect(fetcher!.decisions.of(contextId).at(-1)).toMatchObject({ code: 'fetch-failed' })
     const heldBytes = store.held(contextId)!.heldBytes
