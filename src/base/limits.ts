@@ -154,6 +154,8 @@ export const ORIGINS_WANTED_MAX = 16
 
 /** One small file of a context (tokenizer.json is the largest), bytes. */
 export const CONTEXT_JSON_BYTES_MAX: number = 64 * MIB
+/** Weights of one module of an embedding model, such as 2_Dense/model.safetensors, bytes. */
+export const MODULE_WEIGHTS_BYTES_MAX: number = 64 * MIB
 /** Nodes and weights of an ONNX graph, and bytes of its nodes, which are not the weights. */
 export const ONNX_NODES_MAX = 200_000
 export const ONNX_GRAPH_BYTES_MAX: number = 64 * MIB

@@ -72,6 +72,7 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   DECISIONS_PER_CONTEXT_MAX: 'context-sharing/history/decisions.test.ts',
   DECIDED_CONTEXTS_MAX: 'context-sharing/history/decisions.test.ts',
   CONTEXT_JSON_BYTES_MAX: BOUNDS,
+  MODULE_WEIGHTS_BYTES_MAX: 'inference/engines/embedding-recipe.test.ts',
   ONNX_NODES_MAX: BOUNDS,
   ONNX_GRAPH_BYTES_MAX: BOUNDS,
   ENGINE_RUNS_WAITING_MAX: BOUNDS,

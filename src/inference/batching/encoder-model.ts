@@ -2,15 +2,22 @@
 import '../device/no-telemetry.ts'
 import { Tensor, type InferenceSession } from 'onnxruntime-node'
 import { HearthError, messageOf } from '../../base/errors.ts'
-import type { Pooling } from '../contract/model-folder.ts'
+import type { EmbeddingRecipe } from '../contract/embedding-recipe.ts'
 import { runApart, runKernels } from './apart.ts'
 import { nextBatch, type EncoderBatchOptions } from './core/encoder-batch.ts'
+import { embed } from './embedding-head.ts'
 import { floatData, type Feeds } from '../running/onnx-session.ts'
 import { unsupported } from '../graph/decoder.ts'
 import type { OnnxModel } from '../onnx/onnx-reader.ts'
 
-interface Waiting {
+/** One text. */
+export interface EncoderText {
   tokens: readonly number[]
+  /** Tokens at its beginning that the pooling leaves out; default none. */
+  promptTokens?: number
+}
+
+interface Waiting extends EncoderText {
   finish: (answer: { vector: Float32Array } | { error: unknown }) => void
 }
 
@@ -18,20 +25,27 @@ interface Waiting {
 const PROBE = { tokens: [0, 0] }
 
 const STATE_OUTPUTS = ['last_hidden_state', 'token_embeddings']
+/** A vector for each whole text, which some exports of sentence-transformers compute in the graph. */
+const TEXT_OUTPUT = 'sentence_embedding'
 const KNOWN_INPUTS = new Set(['input_ids', 'attention_mask', 'token_type_ids', 'position_ids'])
 
 /** Whether the graph is an encoder: it reads text and generates none. */
 export function isEncoder({ inputs, outputs }: OnnxModel): boolean {
   const hasCache = inputs.some(({ name }) => name.startsWith('past_key_values'))
-  return !hasCache && outputs.some(({ name }) => STATE_OUTPUTS.includes(name))
+  return !hasCache && outputs.some(({ name }) => name === TEXT_OUTPUT || STATE_OUTPUTS.includes(name))
 }
 
-/** The name of the output with the tokens' vectors. Throws `model-unsupported`. */
-export function checkEncoder(model: OnnxModel): string {
+export function hasTextOutput({ outputs }: OnnxModel): boolean {
+  return outputs.some(({ name }) => name === TEXT_OUTPUT)
+}
+
+/** The name of the output that the pooling reads. Throws `model-unsupported`. */
+export function checkEncoder(model: OnnxModel, pooling: EmbeddingRecipe['pooling']): string {
   const initialized = new Set(model.initializers.map(({ name }) => name))
   const foreign = model.inputs.find(({ name }) => !KNOWN_INPUTS.has(name) && !initialized.has(name))
   if (foreign !== undefined)
     throw unsupported(`it needs an input named ${foreign.name}, which Hearth does not provide`)
+  if (pooling === 'graph') return TEXT_OUTPUT
   const output = STATE_OUTPUTS.find((name) => model.outputs.some((other) => other.name === name))
   if (output === undefined) throw unsupported(`it has none of the outputs ${STATE_OUTPUTS.join(', ')}`)
   return output
@@ -40,21 +54,27 @@ export function checkEncoder(model: OnnxModel): string {
 export class EncoderModel {
   readonly #session: InferenceSession
   readonly #output: string
-  readonly #pooling: Pooling
+  readonly #recipe: Pick<EmbeddingRecipe, 'pooling' | 'steps'>
   readonly #options: EncoderBatchOptions
   readonly #waiting = new Set<Waiting>()
   #isLooping = false
   #failure: HearthError | undefined
 
-  constructor(session: InferenceSession, output: string, pooling: Pooling, options: EncoderBatchOptions) {
+  constructor(
+    session: InferenceSession,
+    output: string,
+    recipe: Pick<EmbeddingRecipe, 'pooling' | 'steps'>,
+    options: EncoderBatchOptions,
+  ) {
     this.#session = session
     this.#output = output
-    this.#pooling = pooling
-    this.#options = options
+    this.#recipe = recipe
+    // The graph's own pooling sums a padded row in another order than the same row alone.
+    this.#options = recipe.pooling === 'graph' ? { ...options, rowsMax: 1 } : options
   }
 
   /** The text's vector. Throws the signal's reason, `request-invalid` for NaN, or `engine-failed`. */
-  encode(tokens: readonly number[], signal: AbortSignal | undefined): Promise<Float32Array> {
+  encode(text: EncoderText, signal: AbortSignal | undefined): Promise<Float32Array> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     return new Promise((resolve, reject) => {
@@ -65,7 +85,7 @@ export class EncoderModel {
         if ('vector' in answer) resolve(answer.vector)
         else reject(answer.error)
       }
-      const waiting: Waiting = { tokens, finish }
+      const waiting: Waiting = { ...text, finish }
       signal?.addEventListener('abort', onAbort, { once: true })
       this.#waiting.add(waiting)
       if (!this.#isLooping) void this.#loop()
@@ -108,10 +128,13 @@ export class EncoderModel {
     const width = batch.reduce((longest, { tokens }) => Math.max(longest, tokens.length), 2)
     const outputs = await runKernels(() => this.#session.run(this.#feeds(batch, width)))
     const states = floatData(outputs, this.#output)
-    const size = states.length / (batch.length * width)
-    for (const [row, { tokens, finish }] of batch.entries()) {
-      const rowStates = states.subarray(row * width * size, (row * width + tokens.length) * size)
-      const vector = pool(rowStates, size, this.#pooling)
+    const isText = this.#recipe.pooling === 'graph'
+    const rowLength = states.length / batch.length
+    const size = isText ? rowLength : rowLength / width
+    for (const [row, { tokens, promptTokens, finish }] of batch.entries()) {
+      const from = row * rowLength
+      const rowStates = states.subarray(from, from + (isText ? size : tokens.length * size))
+      const vector = embed(rowStates, size, this.#recipe, promptTokens)
       finish(vector.every(Number.isFinite) ? { vector } : { error: noNumbers() })
     }
   }
@@ -142,24 +165,4 @@ function noNumbers(): HearthError {
     'request-invalid',
     'the model computes NaN for this input: change the input, or use another dtype of the model',
   )
-}
-
-/** `states` is [tokens, size]. */
-export function pool(states: Float32Array, size: number, { kind, normalizes }: Pooling): Float32Array {
-  const vector = kind === 'mean' ? mean(states, size) : pick(states, size, kind)
-  if (!normalizes) return vector
-  const length = Math.hypot(...vector)
-  return length === 0 ? vector : vector.map((element) => element / length)
-}
-
-function pick(states: Float32Array, size: number, kind: 'first' | 'last'): Float32Array {
-  return kind === 'first' ? states.slice(0, size) : states.slice(-size)
-}
-
-function mean(states: Float32Array, size: number): Float32Array {
-  const sums = new Float64Array(size)
-  for (let index = 0; index < states.length; index += 1) {
-    sums[index % size] = (sums[index % size] as number) + (states[index] as number)
-  }
-  return Float32Array.from(sums, (sum) => (sum * size) / states.length)
 }

@@ -1,17 +1,6 @@
 // Reads the small files of a context, which describe the model, its text and its defaults.
-import { readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { z } from 'zod'
-import { HearthError, messageOf } from '../../base/errors.ts'
-import { CONTEXT_JSON_BYTES_MAX } from '../../base/limits.ts'
-import { parsePythonJson } from './python-json.ts'
-
-/** How a text's vector is computed from its tokens' vectors. */
-export interface Pooling {
-  kind: 'mean' | 'first' | 'last'
-  /** Whether vectors are scaled to length 1. */
-  normalizes: boolean
-}
+import { readJson, readOptional } from './json-file.ts'
 
 type TokenIds = number | number[]
 
@@ -32,6 +21,9 @@ export interface ModelConfig {
   max_seq_len?: number | null | undefined
   pad_token_id?: number | null | undefined
   eos_token_id?: TokenIds | null | undefined
+  /** Whether vectors may be cut (Matryoshka), and to which lengths. */
+  is_matryoshka?: boolean | null | undefined
+  matryoshka_dimensions?: number[] | null | undefined
 }
 
 /** The fields of generation_config.json that Hearth reads. */
@@ -89,6 +81,8 @@ const CONFIG: z.ZodType<ModelConfig> = z.looseObject({
   max_seq_len: LENGTH.nullish(),
   pad_token_id: z.int().nullish(),
   eos_token_id: TOKEN_IDS.nullish(),
+  is_matryoshka: z.boolean().nullish(),
+  matryoshka_dimensions: z.array(COUNT).nullish(),
 })
 
 const GENERATION_CONFIG: z.ZodType<GenerationConfig> = z.looseObject({
@@ -153,89 +147,4 @@ async function readTemplate(folder: string, config: TokenizerConfig): Promise<st
 function inlineTemplate({ chat_template: template }: TokenizerConfig): string | undefined {
   if (typeof template === 'string') return template
   return template?.find(({ name }) => name === 'default')?.template
-}
-
-/** `absent` stands for a file that may be missing. */
-async function readJson<T>(folder: string, name: string, schema: z.ZodType<T>, absent?: T): Promise<T> {
-  const text = await readOptional(folder, name)
-  if (text === undefined) {
-    if (absent !== undefined) return absent
-    throw new HearthError('context-invalid', `${name} is missing`, { data: { folder } })
-  }
-  const parsed = schema.safeParse(parseJson(name, text))
-  if (parsed.success) return parsed.data
-  const [issue] = parsed.error.issues
-  throw new HearthError('context-invalid', `${name}: ${issue?.path.join('.')}: ${issue?.message}`)
-}
-
-function parseJson(name: string, text: string): unknown {
-  try {
-    return parsePythonJson(text)
-  } catch (error) {
-    throw new HearthError('context-invalid', `${name}: ${messageOf(error)}`, { cause: error })
-  }
-}
-
-async function readOptional(folder: string, name: string): Promise<string | undefined> {
-  const path = join(folder, name)
-  const found = await stat(path).catch(() => undefined)
-  if (found === undefined) return undefined
-  if (found.size > CONTEXT_JSON_BYTES_MAX) {
-    throw new HearthError(
-      'context-invalid',
-      `${name} has ${found.size} bytes, over the limit of ${CONTEXT_JSON_BYTES_MAX}`,
-    )
-  }
-  return await readFile(path, 'utf8')
-}
-
-/** The older form has a flag for each mode, the newer one the mode's name. */
-const POOLING: z.ZodType<Record<string, unknown>> = z.record(z.string(), z.unknown())
-
-const MODULES: z.ZodType<{ type: string; path?: string | undefined }[]> = z.array(
-  z.looseObject({ type: z.string(), path: z.string().optional() }),
-)
-
-const POOLING_KINDS: Readonly<Record<string, Pooling['kind']>> = {
-  mean: 'mean',
-  mean_tokens: 'mean',
-  cls: 'first',
-  cls_token: 'first',
-  lasttoken: 'last',
-}
-
-const KNOWN_MODULES = new Set(['Transformer', 'Pooling', 'Normalize'])
-
-/**
- * Reads the pooling from sentence-transformers' files; without them, the mean, scaled to length 1. Throws
- * `model-unsupported`, naming an unsupported step, because leaving it out would give wrong vectors.
- */
-export async function readPooling(folder: string): Promise<Pooling> {
-  const modules = await readJson(folder, 'modules.json', MODULES, [{ type: 'Normalize' }])
-  const typeOf = ({ type }: { type: string }): string => type.slice(type.lastIndexOf('.') + 1)
-  const foreign = modules.find((module) => !KNOWN_MODULES.has(typeOf(module)))
-  if (foreign !== undefined) throw unsupportedPooling(`the module ${foreign.type}`)
-  const path = modules.find((module) => typeOf(module) === 'Pooling')?.path ?? '1_Pooling'
-  if (!/^[\w.-]+$/.test(path) || path.startsWith('.')) throw unsupportedPooling(`the folder "${path}"`)
-  return {
-    kind: poolingKind(await readJson(folder, `${path}/config.json`, POOLING, {})),
-    normalizes: modules.some((module) => typeOf(module) === 'Normalize'),
-  }
-}
-
-function poolingKind(config: Record<string, unknown>): Pooling['kind'] {
-  const { pooling_mode: named } = config
-  const flagged = Object.keys(config).filter((key) => key.startsWith('pooling_mode_') && config[key] === true)
-  const modes = typeof named === 'string' ? [named] : flagged.map((key) => key.slice('pooling_mode_'.length))
-  const [mode = 'mean'] = modes
-  const kind = POOLING_KINDS[mode]
-  if (modes.length > 1 || kind === undefined) throw unsupportedPooling(`pooling by ${modes.join(' and ')}`)
-  return kind
-}
-
-function unsupportedPooling(what: string): HearthError {
-  return new HearthError(
-    'model-unsupported',
-    `this embedding model needs ${what}, which Hearth does not support`,
-  )
 }

@@ -1,8 +1,15 @@
 // The engine of embedding models: texts become vectors.
-import { isHearthError } from '../../base/errors.ts'
-import { readPooling, type ContextFiles, type Pooling } from '../contract/model-folder.ts'
-import { readEmbeddingRequest, writeEmbeddings } from '../text/embedding-request.ts'
-import { checkEncoder, EncoderModel } from '../batching/encoder-model.ts'
+import { HearthError, isHearthError } from '../../base/errors.ts'
+import { readEmbeddingRecipe, type EmbeddingRecipe } from '../contract/embedding-recipe.ts'
+import type { ContextFiles } from '../contract/model-folder.ts'
+import { readEmbeddingRequest, writeEmbeddings, type EmbeddingRequest } from '../text/embedding-request.ts'
+import { shorten } from '../batching/embedding-head.ts'
+import {
+  checkEncoder,
+  EncoderModel,
+  hasTextOutput,
+  type EncoderText as Text,
+} from '../batching/encoder-model.ts'
 import type { Engine, EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
 import { openSession } from '../running/onnx-session.ts'
 import type { OnnxModel } from '../onnx/onnx-reader.ts'
@@ -15,9 +22,9 @@ const TOKENS_PER_STEP_MAX = 2_048
 /** What an encoder makes of text, read from the context's files. */
 export interface EncoderText {
   kind: 'encoder'
-  /** The graph's output with the tokens' vectors. */
+  /** The graph's output that the pooling reads. */
   output: string
-  pooling: Pooling
+  recipe: EmbeddingRecipe
   codec: TextCodec
 }
 
@@ -34,10 +41,11 @@ export async function readEncoderText(
   model: OnnxModel,
   files: ContextFiles,
 ): Promise<EncoderText> {
+  const recipe = await readEmbeddingRecipe(folder, files.config, hasTextOutput(model))
   return {
     kind: 'encoder',
-    output: checkEncoder(model),
-    pooling: await readPooling(folder),
+    output: checkEncoder(model, recipe.pooling),
+    recipe,
     codec: new TextCodec({ ...files, chatTemplate: undefined }, () => 0),
   }
 }
@@ -46,32 +54,33 @@ export class EmbeddingEngine implements Engine {
   readonly facts: EngineFacts
   readonly #model: EncoderModel
   readonly #codec: TextCodec
+  readonly #recipe: EmbeddingRecipe
   /** Tokens that the model knows; undefined where its config does not say. */
   readonly #vocabularySize: number | undefined
 
   private constructor(
     model: EncoderModel,
-    codec: TextCodec,
+    { codec, recipe }: EncoderText,
     facts: EngineFacts,
     vocabularySize: number | undefined,
   ) {
     this.#model = model
     this.#codec = codec
+    this.#recipe = recipe
     this.#vocabularySize = vocabularySize
     this.facts = facts
   }
 
   /** Throws `model-unsupported`. */
-  static async open(context: EmbeddingContext, facts: EngineFacts): Promise<EmbeddingEngine> {
-    const { output, pooling, codec } = context.text
-    const session = await openSession({ model: context.path }, { threads: context.threads })
+  static async open(
+    { path, text, files, threads }: EmbeddingContext,
+    facts: EngineFacts,
+  ): Promise<EmbeddingEngine> {
+    const session = await openSession({ model: path }, { threads })
     const batches = { rowsMax: facts.slots, tokensMax: TOKENS_PER_STEP_MAX }
-    return new EmbeddingEngine(
-      new EncoderModel(session, output, pooling, batches),
-      codec,
-      facts,
-      context.files.config.vocab_size,
-    )
+    const model = new EncoderModel(session, text.output, text.recipe, batches)
+    const contextLengthMax = Math.min(facts.contextLengthMax, text.recipe.tokensMax ?? Infinity)
+    return new EmbeddingEngine(model, text, { ...facts, contextLengthMax }, files.config.vocab_size)
   }
 
   async run(
@@ -81,10 +90,12 @@ export class EmbeddingEngine implements Engine {
     signal?.throwIfAborted()
     try {
       const embedding = ofRequest(() => readEmbeddingRequest(request))
-      const texts = ofRequest(() => embedding.inputs.map((input) => this.#tokensOf(input)))
-      const vectors = await Promise.all(texts.map((tokens) => this.#model.encode(tokens, signal)))
-      const promptTokens = texts.reduce((sum, tokens) => sum + tokens.length, 0)
-      return ofRequest(() => writeEmbeddings(embedding, vectors, promptTokens))
+      ofRequest(() => this.#requireSize(embedding.dimensions))
+      const texts = ofRequest(() => this.#textsOf(embedding))
+      const vectors = await Promise.all(texts.map((text) => this.#model.encode(text, signal)))
+      const promptTokens = texts.reduce((sum, { tokens }) => sum + tokens.length, 0)
+      const cut = ofRequest(() => vectors.map((vector) => this.#cut(vector, embedding.dimensions)))
+      return ofRequest(() => writeEmbeddings(embedding, cut, promptTokens))
     } catch (error) {
       if (isHearthError(error, 'request-invalid')) return refusal(error)
       throw error
@@ -95,12 +106,63 @@ export class EmbeddingEngine implements Engine {
     await this.#model.close()
   }
 
-  #tokensOf(input: string | number[]): number[] {
-    const tokens = typeof input === 'string' ? this.#codec.encodeText(input) : input
+  /** Texts as the model reads them, with the prompt that the request names or the model wants. */
+  #textsOf({ inputs, promptName }: EmbeddingRequest): Text[] {
+    const { prompts, defaultPrompt, includesPrompt } = this.#recipe
+    const name = promptName ?? defaultPrompt
+    const prompt = name === undefined ? '' : prompts[name]
+    if (prompt === undefined) {
+      const known = Object.keys(prompts).join(', ')
+      throw invalid(
+        `the model has no prompt "${name}"${known === '' ? ': leave prompt_name out' : `; it has ${known}`}`,
+      )
+    }
+    const promptTokens = includesPrompt || prompt === '' ? 0 : this.#countPrompt(prompt)
+    return inputs.map((input) => ({ tokens: this.#tokensOf(input, prompt), promptTokens }))
+  }
+
+  /** As sentence-transformers counts: with the special tokens before it, and without one behind it. */
+  #countPrompt(prompt: string): number {
+    const tokens = this.#codec.encodeText(this.#cased(prompt))
+    const last = tokens.at(-1)
+    return last !== undefined && this.#codec.isSpecial(last) ? tokens.length - 1 : tokens.length
+  }
+
+  #cased(text: string): string {
+    return this.#recipe.lowercases ? text.toLowerCase() : text
+  }
+
+  #requireSize(dimensions: number | undefined): void {
+    const { shorter, size } = this.#recipe
+    if (dimensions === undefined || dimensions === size) return
+    if (shorter === 'none') {
+      throw invalid(
+        'dimensions is not supported by this model: its config.json has no matryoshka_dimensions. Leave it out',
+      )
+    }
+    if (shorter !== 'any' && !shorter.includes(dimensions))
+      throw invalid(`dimensions must be one of ${shorter.join(', ')} for this model, got ${dimensions}`)
+  }
+
+  #cut(vector: Float32Array, dimensions: number | undefined): Float32Array {
+    if (dimensions === undefined || dimensions === vector.length) return vector
+    if (dimensions > vector.length)
+      throw invalid(`dimensions is ${dimensions}, and vectors of this model have ${vector.length}`)
+    return shorten(vector, dimensions, this.#recipe.steps)
+  }
+
+  #tokensOf(input: string | number[], prompt: string): number[] {
+    if (typeof input !== 'string' && prompt !== '')
+      throw invalid('this model puts a prompt before each text, so "input" must be text, not tokens')
+    const tokens = typeof input === 'string' ? this.#codec.encodeText(this.#cased(prompt + input)) : input
     checkInputTokens(tokens, {
       contextLengthMax: this.facts.contextLengthMax,
       vocabularySize: this.#vocabularySize,
     })
     return tokens
   }
+}
+
+function invalid(why: string): HearthError {
+  return new HearthError('request-invalid', why)
 }

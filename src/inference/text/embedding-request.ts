@@ -24,12 +24,18 @@ const BODY = z.strictObject({
     `must be a text, a list of tokens, or a list of up to ${INPUTS_MAX} of either`,
   ),
   encoding_format: z.enum(['float', 'base64']).nullish(),
+  dimensions: z.int().min(1).nullish(),
+  prompt_name: z.string().nullish(),
 })
 
 export interface EmbeddingRequest {
   model: string | undefined
   inputs: (string | number[])[]
   isBase64: boolean
+  /** Elements of the vectors wanted; undefined for all. */
+  dimensions: number | undefined
+  /** Which of the model's prompts; undefined for its default. No field of OpenAI's: text-embeddings-inference has it. */
+  promptName: string | undefined
 }
 
 /** Throws `request-invalid`, with a message for whoever wrote the request. */
@@ -40,8 +46,14 @@ export function readEmbeddingRequest({ url, body }: EngineRequest): EmbeddingReq
       `this context makes embeddings and does not serve ${url}: use /v1/embeddings`,
     )
   }
-  const { model, input, encoding_format: format } = parse(BODY, withoutNeutral(body))
-  return { model, inputs: listOf(input), isBase64: format === 'base64' }
+  const { model, input, encoding_format: format, ...more } = parse(BODY, withoutNeutral(body))
+  return {
+    model,
+    inputs: listOf(input),
+    isBase64: format === 'base64',
+    dimensions: more.dimensions ?? undefined,
+    promptName: more.prompt_name ?? undefined,
+  }
 }
 
 export function writeEmbeddings(

@@ -69,6 +69,10 @@ export class TextCodec {
     return this.#tokenizer.pieceOf(token)
   }
 
+  isSpecial(token: number): boolean {
+    return this.#tokenizer.isSpecial(token)
+  }
+
   /** The id of the token that ends a text, where the tokenizer names one that the vocabulary has. */
   get endToken(): number | undefined {
     const name = this.#specialTokens['eos_token']

@@ -17,14 +17,14 @@ async function overflowing(): Promise<EncoderModel> {
   const path = join(temporaryFolder('overflow'), 'model.onnx')
   writeModel(builder.graph, path)
   const session = await openSession({ model: path }, { threads: 1 })
-  const pooling = { kind: 'mean', normalizes: true } as const
-  return new EncoderModel(session, 'last_hidden_state', pooling, { rowsMax: 8, tokensMax: 64 })
+  const recipe = { pooling: ['mean' as const], steps: [{ kind: 'normalize' as const }] }
+  return new EncoderModel(session, 'last_hidden_state', recipe, { rowsMax: 8, tokensMax: 64 })
 }
 
 test('a text whose vector has no numbers is refused alone', async () => {
   const model = await overflowing()
   const [good, bad, other] = await Promise.allSettled(
-    [[0, 2], [0, 1], [2]].map((ids) => model.encode(ids, undefined)),
+    [[0, 2], [0, 1], [2]].map((tokens) => model.encode({ tokens }, undefined)),
   )
   expect(bad).toMatchObject({ status: 'rejected', reason: { code: 'request-invalid' } })
   expect(good?.status).toBe('fulfilled')
@@ -36,12 +36,12 @@ test('a text that the kernels cannot read is refused alone, first or last or amo
   // Index 9 is outside the table of 3 vectors: the Gather throws for the whole batch.
   const model = await overflowing()
   const texts = [[9, 0], [0, 2], [2], [0, 9], [0], [2, 2, 0], [9]]
-  const answers = await Promise.allSettled(texts.map((ids) => model.encode(ids, undefined)))
+  const answers = await Promise.allSettled(texts.map((tokens) => model.encode({ tokens }, undefined)))
   for (const [index, ids] of texts.entries()) {
     const bad = { status: 'rejected', reason: { code: 'request-invalid' } }
     expect(answers[index], String(ids)).toMatchObject(ids.includes(9) ? bad : { status: 'fulfilled' })
   }
-  await expect(model.encode([9], undefined)).rejects.toMatchObject({ code: 'request-invalid' })
-  expect((await model.encode([2], undefined)).length).toBe(2)
+  await expect(model.encode({ tokens: [9] }, undefined)).rejects.toMatchObject({ code: 'request-invalid' })
+  expect((await model.encode({ tokens: [2] }, undefined)).length).toBe(2)
   await model.close()
 })

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { silentLogger } from '../../../src/base/log/logger.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
 import { nextBatch } from '../../../src/inference/batching/core/encoder-batch.ts'
-import { pool } from '../../../src/inference/batching/encoder-model.ts'
 import type { EngineResult } from '../../../src/inference/contract/engine.ts'
 import { EngineHost } from '../../../src/inference/host/engine-host.ts'
 import { writeSmallEncoder } from '../../../testing/small-encoder.ts'
@@ -61,13 +60,6 @@ test.each([
   const result = await host.run(request)
   expect(result).toMatchObject({ ok: false, statusCode: 400, error: { code: 'request-invalid' } })
   expect((result as Extract<EngineResult, { ok: false }>).error.message).toContain(why)
-})
-
-test('pooling takes the mean, the first or the last', () => {
-  const states = Float32Array.of(1, 2, 3, 6)
-  expect([...pool(states, 2, { kind: 'mean', normalizes: false })]).toEqual([2, 4])
-  expect([...pool(states, 2, { kind: 'first', normalizes: false })]).toEqual([1, 2])
-  expect([...pool(states, 2, { kind: 'last', normalizes: false })]).toEqual([3, 6])
 })
 
 test('a step takes texts of like length, oldest first, within its bounds', () => {

@@ -80,7 +80,7 @@ export class Tokenizer {
     for (const id of ids) {
       const token = this.#tokens.get(id)
       if (token === undefined) continue
-      if (!options.skipsSpecialTokens || this.#added.get(token)?.isSpecial !== true) tokens.push(token)
+      if (!options.skipsSpecialTokens || !this.isSpecial(id)) tokens.push(token)
     }
     return this.#decode === undefined ? tokens.join(' ') : this.#decode(tokens).join('')
   }
@@ -88,6 +88,11 @@ export class Tokenizer {
   /** The id of a token; undefined when it has none. */
   idOf(token: string): number | undefined {
     return this.#added.get(token)?.id ?? this.#model.vocabulary.get(token)
+  }
+
+  isSpecial(id: number): boolean {
+    const token = this.#tokens.get(id)
+    return token !== undefined && this.#added.get(token)?.isSpecial === true
   }
 
   /** What a token adds to the text before it, its leading space too: as text, and as bytes that may be part of a character. */
