@@ -1,19 +1,22 @@
-import type { FileHandle } from 'node:fs/promises'
-
 const BUFFER_BYTES = 256 * 1024
+
+/** Where lines go: a file, or a stream that takes bytes in order. */
+export interface ByteSink {
+  appendFile(bytes: Uint8Array): Promise<void>
+}
 
 /**
  * Writes lines to a file through one buffer. One string of many lines per write would be a large object,
  * and large objects are collected late.
  */
 export class LineWriter {
-  readonly #file: FileHandle
+  readonly #file: ByteSink
   readonly #buffer = Buffer.allocUnsafe(BUFFER_BYTES)
   #filled = 0
   /** Written so far; what waits in the buffer is not. */
   bytes = 0
 
-  constructor(file: FileHandle) {
+  constructor(file: ByteSink) {
     this.#file = file
   }
 

@@ -1,10 +1,9 @@
-import { open } from 'node:fs/promises'
 import { askPeer } from '../../api/control-client.ts'
 import { HearthError } from '../../base/errors.ts'
 import { findJob, readJournal, type JobFolder } from '../../node/jobs/job-folder.ts'
 import { cancelJob, openJournal, type CancelledJob } from '../../node/jobs/job-view.ts'
 import { unexpected } from '../../node/owner/job-asker.ts'
-import { outputLine, outputPathOf, writeOutputFile } from '../../tasks/journal/output-file.ts'
+import { outputPathOf, STDOUT, writeOutputFile } from '../../tasks/journal/output-file.ts'
 import type { CommandContext } from '../terminal/command-context.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { askPeerIfUp, atPlace, type JobPlace, type PlaceOptions } from './job-place.ts'
@@ -23,9 +22,7 @@ export async function jobResultsCommand(
       await writeOutputFile(outputPathOf(options.output), folder.jobId, journal.lines())
       terminal.note(`${journal.counts().committed} lines: ${outputPathOf(options.output)}`)
     } else {
-      const out = await open('/dev/stdout', 'w')
-      for (const line of journal.lines()) await out.write(`${outputLine(folder.jobId, line)}\n`)
-      await out.close()
+      await writeOutputFile(STDOUT, folder.jobId, journal.lines())
     }
     return EXIT.ok
   } finally {

@@ -6,9 +6,11 @@ import { nesting } from '../../base/json-nesting.ts'
 import { JSON_DEPTH_MAX } from '../../base/limits.ts'
 import { LineWriter } from '../../base/log/line-writer.ts'
 import type { JournalLine } from './journal-rows.ts'
+import { standardOutput } from './standard-output.ts'
 
 /** The output path that means standard output. */
-const STDOUT = '-'
+export const STDOUT = '-'
+const STDOUT_PATH = '/dev/stdout'
 /** Paths of files that the shell has open for this process. */
 const OPEN_FILES = /^\/(dev\/(stdout|stderr|fd\/)|proc\/)/
 /** Only its user may read an output, because it holds answers to prompts. */
@@ -80,7 +82,7 @@ type Place = { kind: 'stream'; target: string } | { kind: 'file'; target: string
 
 /** Where an output goes: the target of a link, which need not exist, and whether it is a regular file. */
 async function placeOf(path: string): Promise<Place> {
-  if (path === STDOUT) return { kind: 'stream', target: '/dev/stdout' }
+  if (path === STDOUT) return { kind: 'stream', target: STDOUT_PATH }
   try {
     const found = await stat(path)
     if (found.isDirectory()) throw new HearthError('usage', 'it is a folder')
@@ -124,13 +126,13 @@ async function isOwn(path: string, jobId: string): Promise<boolean> {
 }
 
 async function writeThrough(target: string, jobId: string, lines: Iterable<JournalLine>): Promise<void> {
-  const stream = await open(target, 'a')
+  const file = target === STDOUT_PATH ? undefined : await open(target, 'a')
   try {
-    const writer = new LineWriter(stream)
+    const writer = new LineWriter(file ?? standardOutput)
     for (const line of lines) await writer.add(outputLine(jobId, line))
     await writer.flush()
   } finally {
-    await stream.close()
+    await file?.close()
   }
 }
 
