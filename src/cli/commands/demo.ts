@@ -28,8 +28,9 @@ const LISTEN = '/ip4/127.0.0.1/tcp/0'
 const PEERS = 4
 /** Few, because four peers share the cores of this machine, and the job should last long enough to watch. */
 const SLOTS = '2'
-const READY_MS = 30_000
-const JOB_MS = 120_000
+/** A machine with two busy cores takes half a minute to start four peers. */
+const READY_MS = 120_000
+const JOB_MS = 600_000
 const STOP_MS = 5_000
 
 interface DemoPeer {
@@ -85,6 +86,8 @@ class Demo {
   readonly #folder: string
   readonly #requests: number
   readonly #peers: DemoPeer[] = []
+  /** Of all peers, ready or not. */
+  readonly #processes: HearthProcess[] = []
   /** Model bytes by receiving peer and source; read before a peer is killed, or at the end. */
   readonly #fetched = new Map<string, { peer: string; bytes: number }[]>()
   #submit: HearthProcess | undefined
@@ -111,7 +114,7 @@ class Demo {
 
   async stop(): Promise<void> {
     this.#submit?.kill('SIGKILL')
-    await Promise.all(this.#peers.map((peer) => peer.process.stop(STOP_MS)))
+    await Promise.all(this.#processes.map((child) => child.stop(STOP_MS)))
   }
 
   async #takeClaims(): Promise<string> {
@@ -153,6 +156,7 @@ class Demo {
       SLOTS,
       ...joining,
     ])
+    this.#processes.push(child)
     const ready = await child.event('ready', READY_MS)
     const peer: DemoPeer = {
       name,
