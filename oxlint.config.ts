@@ -28,6 +28,7 @@ const PURE = [
   '**/base/invariants.ts',
   '**/base/limits.ts',
   '**/base/random.ts',
+  '**/base/json-nesting.ts',
   '**/base/small-map.ts',
   '**/base/waiting/backoff.ts',
   '**/base/work-rate.ts',

@@ -74,8 +74,10 @@ export const JSON_DEPTH_MAX = 64
 export const RESULT_TOKENS_MAX: number = 2 ** 31
 /** Requests in one task frame. */
 export const REQUESTS_PER_FRAME_MAX = 256
-/** Results a worker keeps that the submitter has not acknowledged, bytes and ms. */
+/** Results a worker keeps that submitters have not acknowledged: bytes of all of them and of one, results of one, ms. */
 export const UNDELIVERED_RESULT_BYTES_MAX: number = 64 * MIB
+export const SUBMITTER_UNDELIVERED_BYTES_MAX: number = 8 * MIB
+export const SUBMITTER_UNDELIVERED_RESULTS_MAX = 8192
 export const UNDELIVERED_RESULT_AGE_MS_MAX: number = 10 * 60_000
 /** What the bodies of a job begin with and is sent once, UTF-16 units. */
 export const TASK_PREFIX_UNITS_MAX: number = 64 * KIB
@@ -179,6 +181,9 @@ if (STREAM_UNSENT_BYTES_HIGH + 2 * FRAME_BYTES_MAX > STREAM_UNSENT_BYTES_MAX) {
   throw new RangeError('a sender that waits for room would be reset')
 }
 if (REQUEST_LINE_BYTES_MAX >= FRAME_BYTES_MAX) throw new RangeError('a request must fit in one frame')
+if (SUBMITTER_UNDELIVERED_RESULTS_MAX < TASK_CREDIT_MAX) {
+  throw new RangeError('a submitter that uses its credit would get no more')
+}
 if (FETCH_MEMORY_BYTES_MAX > 64 * MIB) throw new RangeError('fetches would hold too much memory')
 if (SOURCE_WINDOW_BYTES_MAX > CHUNKS_REQUESTED_MAX * CHUNK_BYTES) {
   throw new RangeError('a full window would break the protocol')

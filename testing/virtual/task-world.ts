@@ -134,6 +134,8 @@ export class World {
       windowMax: 2048,
       evaluate: this.options.evaluate ?? 'pervasive',
       undeliveredBytesMax: 1 << 20,
+      submitterUndeliveredBytesMax: 1 << 20,
+      submitterUndeliveredMax: 1_000,
       undeliveredAgeMsMax: 60_000,
     })
   }

@@ -1,6 +1,8 @@
 import { invariant, present } from '../../../base/invariants.ts'
 import { moveContext, touch } from './contexts.ts'
-import type { TaskRequest, TaskResult } from '../../wire/task-messages.ts'
+import { refusedRequest } from './request-check.ts'
+import { enterSlot, leaveSlot, nextInTurn, putLast } from './turns.ts'
+import type { Outcome, TaskRequest, TaskResult } from '../../wire/task-messages.ts'
 import {
   type ContextView,
   type FixedLease,
@@ -26,44 +28,13 @@ export function startWaiting(
   const ahead = Math.ceil(((context.rate.perSecond(nowMs) ?? 0) * handOverMs) / 1_000)
   const runsMax = context.slots + Math.max(context.slots, ahead)
   while (context.running < runsMax) {
-    const session = nextInTurn(context)
+    const session = nextInTurn(context, nowMs)
     if (session === undefined) return
     const request = present(session.waiting.shift(), 'a session in turn has a request', {
       session: session.id,
     })
     startRun(state, context, session, request, nowMs, effects)
   }
-}
-
-/**
- * The next session of the submitter whose turn is next. A submitter that was idle for a
- * while starts at the present turn: idle time earns no extra share.
- */
-function nextInTurn(context: ContextView): Session | undefined {
-  const { sessions, turn } = context
-  let next: Session | undefined
-  let first = Infinity
-  for (const session of sessions) {
-    if (session.waiting.length === 0) continue
-    const own = Math.max(turn, session.share.turn)
-    if (own >= first) continue
-    next = session
-    first = own
-  }
-  if (next === undefined) return undefined
-  context.turn = first
-  next.share.turn = first + 1
-  putLast(next)
-  return next
-}
-
-function putLast(session: Session): void {
-  const { sessions } = session.context
-  const place = sessions.indexOf(session)
-  invariant(place >= 0, 'a session that is put last takes part in its context', { session: session.id })
-  if (place === sessions.length - 1) return
-  sessions.splice(place, 1)
-  sessions.push(session)
 }
 
 function startRun(
@@ -76,9 +47,24 @@ function startRun(
 ): void {
   const known = state.ledger.find(session.results, request)
   if (known !== undefined) return giveBack(state, session, known, effects)
+  const refused = refusedRequest(request)
+  if (refused !== undefined) {
+    state.ledger.add(session.results, refused, nowMs)
+    return giveBack(state, session, refused, effects)
+  }
   const older = session.runs.get(request.n)
   if (older !== undefined) stopRun(state, older, nowMs, effects)
-  const run: Run = { id: state.nextRun++, session, context, request }
+  const run: Run = {
+    id: state.nextRun++,
+    session,
+    context,
+    share: session.share,
+    request,
+    slotAtMs: undefined,
+    progressAtMs: nowMs,
+    hasBegun: false,
+  }
+  enterSlot(run, nowMs)
   session.runs.set(request.n, run)
   state.runs.set(run.id, run)
   context.running += 1
@@ -87,16 +73,17 @@ function startRun(
 }
 
 export function stopRun(state: WorkerState, run: Run, nowMs: number, effects: WorkerEffect[]): void {
-  forgetRun(state, run, 0, nowMs)
+  forgetRun(state, run, undefined, nowMs)
   effects.push({ kind: 'stop-run', run: run.id })
 }
 
-function forgetRun(state: WorkerState, run: Run, results: number, nowMs: number): void {
+function forgetRun(state: WorkerState, run: Run, outcome: Outcome | undefined, nowMs: number): void {
   const { id, session, context, request } = run
   const isKnown = session.runs.delete(request.n) && state.runs.delete(id)
   invariant(isKnown && context.running > 0, 'a run ends once', { run: id, running: context.running })
   context.running -= 1
-  context.rate.end(results, nowMs)
+  context.rate.end(outcome === undefined ? 0 : 1, nowMs)
+  leaveSlot(run, outcome === 'ok', nowMs)
 }
 
 /** Sends a result at once; results of a fixed lease when the whole lease is done. */
@@ -151,7 +138,7 @@ export function finishRun(
   const run = state.runs.get(runId)
   // The engine may finish a run just as it is stopped.
   if (run === undefined) return
-  forgetRun(state, run, 1, nowMs)
+  forgetRun(state, run, result.outcome, nowMs)
   const { n, epoch } = run.request
   const whole: TaskResult = { ...result, n, epoch }
   state.ledger.add(run.session.results, whole, nowMs)

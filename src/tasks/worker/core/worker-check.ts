@@ -1,5 +1,5 @@
 import { impossible, invariant } from '../../../base/invariants.ts'
-import type { ContextView, Session, WorkerState } from './worker-state.ts'
+import type { ContextView, Session, Share, WorkerState } from './worker-state.ts'
 
 /** How many entries of the state a check walks. */
 export function sizeOf({ sessions, contexts, runs, ledger }: WorkerState): number {
@@ -18,6 +18,8 @@ export function checkWorker(state: WorkerState): void {
   for (const [contextId, context] of state.contexts) checkContext(state, contextId, context)
   checkOnePerJob(state)
   checkRuns(state)
+  for (const context of state.contexts.values()) checkSlots(context)
+  checkShares(state)
   state.ledger.check()
 }
 
@@ -75,13 +77,44 @@ function checkContext(state: WorkerState, contextId: string, context: ContextVie
     shared += own
   }
   invariant(shared === sessions.length, 'every session has a share', { contextId, shared })
-  // The engine is given at least so many: twice its slots.
+  // The engine is given at least so many: twice its slots, unless others with longer requests would fill them.
   const isWaiting = phase === 'ready' && sessions.some(({ waiting }) => waiting.length > 0)
-  invariant(!isWaiting || running >= 2 * slots, 'nothing waits while a slot is free', {
-    contextId,
-    running,
-    slots,
-  })
+  invariant(
+    !isWaiting || running >= (shares.size === 1 ? 2 : 1) * slots,
+    'nothing waits while a slot is free',
+    {
+      contextId,
+      running,
+      slots,
+    },
+  )
+}
+
+/** Runs have a slot or are ahead of one, and a submitter is charged for its own. */
+function checkSlots({ contextId, phase, slots, running, inSlots, ahead, shares, absent }: ContextView): void {
+  const isCounted = inSlots + ahead.length === running && inSlots <= Math.max(slots, running)
+  invariant(isCounted, 'a run has a slot or is ahead of one', { contextId, inSlots, ahead: ahead.length })
+  const isFull = ahead.length === 0 || inSlots >= slots || phase !== 'ready'
+  invariant(isFull, 'nothing is ahead while a slot is free', { contextId, inSlots, slots })
+  for (const [submitter, { sessions, out }] of absent) {
+    const isAbsent = sessions === 0 && out > 0 && !shares.has(submitter)
+    invariant(isAbsent, 'an absent submitter has only runs', { contextId, submitter, sessions, out })
+  }
+}
+
+/** Whose runs are in the engine, and which of them have a slot. */
+function checkShares({ runs }: WorkerState): void {
+  const perShare = new Map<Share, { out: number; inSlots: number }>()
+  for (const { share, slotAtMs } of runs.values()) {
+    const counted = perShare.get(share) ?? { out: 0, inSlots: 0 }
+    counted.out += 1
+    if (slotAtMs !== undefined) counted.inSlots += 1
+    perShare.set(share, counted)
+  }
+  for (const [{ out, inSlots }, counted] of perShare) {
+    const isCounted = out === counted.out && inSlots === counted.inSlots
+    invariant(isCounted, 'the runs of a submitter are counted', { out, inSlots, counted: counted.out })
+  }
 }
 
 function checkOnePerJob({ sessions }: WorkerState): void {

@@ -1,4 +1,6 @@
 import {
+  SUBMITTER_UNDELIVERED_BYTES_MAX,
+  SUBMITTER_UNDELIVERED_RESULTS_MAX,
   TASK_CREDIT_MAX,
   TASK_SESSIONS_MAX,
   UNDELIVERED_RESULT_AGE_MS_MAX,
@@ -40,6 +42,8 @@ export const WORKER_CORE_DEFAULTS: Readonly<WorkerOptions> = {
   windowMax: TASK_CREDIT_MAX,
   evaluate: 'pervasive',
   undeliveredBytesMax: UNDELIVERED_RESULT_BYTES_MAX,
+  submitterUndeliveredBytesMax: SUBMITTER_UNDELIVERED_BYTES_MAX,
+  submitterUndeliveredMax: SUBMITTER_UNDELIVERED_RESULTS_MAX,
   undeliveredAgeMsMax: UNDELIVERED_RESULT_AGE_MS_MAX,
 }
 
@@ -63,6 +67,8 @@ export type WorkerEvent =
   | { kind: 'prepared'; contextId: string; slots: number }
   | { kind: 'unprepared'; contextId: string; reason: string; detail: string }
   | { kind: 'discarded'; contextId: string }
+  /** The engine computed something of these runs since it was last asked. */
+  | { kind: 'progressed'; runs: readonly number[] }
   | { kind: 'done'; run: number; result: Omit<TaskResult, 'n' | 'epoch'> }
   | { kind: 'owner'; accepts: boolean; reason?: string }
   /** Drain: take no new requests, return unstarted ones at once, finish running ones. */
@@ -109,8 +115,18 @@ export interface Session {
 /** One submitter's share of a context: all its sessions together. */
 export interface Share {
   sessions: number
-  /** Its next turn. */
-  turn: number
+  /** Slot time of its runs that are over; an idle time is passed over. */
+  usedMs: number
+  /** The usual slot time of its requests; 0 while unknown. */
+  requestMs: number
+  /** Runs in the engine; those of them in a slot; the sum of the times at which these began. */
+  out: number
+  inSlots: number
+  slotAtSumMs: number
+  /** When it last used its credit, or got some after it had none. */
+  usedAtMs: number
+  /** Whether it had a part of the window when that was last shared. */
+  isActive: boolean
 }
 
 /** Requests that are run as a unit: their results are given back together. */
@@ -126,7 +142,14 @@ export interface Run {
   session: Session
   /** In which it began: that of the session, also once the worker has dropped it. */
   context: ContextView
+  /** That of the session when it began. */
+  share: Share
   request: TaskRequest
+  /** When it got its slot in the engine; undefined while it is ahead of one. */
+  slotAtMs: number | undefined
+  /** When the engine last computed something of it; whether it ever did. */
+  progressAtMs: number
+  hasBegun: boolean
 }
 
 export type ContextPhase = 'idle' | 'preparing' | 'ready' | 'discarding'
@@ -138,9 +161,18 @@ export interface ContextView {
   /** Runs in the engine, and results per second, all sessions together. */
   running: number
   rate: WorkRate
-  /** State of start-time fair queueing: the present turn, and each submitter's share. */
+  /** Runs that have a slot, and those that were handed over ahead of a free one, in order. */
+  inSlots: number
+  ahead: Run[]
+  /** The usual slot time of a request; 0 while unknown. */
+  usualMs: number
+  /** When the engine last computed anything; the latest run of which it did. */
+  progressAtMs: number
+  begunRun: number
+  /** State of start-time fair queueing: the present turn, each submitter's share, and those of lost sessions with runs. */
   turn: number
   shares: Map<string, Share>
+  absent: Map<string, Share>
   /** In the order of their turns. */
   sessions: Session[]
   /** Whether its sessions are looked at when this event is dealt with. */
@@ -163,6 +195,7 @@ export interface WorkerState {
   reason: string
   isDraining: boolean
   nextRun: number
+  tickedAtMs: number
   /** Steps since the state was checked. */
   uncheckedSteps: number
 }
@@ -179,6 +212,7 @@ export function createWorker(options: WorkerOptions): WorkerState {
     reason: '',
     isDraining: false,
     nextRun: 1,
+    tickedAtMs: 0,
     uncheckedSteps: 0,
   }
 }
@@ -189,17 +223,18 @@ export function createContext(contextId: string): ContextView {
     phase: 'idle',
     slots: 0,
     running: 0,
+    inSlots: 0,
+    ahead: [],
+    usualMs: 0,
+    progressAtMs: 0,
+    begunRun: 0,
     turn: 0,
     shares: new Map(),
+    absent: new Map(),
     rate: new WorkRate(REQUEST_RATE),
     sessions: [],
     isTouched: false,
     isDropped: false,
     detail: undefined,
   }
-}
-
-/** Under which the ledger keeps what a submitter's job has not acknowledged. */
-export function ledgerKey({ submitter, job }: Pick<Session, 'submitter' | 'job'>): string {
-  return `${submitter}/${job}`
 }

@@ -4,12 +4,13 @@ import { drop, moveContext, prepare, touch } from './contexts.ts'
 import { grantCredit } from './credit.ts'
 import { closeIfDone, drain, giveBackWaiting, giveBackAll } from './drain.ts'
 import { finishRun, oneDone, startWaiting, stopRun } from './runs.ts'
-import { endSession, joinContext, loseSession } from './sessions.ts'
+import { endSession, joinContext, loseSession, makeRoom } from './sessions.ts'
+import { noteProgress, takeAwayStuck } from './stuck-runs.ts'
+import { createShare } from './turns.ts'
 import type { LeaseKey, TaskRequest } from '../../wire/task-messages.ts'
 import { checkWorker, sizeOf } from './worker-check.ts'
 import {
   createContext,
-  ledgerKey,
   type Session,
   type WorkerState,
   type WorkerEffect,
@@ -51,6 +52,7 @@ export function stepWorker(state: WorkerState, event: WorkerEvent, nowMs: number
       onDiscarded(state, event.contextId, effects)
       break
     case 'done':
+      noteProgress(state, event.run, nowMs)
       finishRun(state, event.run, event.result, nowMs, effects)
       break
     case 'owner':
@@ -64,16 +66,25 @@ export function stepWorker(state: WorkerState, event: WorkerEvent, nowMs: number
       break
     case 'tick':
       state.ledger.expire(nowMs)
+      takeAwayStuck(state, nowMs, effects)
+      break
+    case 'progressed':
+      for (const run of event.runs) noteProgress(state, run, nowMs)
       break
   }
+  lookAtTouched(state, nowMs, effects)
+  if (isCheckDue(state, sizeOf(state))) checkWorker(state)
+  return effects
+}
+
+/** Hands requests to the engine and grants credit, in each context that the event touched. */
+function lookAtTouched(state: WorkerState, nowMs: number, effects: WorkerEffect[]): void {
   if (state.isDraining) closeIfDone(state, nowMs, effects)
   for (const context of state.touched) {
     startWaiting(state, context, nowMs, effects)
     grantCredit(state, context, nowMs, effects)
   }
   for (let last = state.touched.pop(); last !== undefined; last = state.touched.pop()) last.isTouched = false
-  if (isCheckDue(state, sizeOf(state))) checkWorker(state)
-  return effects
 }
 
 function onOpened(
@@ -82,7 +93,7 @@ function onOpened(
   nowMs: number,
   effects: WorkerEffect[],
 ): void {
-  const refusal = refusalOf(state, event.leaseSize)
+  const refusal = refusalOf(state, event, nowMs, effects)
   if (refusal !== undefined) {
     effects.push({ kind: 'status', session: event.session, phase: 'refused', reason: refusal })
     effects.push({ kind: 'end', session: event.session, reason: refusal })
@@ -99,8 +110,8 @@ function onOpened(
     job,
     contextId,
     context,
-    share: context.shares.get(submitter) ?? { sessions: 0, turn: 0 },
-    results: state.ledger.open(ledgerKey(event)),
+    share: context.shares.get(submitter) ?? context.absent.get(submitter) ?? createShare(),
+    results: state.ledger.open(submitter, job),
     leaseSize,
     lease: undefined,
     granted: 0,
@@ -116,10 +127,16 @@ function onOpened(
   touch(state, context)
 }
 
-function refusalOf(state: WorkerState, leaseSize: number | undefined): string | undefined {
+function refusalOf(
+  state: WorkerState,
+  { submitter, leaseSize }: Extract<WorkerEvent, { kind: 'opened' }>,
+  nowMs: number,
+  effects: WorkerEffect[],
+): string | undefined {
   if (!state.accepts) return state.reason
-  if (state.sessions.size >= state.options.sessionsMax) return 'too-many-sessions'
   if (state.options.evaluate !== 'pervasive' && leaseSize === undefined) return 'lease-size-missing'
+  const isFull = state.sessions.size >= state.options.sessionsMax
+  if (isFull && !makeRoom(state, submitter, nowMs, effects)) return 'too-many-sessions'
   return undefined
 }
 
@@ -176,6 +193,7 @@ function onRequests(
     endSession(state, session, 'more requests than credit', nowMs, effects)
     return
   }
+  session.share.usedAtMs = nowMs
   if (lease === undefined) session.granted -= requests.length
   else lease.toArrive -= requests.length
   session.waiting = session.waiting.concat(requests)

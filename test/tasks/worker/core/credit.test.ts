@@ -17,16 +17,18 @@ const RESULT = { outcome: 'ok' as const, statusCode: 200, body: '{}', promptToke
 class Bench {
   readonly worker: WorkerState = createWorker(WORKER_DEFAULTS)
   readonly done = new Map<string, number>()
+  /** Slot time of each session's requests. */
+  readonly tookMs = new Map<string, number>()
   nowMs = 0
   #queue: { atMs: number; order: number; run: () => void }[] = []
   #order = 0
   #waiting: { run: number; session: string }[] = []
   #busySlots = 0
   #nextRequest = 0
-  readonly #requestMs: () => number
+  readonly #requestMs: (session: string) => number
   readonly #delayMs: () => number
 
-  constructor(requestMs: () => number, delayMs: () => number) {
+  constructor(requestMs: (session: string) => number, delayMs: () => number) {
     this.#requestMs = requestMs
     this.#delayMs = delayMs
   }
@@ -90,8 +92,10 @@ class Bench {
       const next = this.#waiting.shift()
       if (next === undefined) return
       this.#busySlots += 1
-      this.#later(this.#requestMs(), () => {
+      const tookMs = this.#requestMs(next.session)
+      this.#later(tookMs, () => {
         this.#busySlots -= 1
+        this.tookMs.set(next.session, (this.tookMs.get(next.session) ?? 0) + tookMs)
         this.done.set(next.session, (this.done.get(next.session) ?? 0) + 1)
         this.#step({ kind: 'done', run: next.run, result: RESULT })
         this.#fillSlots()
@@ -175,6 +179,23 @@ describe('fair shares', () => {
       { numRuns: 60 },
     )
   })
+
+  test.each([10, 100])(
+    'one with requests that cost %i times as much gets half of the slot time, not of the turns',
+    (times) => {
+      const random = seededRandom(7)
+      const bench = new Bench(
+        (session) => (session === 'dear' ? 20 * times : 20) * randomBetween(random, 0.5, 1.5),
+        () => 1,
+      )
+      bench.open('dear', 0)
+      bench.open('cheap', 0)
+      bench.run(400 * times)
+      const [dear, cheap] = [bench.tookMs.get('dear') ?? 0, bench.tookMs.get('cheap') ?? 0]
+      expect(dear / (dear + cheap)).toBeGreaterThan(0.4)
+      expect(dear / (dear + cheap)).toBeLessThan(0.6)
+    },
+  )
 
   test('a submitter with three jobs gets no more than one with a single job', () => {
     const bench = new Bench(

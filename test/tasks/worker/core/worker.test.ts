@@ -15,6 +15,8 @@ const OPTIONS = {
   windowMax: 2048,
   evaluate: 'pervasive' as const,
   undeliveredBytesMax: 100_000,
+  submitterUndeliveredBytesMax: 100_000,
+  submitterUndeliveredMax: 1_000,
   undeliveredAgeMsMax: 60_000,
 }
 
@@ -138,11 +140,11 @@ describe('a worker', () => {
   })
 
   test('grants no credit while undelivered results fill their bound', () => {
-    const state = createWorker({ ...OPTIONS, undeliveredBytesMax: 300 })
+    const state = createWorker({ ...OPTIONS, submitterUndeliveredBytesMax: 300 })
     play(state, opened('s1'), prepared, requests('s1', 0, 1, 2, 3, 4, 5, 6, 7))
     const effects = [1, 2, 3, 4, 5, 6, 7, 8].flatMap((run) => play(state, done(run)))
     expect(creditsOf(effects).reduce((sum, [, requests]) => sum + requests, 0)).toBeLessThanOrEqual(2)
-    expect(state.ledger.isFull).toBe(true)
+    expect(state.ledger.isFull(state.sessions.get('s1')!.results)).toBe(true)
   })
 
   test('forgets undelivered results after their age', () => {
