@@ -1,24 +1,33 @@
 import type { Cancel, Clock } from '../clock.ts'
 import { HearthError } from '../errors.ts'
 
+export interface SilenceWatchOptions {
+  /** The outer signal. */
+  signal: AbortSignal
+  /** Called at the start, and at each sign of life. */
+  onHeard?: (() => void) | undefined
+}
+
 /** Aborts its signal when nothing is heard for `ms`, or when the outer signal is aborted. */
 export class SilenceWatch {
   readonly #clock: Clock
   readonly #ms: number
   readonly #whose: string
   readonly #outer: AbortSignal
+  readonly #onHeard: (() => void) | undefined
   readonly #stop = new AbortController()
   readonly #onOuterAbort = (): void => this.#stop.abort(this.#outer.reason)
   #cancel: Cancel = () => {}
 
   /** @param whose who is silent, as a noun phrase; it becomes part of the error */
-  constructor(clock: Clock, ms: number, whose: string, outer: AbortSignal) {
+  constructor(clock: Clock, ms: number, whose: string, { signal, onHeard }: SilenceWatchOptions) {
+    this.#onHeard = onHeard
     this.#clock = clock
     this.#ms = ms
     this.#whose = whose
-    this.#outer = outer
-    if (outer.aborted) this.#onOuterAbort()
-    else outer.addEventListener('abort', this.#onOuterAbort, { once: true })
+    this.#outer = signal
+    if (signal.aborted) this.#onOuterAbort()
+    else signal.addEventListener('abort', this.#onOuterAbort, { once: true })
     this.heard()
   }
 
@@ -28,6 +37,7 @@ export class SilenceWatch {
 
   /** Starts the wait anew. */
   heard(): void {
+    this.#onHeard?.()
     this.#cancel()
     this.#cancel = this.#clock.schedule(this.#ms, () =>
       this.#stop.abort(new HearthError('deadline-passed', `${this.#whose} sent nothing for ${this.#ms} ms`)),

@@ -76,7 +76,9 @@ export class HubClient {
     const { name: repo } = this.#repo
     const { endpoint } = this.#environment
     const never = new AbortController().signal
-    const watch = new SilenceWatch(this.#clock, SILENCE_MS_MAX, `the hub at ${endpoint}`, signal ?? never)
+    const watch = new SilenceWatch(this.#clock, SILENCE_MS_MAX, `the hub at ${endpoint}`, {
+      signal: signal ?? never,
+    })
     // The client passes on only the message of the error that its fetch threw.
     let failure: unknown
     const fetch: typeof globalThis.fetch = async (input, init) => {

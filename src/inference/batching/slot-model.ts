@@ -28,6 +28,7 @@ interface Run {
   prefix: Prefix | undefined
   /** Chosen, and not yet in the store. */
   lastToken: number
+  onProgress: (() => void) | undefined
   finish: (error?: unknown) => void
 }
 
@@ -62,7 +63,7 @@ export class SlotModel implements TokenModel {
     })
   }
 
-  run(sequence: TokenSequence, signal: AbortSignal | undefined): Promise<void> {
+  run(sequence: TokenSequence, signal: AbortSignal | undefined, onProgress?: () => void): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     return new Promise((resolve, reject) => {
@@ -76,7 +77,7 @@ export class SlotModel implements TokenModel {
         else reject(error)
       }
       signal?.addEventListener('abort', onAbort, { once: true })
-      this.#begin(id, sequence, finish)
+      this.#begin(id, { sequence, onProgress, finish })
     })
   }
 
@@ -85,11 +86,12 @@ export class SlotModel implements TokenModel {
     await this.#graph.close()
   }
 
-  #begin(id: number, sequence: TokenSequence, finish: Run['finish']): void {
+  #begin(id: number, run: Pick<Run, 'sequence' | 'onProgress' | 'finish'>): void {
+    const { sequence } = run
     const { promptTokens, tokensMax } = sequence
     const seen = this.#prefixes?.see(promptTokens)
     const prefix = seen !== undefined && this.#prefixStores.canHold(seen) ? seen : undefined
-    this.#runs.set(id, { sequence, prefix, lastToken: -1, finish })
+    this.#runs.set(id, { ...run, prefix, lastToken: -1 })
     const shared = prefix === undefined ? undefined : { id: prefix.id, length: prefix.tokens.length }
     this.#scheduler.add(id, promptTokens.length, tokensMax, shared)
     if (!this.#isLooping) void this.#loop()
@@ -121,10 +123,12 @@ export class SlotModel implements TokenModel {
     this.#store.resize(step.capacity, this.facts.slots)
     if (step.kind === 'decode') {
       const { rows: all, span } = step
-      return await this.#apart(all, (rows) => this.#decode(rows, span, rows === all))
+      await this.#apart(all, (rows) => this.#decode(rows, span, rows === all))
+    } else {
+      const { prefix } = step
+      await this.#apart(step.rows, async (rows) => this.#prefill(rows, await this.#pastOf(rows, prefix)))
     }
-    const { prefix } = step
-    await this.#apart(step.rows, async (rows) => this.#prefill(rows, await this.#pastOf(rows, prefix)))
+    for (const { sequence } of step.rows) this.#runs.get(sequence)?.onProgress?.()
   }
 
   /** One request that the kernels cannot compute fails alone: its batch mates run without it. */

@@ -59,6 +59,12 @@ export interface EngineFacts {
   provider?: ExecutionProvider | undefined
 }
 
+export interface EngineRunOptions {
+  signal?: AbortSignal | undefined
+  /** Called whenever the engine has computed something of this request. */
+  onProgress?: (() => void) | undefined
+}
+
 export interface Engine {
   readonly facts: EngineFacts
   /**
@@ -66,7 +72,7 @@ export interface Engine {
    * `ok: false`. Throws the signal's reason once cancelled (its slot is free then), and `engine-failed`
    * when the engine itself broke.
    */
-  run(request: EngineRequest, options?: { signal?: AbortSignal | undefined }): Promise<EngineResult>
+  run(request: EngineRequest, options?: EngineRunOptions): Promise<EngineResult>
   /** Ends the running requests and unloads the model. Its memory is freed only when the process exits. */
   close(): Promise<void>
 }

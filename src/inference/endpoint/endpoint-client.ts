@@ -39,6 +39,8 @@ interface Sending {
   method: 'GET' | 'POST'
   path: string
   body?: Record<string, unknown>
+  /** Called when the endpoint sends something, and when it is asked again. */
+  onHeard?: (() => void) | undefined
 }
 
 export class EndpointClient {
@@ -54,14 +56,19 @@ export class EndpointClient {
    * Asks for a completion; while the endpoint is busy (429, 503) it is asked again, after the time that
    * it names. Throws `engine-failed` when the endpoint cannot be reached, fails, hangs, hangs up or
    * sends what is no answer; or the signal's reason.
+   * `onHeard` is called whenever the endpoint gives a sign of life.
    * @param path below the base URL, as /chat/completions
    */
-  async ask(path: string, body: Record<string, unknown>, signal?: AbortSignal): Promise<EndpointAnswer> {
+  async ask(
+    path: string,
+    body: Record<string, unknown>,
+    { signal, onHeard }: { signal?: AbortSignal | undefined; onHeard?: (() => void) | undefined } = {},
+  ): Promise<EndpointAnswer> {
     const { clock } = this.#components
     const ms = this.#options.answerMsMax ?? ANSWER_MS_MAX_DEFAULT
     try {
       return await withDeadline({ clock, ms, whose: "the endpoint's answer", signal }, (inner) =>
-        this.#askUntilAnswered({ method: 'POST', path, body }, inner),
+        this.#askUntilAnswered({ method: 'POST', path, body, onHeard }, inner),
       )
     } catch (error) {
       if (signal?.aborted === true) throw signal.reason
@@ -117,9 +124,9 @@ export class EndpointClient {
     }
   }
 
-  async #send({ method, path, body }: Sending, signal: AbortSignal): Promise<Reply> {
+  async #send({ method, path, body, onHeard }: Sending, signal: AbortSignal): Promise<Reply> {
     const { url, apiKey, silenceMsMax = SILENCE_MS_MAX_DEFAULT } = this.#options
-    const watch = new SilenceWatch(this.#components.clock, silenceMsMax, 'the endpoint', signal)
+    const watch = new SilenceWatch(this.#components.clock, silenceMsMax, 'the endpoint', { signal, onHeard })
     try {
       const response = await fetch(`${url.replace(/\/+$/, '')}${path}`, {
         method,

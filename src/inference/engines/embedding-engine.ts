@@ -10,7 +10,13 @@ import {
   hasTextOutput,
   type EncoderText as Text,
 } from '../batching/encoder-model.ts'
-import type { Engine, EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
+import type {
+  Engine,
+  EngineFacts,
+  EngineRequest,
+  EngineResult,
+  EngineRunOptions,
+} from '../contract/engine.ts'
 import { openSession } from '../running/onnx-session.ts'
 import type { OnnxModel } from '../onnx/onnx-reader.ts'
 import { checkInputTokens } from '../text/request-check.ts'
@@ -83,16 +89,18 @@ export class EmbeddingEngine implements Engine {
     return new EmbeddingEngine(model, text, { ...facts, contextLengthMax }, files.config.vocab_size)
   }
 
-  async run(
-    request: EngineRequest,
-    { signal }: { signal?: AbortSignal | undefined } = {},
-  ): Promise<EngineResult> {
+  async run(request: EngineRequest, { signal, onProgress }: EngineRunOptions = {}): Promise<EngineResult> {
     signal?.throwIfAborted()
     try {
       const embedding = ofRequest(() => readEmbeddingRequest(request))
       ofRequest(() => this.#requireSize(embedding.dimensions))
       const texts = ofRequest(() => this.#textsOf(embedding))
-      const vectors = await Promise.all(texts.map((text) => this.#model.encode(text, signal)))
+      const encode = async (text: Text): ReturnType<EncoderModel['encode']> => {
+        const vector = await this.#model.encode(text, signal)
+        onProgress?.()
+        return vector
+      }
+      const vectors = await Promise.all(texts.map(encode))
       const promptTokens = texts.reduce((sum, { tokens }) => sum + tokens.length, 0)
       const cut = ofRequest(() => vectors.map((vector) => this.#cut(vector, embedding.dimensions)))
       return ofRequest(() => writeEmbeddings(embedding, cut, promptTokens))

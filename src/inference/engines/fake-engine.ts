@@ -11,6 +11,7 @@ import type {
   EngineOptions,
   EngineRequest,
   EngineResult,
+  EngineRunOptions,
   FakeTiming,
   LoadEngine,
 } from '../contract/engine.ts'
@@ -44,13 +45,11 @@ class FakeEngine implements Engine {
     this.#slots = new SlotGate(slots)
   }
 
-  async run(
-    request: EngineRequest,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<EngineResult> {
+  async run(request: EngineRequest, options: EngineRunOptions = {}): Promise<EngineResult> {
     const prompts = promptsOf(request)
     if (prompts === undefined) return refuse(`the request to ${request.url} has no prompt`)
     return await this.#slots.hold(options.signal, async () => {
+      options.onProgress?.()
       const tokens = Math.min(tokensMaxOf(request.body), 8)
       const ms = this.#timing.prefillMs + tokens * this.#timing.tokenMs
       if (ms > 0) await sleep(this.#components.clock, ms, options.signal)

@@ -14,6 +14,7 @@ import type {
   EngineOptions,
   EngineRequest,
   EngineResult,
+  EngineRunOptions,
   EngineUsage,
   LoadEngine,
 } from '../contract/engine.ts'
@@ -36,10 +37,7 @@ class OpenAiEngine implements Engine {
   }
 
   /** Failures of the endpoint become results of status 502, so that one does not end the other requests. */
-  async run(
-    request: EngineRequest,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<EngineResult> {
+  async run(request: EngineRequest, options: EngineRunOptions = {}): Promise<EngineResult> {
     try {
       checkEndpointRequest(request)
     } catch (error) {
@@ -53,7 +51,9 @@ class OpenAiEngine implements Engine {
       options.signal === undefined
         ? this.#closed.signal
         : AbortSignal.any([options.signal, this.#closed.signal])
-    return await this.#slots.hold(signal, () => this.#ask(request.url.replace('/v1', ''), body, signal))
+    return await this.#slots.hold(signal, () =>
+      this.#ask(request.url.replace('/v1', ''), body, { ...options, signal }),
+    )
   }
 
   close(): Promise<void> {
@@ -61,9 +61,13 @@ class OpenAiEngine implements Engine {
     return Promise.resolve()
   }
 
-  async #ask(path: string, body: Record<string, unknown>, signal: AbortSignal): Promise<EngineResult> {
+  async #ask(
+    path: string,
+    body: Record<string, unknown>,
+    { signal, onProgress }: EngineRunOptions & { signal: AbortSignal },
+  ): Promise<EngineResult> {
     try {
-      const answer = await this.#client.ask(path, body, signal)
+      const answer = await this.#client.ask(path, body, { signal, onHeard: onProgress })
       if (answer.kind === 'refused')
         return refuse(answer.statusCode, `the endpoint rejects the request: ${answer.message}`)
       const bytes = Buffer.byteLength(JSON.stringify(answer.body))

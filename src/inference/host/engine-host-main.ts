@@ -10,6 +10,8 @@ import type { FromChild, LogLevel, ToChild } from './engine-messages.ts'
 import { loadEngine } from '../engines/load-engine.ts'
 import { guardProcess } from './process-guard.ts'
 
+/** Runs that got on since the last heartbeat. */
+const progressed = new Set<number>()
 const cancels = new Map<number, AbortController>()
 let engine: Engine | undefined
 
@@ -33,9 +35,11 @@ async function load(message: Extract<ToChild, { kind: 'load' }>): Promise<void> 
   // Set the priority first, because later threads inherit it.
   lowerPriority(message.nice)
   guardProcess(message.residentBytesMax)
-  every(systemClock, message.heartbeatMs, () =>
-    send({ kind: 'heartbeat', residentBytes: process.memoryUsage.rss() }),
-  )
+  every(systemClock, message.heartbeatMs, () => {
+    send({ kind: 'heartbeat', residentBytes: process.memoryUsage.rss() })
+    if (progressed.size > 0) send({ kind: 'progress', runs: [...progressed] })
+    progressed.clear()
+  })
   try {
     engine = await loadEngine(message.folder, message.options, {
       clock: systemClock,
@@ -63,12 +67,15 @@ async function run(run: number, request: EngineRequest): Promise<void> {
   const cancel = new AbortController()
   cancels.set(run, cancel)
   try {
-    send({ kind: 'result', run, result: await engine.run(request, { signal: cancel.signal }) })
+    const onProgress = (): void => void progressed.add(run)
+    const result = await engine.run(request, { signal: cancel.signal, onProgress })
+    send({ kind: 'result', run, result })
   } catch (error) {
     if (cancel.signal.aborted) send({ kind: 'cancelled', run })
     else send({ kind: 'run-failed', run, message: messageOf(error) })
   } finally {
     cancels.delete(run)
+    progressed.delete(run)
   }
 }
 

@@ -4,7 +4,7 @@ import { sleep, type Clock } from '../../base/clock.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import { unlessAborted } from '../../base/waiting/unless-aborted.ts'
-import type { EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
+import type { EngineFacts, EngineRequest, EngineResult, EngineRunOptions } from '../contract/engine.ts'
 import { CrashSuspects } from './crash-suspects.ts'
 import { freeCores, resolveOptions, type EngineHostOptions } from './engine-host-options.ts'
 import { EngineProcess, type EngineProcessOptions } from './engine-process.ts'
@@ -90,15 +90,12 @@ export class EngineHost {
    * those that it had run again, one at a time in another. Throws `engine-failed` when it dies of this one alone,
    * `limit-reached` when too many wait, or the signal's reason; then its slot is free.
    */
-  async run(
-    request: EngineRequest,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<EngineResult> {
+  async run(request: EngineRequest, options: EngineRunOptions = {}): Promise<EngineResult> {
     const { signal } = options
     const answer = this.#suspects.run(async (isAlone) => {
       await this.#ready(signal)
       if (!isAlone) await this.#pastSuspects(signal)
-      return await this.#runOnce(request, signal)
+      return await this.#runOnce(request, options)
     })
     return await unlessAborted(answer, signal)
   }
@@ -111,11 +108,11 @@ export class EngineHost {
     }
   }
 
-  async #runOnce(request: EngineRequest, signal: AbortSignal | undefined): Promise<EngineResult> {
+  async #runOnce(request: EngineRequest, options: EngineRunOptions): Promise<EngineResult> {
     const state = this.#state
     if (state.kind !== 'started') throw stopped()
     try {
-      return await state.process.run(request, signal)
+      return await state.process.run(request, options)
     } finally {
       this.#answered.resolve()
     }

@@ -29,4 +29,6 @@ export type FromChild =
   | { kind: 'run-failed'; run: number; message: string }
   /** Sent between the engine's steps, never during one. */
   | { kind: 'heartbeat'; residentBytes: number }
+  /** Runs of which something was computed since the last heartbeat. */
+  | { kind: 'progress'; runs: number[] }
   | { kind: 'log'; level: LogLevel; fields: object; text: string }

@@ -4,7 +4,13 @@ import { every, type Clock } from '../../base/clock.ts'
 import { HearthError, messageOf } from '../../base/errors.ts'
 import { ENGINE_RUNS_WAITING_MAX } from '../../base/limits.ts'
 import type { Logger } from '../../base/log/logger.ts'
-import type { EngineFacts, EngineOptions, EngineRequest, EngineResult } from '../contract/engine.ts'
+import type {
+  EngineFacts,
+  EngineOptions,
+  EngineRequest,
+  EngineResult,
+  EngineRunOptions,
+} from '../contract/engine.ts'
 import { EngineCrash } from './engine-crash.ts'
 import { MEMORY_SIGNAL, type FromChild, type ToChild } from './engine-messages.ts'
 import { logLines } from './log-lines.ts'
@@ -39,6 +45,7 @@ export interface EngineProcessOptions {
 
 interface Run {
   request: EngineRequest
+  onProgress: (() => void) | undefined
   settle: (answer: { result: EngineResult } | { error: unknown }) => void
 }
 
@@ -101,7 +108,7 @@ export class EngineProcess {
   }
 
   /** Runs one request, when a slot is free. Throws `engine-failed`, `limit-reached` or the signal's reason. */
-  run(request: EngineRequest, signal: AbortSignal | undefined): Promise<EngineResult> {
+  run(request: EngineRequest, { signal, onProgress }: EngineRunOptions): Promise<EngineResult> {
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     if (this.#cause !== undefined) return Promise.reject(this.#cause)
     if (this.#waiting.size >= ENGINE_RUNS_WAITING_MAX) {
@@ -121,7 +128,7 @@ export class EngineProcess {
         if ('result' in answer) resolve(answer.result)
         else reject(answer.error)
       }
-      this.#waiting.set(run, { request, settle })
+      this.#waiting.set(run, { request, onProgress, settle })
       this.#post()
     })
   }
@@ -168,7 +175,20 @@ export class EngineProcess {
       this.#waiting.delete(run)
       this.#posted.set(run, waiting)
       this.#watchdog.begin(run, this.#clock.nowMs())
-      this.#send({ kind: 'run', run, request: waiting.request })
+      this.#hand(run, waiting)
+    }
+  }
+
+  /** A request that cannot be written as a message fails alone, and its slot is free. */
+  #hand(run: number, { request }: Run): void {
+    try {
+      this.#send({ kind: 'run', run, request })
+    } catch (error) {
+      const why = `this request cannot be handed to the engine: ${messageOf(error)}`
+      const refused = { code: 'request-invalid', message: why } as const
+      this.#posted.get(run)?.settle({ result: { ok: false, statusCode: 400, error: refused } })
+      this.#posted.delete(run)
+      this.#watchdog.end(run)
     }
   }
 
@@ -199,6 +219,9 @@ export class EngineProcess {
         return this.#fail(message.message)
       case 'heartbeat':
         return this.#watchdog.setResidentBytes(message.residentBytes)
+      case 'progress':
+        for (const run of message.runs) this.#posted.get(run)?.onProgress?.()
+        return
       case 'log':
         return this.#log[message.level](message.fields, message.text)
     }

@@ -3,7 +3,13 @@ import type { Clock } from '../../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import { randomInteger, seededRandom, type Random } from '../../base/random.ts'
 import type { ContextFiles } from '../contract/model-folder.ts'
-import type { Engine, EngineFacts, EngineRequest, EngineResult } from '../contract/engine.ts'
+import type {
+  Engine,
+  EngineFacts,
+  EngineRequest,
+  EngineResult,
+  EngineRunOptions,
+} from '../contract/engine.ts'
 import { Generation, type GenerationSettings } from '../sampling/generation.ts'
 import { readTextRequest, type Prompt, type TextRequest } from './openai-request.ts'
 import { writeResponse } from './openai-response.ts'
@@ -44,15 +50,12 @@ export class TextEngine implements Engine {
     this.facts = facts
   }
 
-  async run(
-    request: EngineRequest,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<EngineResult> {
+  async run(request: EngineRequest, options: EngineRunOptions = {}): Promise<EngineResult> {
     options.signal?.throwIfAborted()
     try {
       const text = ofRequest(() => readTextRequest(request))
       const generations = ofRequest(() => text.prompts.map((prompt) => this.#begin(text, prompt)))
-      await this.#runAll(generations, options.signal)
+      await this.#runAll(generations, options)
       const wallS = (): number => Math.floor(this.#clock.wallMs() / 1_000)
       return ofRequest(() => writeResponse(text, generations, this.#codec, wallS()))
     } catch (error) {
@@ -66,14 +69,14 @@ export class TextEngine implements Engine {
   }
 
   /** Runs the prompts of one request side by side. The first that fails ends the others, and their slots are free. */
-  async #runAll(generations: readonly Generation[], signal: AbortSignal | undefined): Promise<void> {
+  async #runAll(generations: readonly Generation[], { signal, onProgress }: EngineRunOptions): Promise<void> {
     const [only] = generations
-    if (only !== undefined && generations.length === 1) return await this.#model.run(only, signal)
+    if (only !== undefined && generations.length === 1) return await this.#model.run(only, signal, onProgress)
     const failure = new AbortController()
     const either = signal === undefined ? failure.signal : AbortSignal.any([signal, failure.signal])
     const runs = generations.map(async (generation) => {
       try {
-        await this.#model.run(generation, either)
+        await this.#model.run(generation, either, onProgress)
       } catch (error) {
         failure.abort(error)
       }

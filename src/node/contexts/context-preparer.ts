@@ -6,7 +6,7 @@ import type { ContextStore } from '../../context-sharing/store/context-store.ts'
 import type { EngineResult } from '../../inference/contract/engine.ts'
 import { WorkRate } from '../../base/work-rate.ts'
 import type { WarmContexts } from '../../inference/residency/warm-contexts.ts'
-import type { PrepareOptions, RunResult, WarmContext } from '../../tasks/worker/worker.ts'
+import type { PrepareOptions, RunOptions, RunResult, WarmContext } from '../../tasks/worker/worker.ts'
 
 export interface ContextPreparerComponents {
   clock: Clock
@@ -43,7 +43,7 @@ export class ContextPreparer {
     this.#loadMs.set(contextId, lease.facts.loadMs)
     return {
       slots: lease.facts.slots,
-      run: (request, { signal }) => this.#run(contextId, request, signal),
+      run: (request, options) => this.#run(contextId, request, options),
     }
   }
 
@@ -76,7 +76,7 @@ export class ContextPreparer {
   async #run(
     contextId: string,
     { url, body }: { url: string; body: string },
-    signal: AbortSignal,
+    options: RunOptions,
   ): Promise<RunResult> {
     const { clock, warm } = this.#components
     const use = warm.borrow(contextId)
@@ -86,7 +86,7 @@ export class ContextPreparer {
     let tokens = 0
     rate.begin(clock.nowMs())
     try {
-      const result = await use.host.run({ url, body: JSON.parse(body) as unknown }, { signal })
+      const result = await use.host.run({ url, body: JSON.parse(body) as unknown }, options)
       if (result.ok) tokens = result.usage.completionTokens
       return runResult(result)
     } finally {

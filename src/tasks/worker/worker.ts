@@ -32,7 +32,13 @@ export interface WarmContext {
   /** Requests that run at once; further ones wait inside. */
   slots: number
   /** Never throws for a bad request. A throw means that this peer failed, and another peer gets the request. */
-  run(request: { url: string; body: string }, options: { signal: AbortSignal }): Promise<RunResult>
+  run(request: { url: string; body: string }, options: RunOptions): Promise<RunResult>
+}
+
+export interface RunOptions {
+  signal: AbortSignal
+  /** Called whenever something of the request was computed: one without progress is taken away. */
+  onProgress(): void
 }
 
 export interface PrepareOptions {
@@ -86,6 +92,8 @@ export class Worker {
   #contexts = new Map<string, WarmContext>()
   #preparing = new Map<string, Promise<void>>()
   #runs = new Map<number, AbortController>()
+  /** Runs that got on since the last tick. */
+  readonly #progressed = new Set<number>()
   #stop = new AbortController()
   #unhandle: (() => Promise<void>) | undefined
   #cancelTick: Cancel = () => {}
@@ -104,7 +112,7 @@ export class Worker {
     this.#stop = new AbortController()
     this.#state = createWorker(this.#options)
     this.#unhandle = await this.#components.network.handle(TASK_PROTOCOL, (stream) => this.#serve(stream))
-    this.#cancelTick = every(this.#components.clock, WORKER_TICK_MS, () => this.#dispatch({ kind: 'tick' }))
+    this.#cancelTick = every(this.#components.clock, WORKER_TICK_MS, () => this.#tick())
   }
 
   async stop(): Promise<void> {
@@ -216,6 +224,12 @@ export class Worker {
     if (isDrained(this.#state)) this.#onDrained()
   }
 
+  #tick(): void {
+    if (this.#progressed.size > 0) this.#dispatch({ kind: 'progressed', runs: [...this.#progressed] })
+    this.#progressed.clear()
+    this.#dispatch({ kind: 'tick' })
+  }
+
   #perform(effect: WorkerEffect): void {
     switch (effect.kind) {
       case 'status':
@@ -303,13 +317,16 @@ export class Worker {
     try {
       const context = this.#contexts.get(contextId)
       if (context === undefined) throw new HearthError('engine-failed', 'the context is no longer loaded')
-      const result = await context.run({ url: request.url, body: request.body }, { signal: stop.signal })
+      const onProgress = (): void => void this.#progressed.add(run)
+      const { url, body } = request
+      const result = await context.run({ url, body }, { signal: stop.signal, onProgress })
       this.#completed += 1
       this.#dispatch({ kind: 'done', run, result })
     } catch (error) {
       if (!stop.signal.aborted) this.#dispatch({ kind: 'done', run, result: failedRun(error) })
     } finally {
       this.#runs.delete(run)
+      this.#progressed.delete(run)
     }
   }
 }

@@ -95,6 +95,23 @@ describe.each(Object.keys(GRAPHS) as (keyof typeof GRAPHS)[])('%s', (engine) => 
       }
     })
 
+    test('every step of a sequence is progress, also of a prompt in parts', async () => {
+      const model = modelOn(graph, { prefillTokensMax: 4 })
+      const take = (token: number): number => token
+      const sequence = {
+        promptTokens: [1, 2, 3, 4, 5, 6, 7, 8, 9],
+        tokensMax: 2,
+        isGreedy: true,
+        next: () => 1,
+      }
+      let steps = 0
+      let taken = 0
+      const count = (token: number): number | undefined => (++taken === 2 ? undefined : take(token))
+      await model.run({ ...sequence, take: count }, undefined, () => void (steps += 1))
+      // Three parts of the prompt, of which the last chooses a token; the step of the second token ends the sequence.
+      expect(steps).toBe(3)
+    })
+
     test('a prompt in parts gives the same tokens', async () => {
       const results = await runAll({ slots: 4, prefillTokensMax: 7 })
       expect(results.map(({ tokens }) => tokens)).toEqual(cases.map(({ outputTokenIds }) => outputTokenIds))

@@ -65,6 +65,27 @@ test('a refused request is a result, and the context stays loaded', async () => 
   expect(host.pid).toBe(pid)
 })
 
+test('a request that is too deep to be handed over is refused alone, and its slot is free', async () => {
+  const host = makeHost({ slots: 1 })
+  await host.start()
+  let deep: unknown = 'prompt'
+  for (let level = 0; level < 100_000; level += 1) deep = [deep]
+  const refused = await Promise.all(
+    [1, 2, 3].map(() => host.run({ url: '/v1/completions', body: { prompt: deep } })),
+  )
+  for (const result of refused)
+    expect(result).toMatchObject({ ok: false, error: { code: 'request-invalid' } })
+  expect(await host.run(complete('after'))).toMatchObject({ ok: true })
+})
+
+test('a host tells that the engine got on with a request', async () => {
+  const host = makeHost({ fake: { prefillMs: 300 } })
+  await host.start()
+  let progress = 0
+  await host.run(complete('slow'), { onProgress: () => void (progress += 1) })
+  expect(progress).toBeGreaterThan(0)
+})
+
 test('a process that dies of a run alone fails it, says why, and the next run starts another', async () => {
   const host = makeHost()
   const exits: unknown[] = []
