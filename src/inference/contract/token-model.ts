@@ -29,10 +29,6 @@ export interface TokenModelFacts extends EngineFacts {
 export interface TokenModel {
   readonly facts: TokenModelFacts
   /** Runs a sequence to its end, in parallel with others. Throws the signal's reason, or `engine-failed`. */
-  run(
-    sequence: TokenSequence,
-    signal: AbortSignal | undefined,
-    onProgress?: (() => void) | undefined,
-  ): Promise<void>
+  run(sequence: TokenSequence, signal: AbortSignal | undefined, onProgress?: () => void): Promise<void>
   close(): Promise<void>
 }
