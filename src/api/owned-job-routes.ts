@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
 import type { JobsElsewhere } from '../node/owner/job-asker.ts'
-import { jobQuestionSchema, type JobQuestion } from '../node/owner/job-messages.ts'
+import { answerToJson, jobQuestionSchema, type JobQuestion } from '../node/owner/job-messages.ts'
 
 const askBody: z.ZodType<{ peer: string; question: JobQuestion }> = z.strictObject({
   peer: z.string().min(1).max(128),
@@ -14,7 +14,7 @@ export function ownedJobRoutes(elsewhere: JobsElsewhere): Hono {
   app.get('/', async (c) => c.json(await elsewhere.list(c.req.raw.signal)))
   app.post('/ask', async (c) => {
     const { peer, question } = askBody.parse(await c.req.json())
-    return c.json(await elsewhere.ask(peer, question, c.req.raw.signal))
+    return c.json(answerToJson(await elsewhere.ask(peer, question, c.req.raw.signal)))
   })
   return app
 }

@@ -148,6 +148,9 @@ export const REPLICA_OFFERS_PER_MINUTE_MAX = 16
 
 /** Jobs in one list that an owner gets from another machine; the newest are told. */
 export const JOBS_TOLD_MAX = 1000
+/** Bytes of an output file in one answer to its owner, and output files open between two answers. */
+export const RESULT_PAGE_BYTES_MAX: number = 512 * KIB
+export const RESULT_READERS_MAX = 4
 /** Streams on which peers are proving that they have this peer's owner; one more ends the oldest. */
 export const OWNER_PROOFS_MAX = 32
 

@@ -271,9 +271,9 @@ addPlaceOptions(command(jobs, 'watch <id>', 'follow a running job until it ends'
     ),
 )
 
-command(jobs, 'results <id>', 'print the results of a job so far, also while it runs')
+addPlaceOptions(command(jobs, 'results <id>', 'print the results of a job so far, also while it runs'))
   .option('-o, --output <file>', 'write to this file instead of stdout')
-  .action((id: string, options: CommonOptions & { output?: string }) =>
+  .action((id: string, options: CommonOptions & PlaceOptions & { output?: string }) =>
     runCommand(options, async (context) =>
       (await import('./commands/job-control.ts')).jobResultsCommand(id, options, context),
     ),

@@ -47,6 +47,8 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   ADDRESS_BYTES_MAX: EXCHANGE,
   JOBS_TOLD_MAX: OWNED,
   OWNER_PROOFS_MAX: OWNED,
+  RESULT_PAGE_BYTES_MAX: 'node/owner/result-pages.test.ts',
+  RESULT_READERS_MAX: 'node/owner/result-pages.test.ts',
   REMEMBERED_PEERS_MAX: 'dht/join/core/join.test.ts',
   MANIFEST_BYTES_MAX: 'context-sharing/wire/messages.test.ts',
   MANIFEST_FILES_MAX: 'context-sharing/content/manifest.test.ts',

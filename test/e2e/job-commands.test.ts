@@ -48,6 +48,7 @@ describe('jobs that the peer carries', () => {
     const page = await readFile(String(report['output']), 'utf8')
     expect(page).toContain('300 requests committed')
     expect(page).toContain('300 results')
+    await fromAnotherMachine(String(jobId), output)
   })
 
   test('a detached job goes on when its peer is killed and started again', async () => {
@@ -126,6 +127,21 @@ describe('jobs that the peer carries', () => {
     ])
   })
 })
+
+/** A machine on which no peer runs: it needs the owner key and a door to the swarm. */
+async function fromAnotherMachine(jobId: string, output: string): Promise<void> {
+  const laptop = ['--data', swarm.path('laptop')]
+  const door = [...laptop, '--bootstrap', peer.address]
+  const { key: line } = await hearth('owner', 'export')
+  const key = await swarm.file('owner.txt', String(line))
+  expect(await swarm.hearth('owner', 'import', key, ...laptop).exited).toBe(0)
+  const listed = swarm.hearth('job', 'ls', '--json', ...door)
+  expect(await listed.exited).toBe(0)
+  expect(listed.lastLine).toEqual([expect.objectContaining({ jobId, state: 'done', peer: peer.peerId })])
+  const copy = swarm.path('copy.jsonl')
+  expect(await swarm.hearth('job', 'results', jobId.slice(0, 8), '-o', copy, ...door).exited).toBe(0)
+  expect(await readFile(copy, 'utf8')).toBe(await readFile(output, 'utf8'))
+}
 
 async function shown(jobId: string): Promise<Record<string, unknown>> {
   const child = new HearthProcess(['job', 'show', jobId, '--data', peer.data.path])

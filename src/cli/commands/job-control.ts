@@ -2,32 +2,47 @@ import { askPeer } from '../../api/control-client.ts'
 import { HearthError } from '../../base/errors.ts'
 import { findJob, readJournal, type JobFolder } from '../../node/jobs/job-folder.ts'
 import { cancelJob, openJournal, type CancelledJob } from '../../node/jobs/job-view.ts'
+import { copyResults, printResults, type DistantJob } from '../../node/owner/copy-results.ts'
 import { unexpected } from '../../node/owner/job-asker.ts'
 import { outputPathOf, STDOUT, writeOutputFile } from '../../tasks/journal/output-file.ts'
+import { standardOutput } from '../../tasks/journal/standard-output.ts'
 import type { CommandContext } from '../terminal/command-context.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
+import { formatBytes, type Terminal } from '../terminal/terminal.ts'
 import { askPeerIfUp, atPlace, type JobPlace, type PlaceOptions } from './job-place.ts'
 import { carryOut, whereToRun } from './submit.ts'
 
-/** `hearth job results ID [-o FILE]`: the lines settled so far, in input order. */
+/** `hearth job results ID [-o FILE]`: the lines settled so far, in input order, from wherever the job is. */
 export async function jobResultsCommand(
   id: string,
-  options: { output?: string },
-  { terminal, data }: CommandContext,
+  options: PlaceOptions & { output?: string },
+  context: CommandContext,
 ): Promise<number> {
-  const folder = findJob(data, id)
+  const { terminal } = context
+  const path = options.output === undefined ? undefined : outputPathOf(options.output)
+  return await atPlace(id, options, context, async (place) => {
+    if (place.kind === 'here') await resultsHere(place.folder, path, terminal)
+    else await resultsThere(place, path, terminal)
+    return EXIT.ok
+  })
+}
+
+async function resultsHere(folder: JobFolder, path: string | undefined, terminal: Terminal): Promise<void> {
   const journal = readJournal(folder)
   try {
-    if (options.output !== undefined) {
-      await writeOutputFile(outputPathOf(options.output), folder.jobId, journal.lines())
-      terminal.note(`${journal.counts().committed} lines: ${outputPathOf(options.output)}`)
-    } else {
-      await writeOutputFile(STDOUT, folder.jobId, journal.lines())
-    }
-    return EXIT.ok
+    await writeOutputFile(path ?? STDOUT, folder.jobId, journal.lines())
+    if (path !== undefined) terminal.note(`${journal.counts().committed} lines: ${path}`)
   } finally {
     journal.close()
   }
+}
+
+async function resultsThere(job: DistantJob, path: string | undefined, terminal: Terminal): Promise<void> {
+  if (path !== undefined && path !== STDOUT) {
+    const { bytes } = await copyResults(job, path)
+    return terminal.note(`${formatBytes(bytes)}: ${path}`)
+  }
+  await printResults(job, standardOutput)
 }
 
 /** `hearth job cancel ID`: stops the job; its unanswered lines become error lines. */

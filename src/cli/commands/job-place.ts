@@ -6,7 +6,7 @@ import type { DataFolder } from '../../node/home/data-folder.ts'
 import type { RunningJob } from '../../node/jobs/detached-jobs.ts'
 import { findJob, listJobs, type JobFolder } from '../../node/jobs/job-folder.ts'
 import { JobAsker, type JobsElsewhere, type PeerJobs } from '../../node/owner/job-asker.ts'
-import type { JobAnswer, JobQuestion } from '../../node/owner/job-messages.ts'
+import { answerFromJson, type GivenAnswer, type JobQuestion } from '../../node/owner/job-messages.ts'
 import { loadOwner } from '../../node/owner/owner-key.ts'
 import { Peer } from '../../node/peer.ts'
 import type { CommandContext } from '../terminal/command-context.ts'
@@ -26,7 +26,7 @@ export type JobPlace =
   | { kind: 'elsewhere'; peer: string; jobId: string; ask: AskThere }
 
 /** Asks the peer that has the job. Throws what it answers. */
-type AskThere = (question: JobQuestion) => Promise<JobAnswer>
+type AskThere = (question: JobQuestion) => Promise<GivenAnswer>
 
 /** A peer of one command has met the others when none came for so long, and at the latest then, ms. */
 const MEET_QUIET_MS = 1_000
@@ -106,7 +106,8 @@ async function withElsewhere<T>(
   if (isUp === undefined || access === undefined) return await run(undefined)
   return await run({
     list: (signal) => askPeer<PeerJobs[]>(access, '/v0/owned-jobs', undefined, signal),
-    ask: (peer, question, signal) => askPeer(access, '/v0/owned-jobs/ask', { peer, question }, signal),
+    ask: async (peer, question, signal) =>
+      answerFromJson(await askPeer<GivenAnswer>(access, '/v0/owned-jobs/ask', { peer, question }, signal)),
   })
 }
 

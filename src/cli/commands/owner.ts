@@ -15,7 +15,8 @@ export async function ownerShowCommand({ terminal, data }: CommandContext): Prom
 /** `hearth owner export`: the secret key as one line, for `hearth owner import` on another machine. */
 export async function ownerExportCommand({ terminal, data }: CommandContext): Promise<number> {
   const key = await loadOrCreateOwner(data)
-  terminal.print(exportOwner(key))
+  if (terminal.isJson) terminal.event({ event: 'owner', owner: ownerName(key), key: exportOwner(key) })
+  else terminal.print(exportOwner(key))
   terminal.note('Keep this line secret: with it, anyone in the swarm can read and cancel your jobs')
   return EXIT.ok
 }

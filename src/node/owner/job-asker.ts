@@ -4,7 +4,13 @@ import type { Logger } from '../../base/log/logger.ts'
 import type { Network } from '../../base/stream/network.ts'
 import { withDeadline } from '../../base/waiting/deadline.ts'
 import type { JobView } from '../jobs/job-view.ts'
-import { JOB_PROTOCOL, jobAnswerSchema, type JobAnswer, type JobQuestion } from './job-messages.ts'
+import {
+  JOB_PROTOCOL,
+  jobAnswerSchema,
+  type GivenAnswer,
+  type JobAnswer,
+  type JobQuestion,
+} from './job-messages.ts'
 import { proveAsAsker } from './job-proof.ts'
 import type { OwnerKey } from './owner-key.ts'
 import { OWNER_ANSWER_DEADLINE_MS, OWNER_PROOF_DEADLINE_MS } from './timings.ts'
@@ -22,10 +28,8 @@ export interface JobsElsewhere {
   /** The jobs of every reachable peer of the owner. */
   list(signal: AbortSignal): Promise<PeerJobs[]>
   /** Throws the error that the peer answers, or `peer-unreachable`. */
-  ask(peer: string, question: JobQuestion, signal: AbortSignal): Promise<Exclude<JobAnswer, Failed>>
+  ask(peer: string, question: JobQuestion, signal: AbortSignal): Promise<GivenAnswer>
 }
-
-type Failed = Extract<JobAnswer, { type: 'failed' }>
 
 export interface JobAskerComponents {
   network: Network
@@ -63,7 +67,7 @@ export class JobAsker implements JobsElsewhere {
     return found.sort((a, b) => (a.peer < b.peer ? -1 : 1))
   }
 
-  async ask(peer: string, question: JobQuestion, signal: AbortSignal): Promise<Exclude<JobAnswer, Failed>> {
+  async ask(peer: string, question: JobQuestion, signal: AbortSignal): Promise<GivenAnswer> {
     const { network, clock, owner } = this.#components
     const key = await owner()
     if (key === undefined)
@@ -111,7 +115,7 @@ export function unexpected(peer: string, type: string): HearthError {
   return new HearthError('message-invalid', `peer ${peer} answered with "${type}"`, { data: { peer } })
 }
 
-function requireAnswer(peer: string, answer: JobAnswer | undefined): Exclude<JobAnswer, Failed> {
+function requireAnswer(peer: string, answer: JobAnswer | undefined): GivenAnswer {
   if (answer === undefined)
     throw new HearthError('stream-closed', `peer ${peer} ended the stream without an answer`, {
       data: { peer },

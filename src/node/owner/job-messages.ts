@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import type { ProtocolName } from '../../base/stream/network.ts'
 import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts'
-import { JOBS_TOLD_MAX } from '../../base/limits.ts'
+import { JOBS_TOLD_MAX, RESULT_PAGE_BYTES_MAX } from '../../base/limits.ts'
 import type { CancelledJob, JobDetail, JobView } from '../jobs/job-view.ts'
+import type { ResultPage } from './result-pages.ts'
 
 /** docs/protocol/job.md: one question and one answer per stream, after both ends have proved their owner. */
 export const JOB_PROTOCOL: ProtocolName = 'job/1'
@@ -37,7 +38,12 @@ export const provenSchema: z.ZodType<Proof | { type: 'refused' }> = z.discrimina
 ])
 
 /** A question of an owner about jobs at one peer. */
-export type JobQuestion = { type: 'list' } | { type: 'show'; job: string } | { type: 'cancel'; job: string }
+export type JobQuestion =
+  | { type: 'list' }
+  | { type: 'show'; job: string }
+  | { type: 'cancel'; job: string }
+  /** The part of the output file that begins at a byte. */
+  | { type: 'results'; job: string; at: number }
 
 const idStart = z.string().regex(/^[0-9a-f]{1,32}$/)
 
@@ -45,6 +51,7 @@ export const jobQuestionSchema: z.ZodType<JobQuestion> = z.discriminatedUnion('t
   z.strictObject({ type: z.literal('list') }),
   z.strictObject({ type: z.literal('show'), job: idStart }),
   z.strictObject({ type: z.literal('cancel'), job: idStart }),
+  z.strictObject({ type: z.literal('results'), job: idStart, at: z.int().min(0) }),
 ])
 
 export type JobAnswer =
@@ -52,7 +59,11 @@ export type JobAnswer =
   | { type: 'jobs'; jobs: JobView[]; leftOut: number }
   | { type: 'job'; job: JobDetail }
   | { type: 'cancelled'; job: CancelledJob }
+  | { type: 'page'; page: ResultPage }
   | { type: 'failed'; code: ErrorCode; message: string }
+
+/** An answer that is no failure. */
+export type GivenAnswer = Exclude<JobAnswer, { type: 'failed' }>
 
 const text = z.string().max(TEXT_MAX)
 const count = z.int().min(0)
@@ -110,6 +121,10 @@ const detail = view.extend({
   eventsPath: text,
 })
 
+const page = z.object({
+  bytes: z.instanceof(Uint8Array).refine(({ byteLength }) => byteLength <= RESULT_PAGE_BYTES_MAX, 'too long'),
+  end: z.object({ bytes: count, sha256: z.string().length(64) }).optional(),
+})
 const cancelled = z.object({ jobId: text, requests: count, committed: count, outputPath: text })
 
 /** Fields that a newer version adds are dropped: owners need not update all machines at once. */
@@ -117,6 +132,7 @@ export const jobAnswerSchema: z.ZodType<JobAnswer> = z.discriminatedUnion('type'
   z.object({ type: z.literal('jobs'), jobs: z.array(view).max(JOBS_TOLD_MAX), leftOut: count }),
   z.object({ type: z.literal('job'), job: detail }),
   z.object({ type: z.literal('cancelled'), job: cancelled }),
+  z.object({ type: z.literal('page'), page }),
   z.object({
     type: z.literal('failed'),
     code: z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]).catch('internal'),
@@ -126,7 +142,30 @@ export const jobAnswerSchema: z.ZodType<JobAnswer> = z.discriminatedUnion('type'
 
 /** An answer as it travels: texts and lists cut to what the other end takes, and no field undefined. */
 export function toWire(answer: JobAnswer): object {
+  if (answer.type === 'page') {
+    const { bytes, end } = answer.page
+    return { type: 'page', page: end === undefined ? { bytes } : { bytes, end } }
+  }
   return JSON.parse(JSON.stringify(answer), (_key, value: unknown) =>
     typeof value === 'string' ? value.slice(0, TEXT_MAX) : value,
   ) as object
+}
+
+/** An answer as JSON, for the control API: bytes become base64. */
+export function answerToJson(answer: GivenAnswer): object {
+  if (answer.type !== 'page') return answer
+  const { bytes, end } = answer.page
+  return { type: 'page', page: { base64: Buffer.from(bytes).toString('base64'), end } }
+}
+
+/** The inverse of `answerToJson`. */
+export function answerFromJson(json: GivenAnswer | { type: 'page'; page: JsonPage }): GivenAnswer {
+  if (json.type !== 'page' || !('base64' in json.page)) return json as GivenAnswer
+  const { base64, end } = json.page
+  return { type: 'page', page: { bytes: Buffer.from(base64, 'base64'), end } }
+}
+
+interface JsonPage {
+  base64: string
+  end?: ResultPage['end']
 }

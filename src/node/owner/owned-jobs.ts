@@ -18,6 +18,7 @@ import {
   type JobQuestion,
 } from './job-messages.ts'
 import { proveAsServer } from './job-proof.ts'
+import { ResultPages } from './result-pages.ts'
 import { loadOwner, type OwnerKey } from './owner-key.ts'
 import { OWNER_ANSWER_DEADLINE_MS, OWNER_PROOF_DEADLINE_MS } from './timings.ts'
 
@@ -35,6 +36,7 @@ const LIST_BYTES_MAX: number = FRAME_BYTES_MAX / 2
 /** Answers the owner's questions from other machines about the jobs of this data folder: job/1. */
 export class OwnedJobs {
   readonly #components: OwnedJobsComponents
+  readonly #pages: ResultPages
   /** Compared with while this folder has no owner key, so that a stranger sees no difference. */
   #nobody: OwnerKey | undefined
   /** Streams whose proof is under way, oldest first. */
@@ -43,6 +45,7 @@ export class OwnedJobs {
 
   constructor(components: OwnedJobsComponents) {
     this.#components = components
+    this.#pages = new ResultPages(components.clock)
   }
 
   async start(): Promise<void> {
@@ -54,6 +57,7 @@ export class OwnedJobs {
 
   async stop(): Promise<void> {
     await this.#unhandle()
+    this.#pages.close()
   }
 
   /** An owner proves itself at once, so that silent strangers, who are the oldest, make room for it. */
@@ -100,6 +104,8 @@ export class OwnedJobs {
     if (question.type === 'list') return this.#list()
     const folder = findJob(data, question.job)
     if (question.type === 'show') return await this.#show(folder)
+    if (question.type === 'results')
+      return { type: 'page', page: await this.#pages.page(folder, question.at) }
     await jobs.release(folder.jobId)
     return { type: 'cancelled', job: await cancelJob(folder, clock.wallMs()) }
   }

@@ -4,3 +4,5 @@
 export const OWNER_PROOF_DEADLINE_MS = 5_000
 /** How long a question may take from then to its answer, ms: cancelling a large job writes its output. */
 export const OWNER_ANSWER_DEADLINE_MS = 60_000
+/** How long an output file stays open between two of its pages, ms. */
+export const RESULT_READER_IDLE_MS = 30_000
