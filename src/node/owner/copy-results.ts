@@ -11,7 +11,7 @@ import type { GivenAnswer, JobQuestion } from './job-messages.ts'
 export interface DistantJob {
   peer: string
   jobId: string
-  ask(question: JobQuestion): Promise<GivenAnswer>
+  ask: (question: JobQuestion) => Promise<GivenAnswer>
 }
 
 /**
