@@ -160,10 +160,7 @@ function row({ job, state, counts }: JobView): string[] {
 }
 
 function lineOf({ state, counts, progress, waiting }: JobView): string {
-  if (progress !== undefined) {
-    const tokensPerSecond = (counts.completionTokens * 1000) / Math.max(1, progress.elapsedMs)
-    return progressLine({ counts, progress, tokensPerSecond })
-  }
+  if (progress !== undefined) return progressLine({ counts, progress })
   const why = waiting === undefined ? '' : `, ${paint('yellow', `waiting: ${waiting.words}`)}`
   return `${state}: ${counts.committed}/${counts.requests}, ${counts.failed} failed${why}`
 }

@@ -176,17 +176,10 @@ class ProgressPrinter {
 
   follow(running: { progress(): JobProgress; counts(): JournalCounts }): void {
     const { clock, terminal } = this.#context
-    const startedAtMs = clock.nowMs()
-    const tokensBefore = running.counts().completionTokens
     this.#read = () => {
       const counts = running.counts()
       this.#committed = counts.committed
-      const elapsedSeconds = Math.max(0.001, (clock.nowMs() - startedAtMs) / 1000)
-      return {
-        counts,
-        progress: running.progress(),
-        tokensPerSecond: (counts.completionTokens - tokensBefore) / elapsedSeconds,
-      }
+      return { counts, progress: running.progress() }
     }
     this.#cancel = every(clock, reportEveryMs(terminal), () => this.#print())
   }
@@ -211,7 +204,7 @@ class ProgressPrinter {
 }
 
 function printSummary(summary: JobSummary, { terminal }: CommandContext): void {
-  const { counts, resultsByPeer, outputPath, wallMs } = summary
+  const { counts, before, resultsByPeer, outputPath, wallMs } = summary
   terminal.event({
     event: 'job-summary',
     jobId: summary.jobId,
@@ -222,12 +215,16 @@ function printSummary(summary: JobSummary, { terminal }: CommandContext): void {
     promptTokens: counts.promptTokens,
     completionTokens: counts.completionTokens,
     peers: resultsByPeer,
+    committedBefore: before.committed,
+    completionTokensBefore: before.completionTokens,
     wallMs: Math.round(wallMs),
     output: outputPath,
   })
-  const tokens = Math.round((counts.completionTokens * 1000) / Math.max(1, wallMs))
+  const tokens = ((counts.completionTokens - before.completionTokens) * 1000) / Math.max(1, wallMs)
+  const here =
+    before.committed === 0 ? 'requests' : `requests, ${counts.committed - before.committed} of them now,`
   terminal.note(
-    `${paint('green', 'done')} ${counts.committed} of ${counts.requests} requests in ${formatDuration(wallMs)}, ${tokens} tokens/s`,
+    `${paint('green', 'done')} ${counts.committed} of ${counts.requests} ${here} in ${formatDuration(wallMs)}, ${Math.round(tokens)} tokens/s`,
   )
   for (const { peer, results } of resultsByPeer) {
     terminal.note(`  ${peer === '' ? 'given up' : shortPeer(peer)}  ${results}`)

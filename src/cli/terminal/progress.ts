@@ -15,22 +15,19 @@ export function reportEveryMs({ isJson, isInteractive }: Terminal): number {
 export interface ProgressView {
   counts: JournalCounts
   progress: JobProgress
-  /** Completion tokens per second since this run started. */
-  tokensPerSecond: number
 }
 
 /** The NDJSON form of a progress view. */
 export function progressEvent({
   counts,
   progress,
-  tokensPerSecond,
 }: ProgressView): { event: string } & Record<string, unknown> {
   return {
     event: 'progress',
     requests: counts.requests,
     committed: counts.committed,
     failed: counts.failed,
-    tokensPerSecond: Math.round(tokensPerSecond),
+    tokensPerSecond: Math.round(progress.tokensPerSecond ?? 0),
     elapsedMs: Math.round(progress.elapsedMs),
     leftMs: progress.leftMs === undefined ? null : Math.round(progress.leftMs),
     peers: progress.peers,
@@ -40,12 +37,12 @@ export function progressEvent({
 
 /** One line, for a pipe. */
 export function progressLine(view: ProgressView): string {
-  const { counts, progress, tokensPerSecond } = view
+  const { counts, progress } = view
   const percent = Math.floor((100 * counts.committed) / Math.max(1, counts.requests))
   const parts = [
     `${counts.committed}/${counts.requests} (${percent} %)`,
     `${counts.failed} failed`,
-    `${Math.round(tokensPerSecond)} tokens/s`,
+    ...rateOf(progress),
     phasesOf(progress),
   ]
   if (progress.leftMs !== undefined) parts.push(`${formatDuration(progress.leftMs)} left`)
@@ -55,11 +52,11 @@ export function progressLine(view: ProgressView): string {
 
 /** A block of lines for a terminal, redrawn in place. */
 export function progressBlock(view: ProgressView, width: number): string[] {
-  const { counts, progress, tokensPerSecond } = view
+  const { counts, progress } = view
   const share = counts.committed / Math.max(1, counts.requests)
   const left = progress.leftMs === undefined ? '' : `, ${formatDuration(progress.leftMs)} left`
   const failed = counts.failed === 0 ? '' : paint('red', `, ${counts.failed} failed`)
-  const head = `${progressBar(share, Math.min(40, width - 50))} ${counts.committed}/${counts.requests}${failed}  ${Math.round(tokensPerSecond)} tokens/s${left}`
+  const head = `${progressBar(share, Math.min(40, width - 50))} ${counts.committed}/${counts.requests}${failed}  ${rateOf(progress).join('')}${left}`
   const peers = progress.peers.map((peer) => [
     `  ${shortPeer(peer.peer)}`,
     peer.phase === 'known'
@@ -71,6 +68,10 @@ export function progressBlock(view: ProgressView, width: number): string[] {
   const waiting =
     progress.waiting === undefined ? [] : [paint('yellow', `waiting: ${progress.waiting.words}`)]
   return [head, ...columns(peers).slice(0, 12), ...waiting]
+}
+
+function rateOf({ tokensPerSecond }: JobProgress): string[] {
+  return tokensPerSecond === undefined ? [] : [`${Math.round(tokensPerSecond)} tokens/s`]
 }
 
 /** @param share in [0, 1] */

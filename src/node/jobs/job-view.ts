@@ -1,5 +1,6 @@
 import { HearthError } from '../../base/errors.ts'
 import { isJobRunning, type JobRecord, type JobState } from '../../tasks/journal/journal-database.ts'
+import type { ErrorCause } from '../../tasks/journal/error-causes.ts'
 import { Journal, type JournalCounts } from '../../tasks/journal/journal.ts'
 import { writeOutputFile } from '../../tasks/journal/output-file.ts'
 import type { Refusal } from '../../tasks/submitter/core/candidate-book.ts'
@@ -23,7 +24,7 @@ export interface JobDetail extends JobView {
   /** Why the last run stopped early. */
   stopped: Refusal | undefined
   /** The most frequent errors of its lines. */
-  errors: { code: string; message: string; lines: number; exampleLine: number }[]
+  errors: ErrorCause[]
   resultsByPeer: { peer: string; results: number }[]
   eventsPath: string
 }
@@ -31,7 +32,7 @@ export interface JobDetail extends JobView {
 /** What a peer says of a job that it runs now. */
 export type RunningView = Pick<JobView, 'progress' | 'waiting'>
 
-const COMMON_ERRORS = 3
+const COMMON_ERRORS = 10
 
 /** All jobs of a data folder, oldest first; a damaged one is told to `onDamaged` and hides no other. */
 export function viewJobs(

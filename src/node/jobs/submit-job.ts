@@ -65,6 +65,8 @@ export interface JobSummary {
   counts: JournalCounts
   resultsByPeer: { peer: string; results: number }[]
   outputPath: string
+  /** The counts when this run of the job began. */
+  before: JournalCounts
   /** Damaged rows of the journal, found when the job began. */
   mended: Mended
   wallMs: number
@@ -120,8 +122,8 @@ export async function runJob(
   const mended = journal.mend(components.clock.wallMs())
   if (mended.resultsForgotten + mended.requestsLost > 0)
     components.log.warn({ jobId: folder.jobId, ...mended }, 'damaged rows of the journal')
-  const { committed, requests } = journal.counts()
-  if (committed < requests) await coordinate(components, folder, journal, options, onRunning)
+  const before = journal.counts()
+  if (before.committed < before.requests) await coordinate(components, folder, journal, options, onRunning)
   const { jobId, contextId, outputPath } = journal.job
   await writeOutputFile(outputPath, jobId, journal.lines())
   return {
@@ -130,6 +132,7 @@ export async function runJob(
     counts: journal.counts(),
     resultsByPeer: journal.resultsByPeer(),
     outputPath,
+    before,
     mended,
     wallMs: components.clock.nowMs() - startedAtMs,
   }

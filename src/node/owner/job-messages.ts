@@ -75,6 +75,7 @@ const progress = z.object({
   unsettled: count,
   elapsedMs: amount,
   leftMs: amount.optional(),
+  tokensPerSecond: amount.optional(),
   peers: z
     .array(
       z.object({

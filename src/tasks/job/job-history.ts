@@ -41,6 +41,8 @@ export async function readHistory(lines: AsyncIterable<string>): Promise<JobHist
   let baseMs = 0
   let nowMs = 0
   let releasedLeases = 0
+  /** Whether the job has ended by itself: its links end then, and no peer is lost. */
+  let isOver = false
   const outstanding = new Map<string, number>()
   const peerOf = (name: string): PeerHistory => {
     const known = peers.get(name) ?? { peer: name, committed: 0, spans: [], lost: [] }
@@ -53,10 +55,13 @@ export async function readHistory(lines: AsyncIterable<string>): Promise<JobHist
       jobId = line.schema.jobId ?? jobId
       for (const peer of peers.values()) enter(peer, undefined, nowMs)
       baseMs = nowMs
+      isOver = false
+      outstanding.clear()
       continue
     }
     if (line.t === undefined) continue
     nowMs = baseMs + line.t
+    if (line.kind === 'finish' || line.kind === 'give-up') isOver = true
     if (line.peer === undefined) continue
     const peer = peerOf(line.peer)
     if (line.kind === 'opened') enter(peer, 'queued', nowMs)
@@ -68,7 +73,7 @@ export async function readHistory(lines: AsyncIterable<string>): Promise<JobHist
       commits.push(nowMs)
       peer.committed += 1
       outstanding.set(line.peer, (outstanding.get(line.peer) ?? 1) - 1)
-    } else if (line.kind === 'lost') {
+    } else if (line.kind === 'lost' && !isOver) {
       releasedLeases += Math.max(0, outstanding.get(line.peer) ?? 0)
       outstanding.delete(line.peer)
       if (peer.spans.at(-1)?.toMs === Number.POSITIVE_INFINITY)
@@ -77,21 +82,27 @@ export async function readHistory(lines: AsyncIterable<string>): Promise<JobHist
     }
   }
   for (const peer of peers.values()) enter(peer, undefined, nowMs)
-  const intervalMs = Math.max(1, nowMs / INTERVALS)
+  return {
+    jobId,
+    lengthMs: nowMs,
+    committed: commits.length,
+    ...rateOf(commits, nowMs),
+    peers: [...peers.values()],
+    releasedLeases,
+  }
+}
+
+function rateOf(
+  commits: readonly number[],
+  lengthMs: number,
+): Pick<JobHistory, 'committedPer' | 'intervalMs'> {
+  const intervalMs = Math.max(1, lengthMs / INTERVALS)
   const committedPer = Array<number>(INTERVALS).fill(0)
   for (const atMs of commits) {
     const index = Math.min(INTERVALS - 1, Math.floor(atMs / intervalMs))
     committedPer[index] = (committedPer[index] ?? 0) + 1
   }
-  return {
-    jobId,
-    lengthMs: nowMs,
-    committed: commits.length,
-    committedPer,
-    intervalMs,
-    peers: [...peers.values()],
-    releasedLeases,
-  }
+  return { committedPer, intervalMs }
 }
 
 /** Ends a peer's present phase and begins another; undefined begins none. */

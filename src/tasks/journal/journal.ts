@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { HearthError } from '../../base/errors.ts'
 import { TASK_PREFIX_UNITS_MAX } from '../../base/limits.ts'
+import { commonCauses, type ErrorCause } from './error-causes.ts'
 import { commonPrefix } from '../job/common-prefix.ts'
 import type { JobLine, LineError } from '../job/job-file.ts'
 import {
@@ -336,17 +337,9 @@ export class Journal {
     return changes
   }
 
-  /** The most frequent errors of settled lines, with one line that has each. */
-  commonErrors(limit: number): { code: string; message: string; lines: number; exampleLine: number }[] {
-    return this.#file
-      .prepare(
-        `SELECT coalesce(body ->> 'code', 'result-unreadable') AS code,
-         coalesce(min(body ->> 'message'), '') AS message, count(*) AS lines, min(line) AS exampleLine FROM
-           (SELECT line, CASE WHEN json_valid(result.body) THEN result.body END AS body
-            FROM result JOIN request USING (n) WHERE ok = 0)
-         GROUP BY 1 ORDER BY lines DESC, code LIMIT ?`,
-      )
-      .all(limit) as { code: string; message: string; lines: number; exampleLine: number }[]
+  /** The most frequent causes of error lines. */
+  commonErrors(limit: number): ErrorCause[] {
+    return commonCauses(this.#file, limit)
   }
 
   close(): void {

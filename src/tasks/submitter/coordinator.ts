@@ -20,7 +20,7 @@ import { GroupCommit } from '../journal/group-commit.ts'
 import type { CommitEntry, Journal } from '../journal/journal.ts'
 import { COMMIT_GROUP_MAX, COMMIT_SHARE, COMMIT_WAIT_MS_MAX } from '../journal/timings.ts'
 import { ALIVE_EVERY_MS, OPEN_MS } from '../wire/timings.ts'
-import { progressOf, type JobProgress } from './job-progress.ts'
+import { progressOf, WorkTime, type JobProgress } from './job-progress.ts'
 import { nextTickMs } from './core/pace.ts'
 import { COORDINATOR_TICK_MS, LINK_CLOSE_MS } from './timings.ts'
 import { TaskLink } from './task-link.ts'
@@ -81,6 +81,10 @@ export class Coordinator {
   #stop = new AbortController()
   #outcome = Promise.withResolvers<void>()
   #startedAtMs = 0
+  readonly #workTime = new WorkTime()
+  /** Completion tokens of the job before this run. */
+  readonly #tokensBefore: number
+  #isClosing = false
 
   constructor(
     components: CoordinatorComponents,
@@ -91,6 +95,7 @@ export class Coordinator {
     const { journal, events } = components
     this.#events = events === undefined ? undefined : new CoordinatorEvents(events)
     this.#prefix = journal.bodyPrefix()
+    this.#tokensBefore = journal.counts().completionTokens
     this.#state = createCoordinator(
       { ranges: journal.unsettledRanges(), leases: journal.openLeases() },
       options,
@@ -117,6 +122,7 @@ export class Coordinator {
       this.#dispatch({ kind: 'candidates', candidates: [candidate] }),
     )
     const cancelTick = every(clock, this.#options.tickMs, () => {
+      this.#workTime.note(this.explain() === undefined, clock.nowMs())
       if (clock.nowMs() >= nextTickMs(this.#state)) this.#dispatch({ kind: 'tick' })
     })
     try {
@@ -132,8 +138,13 @@ export class Coordinator {
 
   /** How far the job is, and who works on it. */
   progress(): JobProgress {
-    const elapsedMs = this.#components.clock.nowMs() - this.#startedAtMs
-    return progressOf(this.#state, elapsedMs)
+    const { clock, journal } = this.#components
+    const nowMs = clock.nowMs()
+    return progressOf(this.#state, {
+      elapsedMs: nowMs - this.#startedAtMs,
+      workedMs: this.#workTime.workedMs(nowMs),
+      completionTokens: journal.counts().completionTokens - this.#tokensBefore,
+    })
   }
 
   /** Why nothing runs now; undefined while a request runs. */
@@ -221,7 +232,8 @@ export class Coordinator {
         onEnd: (reason) => {
           if (this.#links.get(peer) === link) this.#links.delete(peer)
           log.info({ peer, reason }, 'task link ended')
-          this.#dispatch({ kind: 'lost', peer, reason })
+          // A link that this run ends is no lost peer.
+          if (!this.#isClosing) this.#dispatch({ kind: 'lost', peer, reason })
         },
       },
     )
@@ -263,6 +275,7 @@ export class Coordinator {
   }
 
   #send(peer: string, leases: LeaseKey[]): void {
+    this.#workTime.note(true, this.#components.clock.nowMs())
     this.#commits.addLeases(peer, leases)
     this.#links.get(peer)?.send(leases, (some) => this.#read(some))
   }
@@ -279,6 +292,7 @@ export class Coordinator {
 
   async #close(): Promise<void> {
     this.#commits.flush()
+    this.#isClosing = true
     const links = [...this.#links.values()]
     this.#links.clear()
     await Promise.all(links.map((link) => link.finish(this.#options.closeMs)))

@@ -19,8 +19,10 @@ export interface JobProgress {
   settled: number
   unsettled: number
   elapsedMs: number
-  /** Projected from this run's rate; undefined while nothing is settled. */
+  /** Projected from this run's rate; undefined while nothing is settled, and while nothing runs. */
   leftMs: number | undefined
+  /** Completion tokens of this run per second in which requests ran; undefined when its peer is of an older version. */
+  tokensPerSecond?: number | undefined
   peers: PeerProgress[]
   /** Unused results: they came under an old epoch, or second. */
   stale: number
@@ -28,14 +30,43 @@ export interface JobProgress {
   waiting: Refusal | undefined
 }
 
+/** The time of a run in which requests ran: waiting for peers says nothing about the rate. */
+export class WorkTime {
+  #workedMs = 0
+  #sinceMs: number | undefined
+
+  /** Whether requests run from now on. */
+  note(isWorking: boolean, nowMs: number): void {
+    this.#workedMs = this.workedMs(nowMs)
+    this.#sinceMs = isWorking ? nowMs : undefined
+  }
+
+  workedMs(nowMs: number): number {
+    return this.#workedMs + (this.#sinceMs === undefined ? 0 : nowMs - this.#sinceMs)
+  }
+}
+
+/** How long a run has taken and worked, and what it computed. */
+export interface RunAmounts {
+  elapsedMs: number
+  workedMs: number
+  completionTokens: number
+}
+
 /** A snapshot of a coordinator, for people and for `--json`. */
-export function progressOf(state: CoordinatorState, elapsedMs: number): JobProgress {
+export function progressOf(
+  state: CoordinatorState,
+  { elapsedMs, workedMs, completionTokens }: RunAmounts,
+): JobProgress {
   const { settledCount, unsettled } = state
+  const waiting = unsettled === 0 ? undefined : explain(state)
+  const isProjectable = settledCount > 0 && waiting === undefined
   return {
     settled: settledCount,
     unsettled,
     elapsedMs,
-    leftMs: settledCount === 0 ? undefined : (elapsedMs * unsettled) / settledCount,
+    leftMs: isProjectable ? (workedMs * unsettled) / settledCount : undefined,
+    tokensPerSecond: (completionTokens * 1000) / Math.max(1, workedMs),
     peers: [...state.book.all()].map((view) => ({
       peer: view.peer,
       phase: view.phase,
@@ -45,6 +76,6 @@ export function progressOf(state: CoordinatorState, elapsedMs: number): JobProgr
       results: view.resultCount,
     })),
     stale: state.staleCount,
-    waiting: unsettled === 0 ? undefined : explain(state),
+    waiting,
   }
 }

@@ -47,6 +47,20 @@ describe('the history of a job', () => {
     ])
   })
 
+  test('counts no peer as lost whose stream ends with the job, and does so again in a further run', async () => {
+    const run = (...end: object[]): object[] => [
+      SCHEMA,
+      { t: 0, kind: 'opened', peer: 'a' },
+      { t: 1, kind: 'send', peer: 'a', leases: [[0, 1]] },
+      ...end,
+      { t: 60, kind: 'lost', peer: 'a', reason: 'done' },
+    ]
+    const over = await history(...run({ t: 50, kind: 'finish' }))
+    expect(over).toMatchObject({ releasedLeases: 0, peers: [{ peer: 'a', lost: [] }] })
+    const again = await history(...run({ t: 50, kind: 'give-up' }), ...run())
+    expect(again).toMatchObject({ releasedLeases: 1, peers: [{ peer: 'a', lost: [{ atMs: 120 }] }] })
+  })
+
   test('puts the runs of a resumed job one after the other', async () => {
     const run = [
       SCHEMA,

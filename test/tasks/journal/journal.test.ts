@@ -411,3 +411,31 @@ test('of many results that come together, each is committed, second or stale as 
     ),
   ).toEqual(all.map(() => 'duplicate'))
 })
+
+test('the causes of error lines stay apart under one code, and numbers and quoted values make no new cause', async () => {
+  using journal = await create(...Array.from({ length: 9 }, (_, n) => `id-${n}`))
+  const messages = [
+    ...[5123, 7000, 2049].map((tokens) => `the prompt has ${tokens} tokens, and 2048 fit`),
+    ...['a', 'b'].map((name) => `"${name}" is no tool`),
+    'the schema is not an object',
+  ]
+  const bad = messages.map((message, n) => {
+    const { peer, result } = entry(n, 1, JSON.stringify({ code: 'request-invalid', message }))
+    return { peer, result: { ...result, outcome: 'bad-request' as const } }
+  })
+  const broken = {
+    ...entry(6, 1, 'no JSON'),
+    result: { ...entry(6, 1, 'no JSON').result, outcome: 'bad-request' as const },
+  }
+  journal.commit([sent(1, 0, 1, 2, 3, 4, 5, 6, 7)], [...bad, broken, entry(7, 1)], 5)
+  const causes = journal
+    .commonErrors(10)
+    .map(({ code, message, lines, exampleLine }) => [lines, exampleLine, code, message])
+  expect(causes).toEqual([
+    [3, 1, 'request-invalid', messages[0]],
+    [2, 4, 'request-invalid', messages[3]],
+    [1, 6, 'request-invalid', messages[5]],
+    [1, 7, 'result-unreadable', ''],
+  ])
+  expect(journal.commonErrors(1)).toHaveLength(1)
+})
