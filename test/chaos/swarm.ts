@@ -50,8 +50,9 @@ export function noFigures(): ChaosFigures {
 export class ChaosSwarm {
   readonly #options: ChaosOptions
   readonly #folder: string
-  readonly #workers: ChaosWorker[] = []
+  readonly workers: ChaosWorker[] = []
   #expected = new Map<string, string>()
+  #jobs = 0
 
   static async start(options: ChaosOptions): Promise<ChaosSwarm> {
     const swarm = new ChaosSwarm(options)
@@ -89,8 +90,31 @@ export class ChaosSwarm {
     this.#compare(output, jobId, figures)
   }
 
+  /** Runs the job once more, undisturbed and joined through one worker; resolves with how many answered. */
+  async job(door: ChaosWorker, figures: ChaosFigures): Promise<number> {
+    const output = join(this.#folder, `job-${(this.#jobs += 1)}.jsonl`)
+    const job = new Submitter(this.#folder, this.#input, output, [door.address])
+    this.#compare(output, await job.done, figures)
+    rmSync(output)
+    return job.peersUsed
+  }
+
+  /** Starts one more worker, which joins through those that are there. */
+  async addWorker(): Promise<void> {
+    const { slots, requestMs } = this.#options
+    const worker = await ChaosWorker.create({
+      dataPath: join(this.#folder, `worker-${this.workers.length}`),
+      swarm: SWARM_ID,
+      bootstrap: this.#bootstrap(),
+      slots,
+      requestMs,
+    })
+    this.workers.push(worker)
+    await worker.start()
+  }
+
   async stop(): Promise<void> {
-    await Promise.all(this.#workers.map((worker) => worker.stop()))
+    await Promise.all(this.workers.map((worker) => worker.stop()))
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
@@ -99,24 +123,16 @@ export class ChaosSwarm {
   }
 
   #bootstrap(): string[] {
-    return this.#workers.map(({ address }) => address)
+    return this.workers.map(({ address }) => address)
   }
 
   async #start(): Promise<void> {
-    const { requests, slots, requestMs, faults } = this.#options
+    const { requests, faults } = this.#options
     const dataPath = join(this.#folder, 'worker-0')
     const add = new HearthProcess(['context', 'add', FACTS, '--name', 'facts', '--data', dataPath])
     await add.event('context-added', 60_000)
     for (let index = 0; index < faults.workers; index += 1) {
-      const worker = await ChaosWorker.create({
-        dataPath: join(this.#folder, `worker-${index}`),
-        swarm: SWARM_ID,
-        bootstrap: this.#bootstrap(),
-        slots,
-        requestMs,
-      })
-      this.#workers.push(worker)
-      await worker.start()
+      await this.addWorker()
     }
     const lines = Array.from({ length: requests }, (_, n) =>
       JSON.stringify({
@@ -156,7 +172,7 @@ export class ChaosSwarm {
 
   /** The worker drawn, or the next one to which nothing happens now. */
   #undisturbed(first: number): ChaosWorker | undefined {
-    const turned = [...this.#workers.slice(first), ...this.#workers.slice(0, first)]
+    const turned = [...this.workers.slice(first), ...this.workers.slice(0, first)]
     return turned.find((worker) => !worker.isDisturbed)
   }
 
@@ -180,6 +196,8 @@ class Submitter {
   readonly #parameters: string[]
   #process: HearthProcess
   isDone = false
+  /** Peers whose results count in the last run. */
+  peersUsed = 0
   /** Resolves with the job's id. */
   readonly done: Promise<string>
 
@@ -218,7 +236,10 @@ class Submitter {
     }
     this.isDone = true
     const summary = this.#process.events.find(({ event }) => event === 'job-summary')
-    if (summary !== undefined) return String(summary['jobId'])
+    if (summary !== undefined) {
+      this.peersUsed = (summary['peers'] as { results: number }[]).filter(({ results }) => results > 0).length
+      return String(summary['jobId'])
+    }
     const last = JSON.stringify(this.#process.events.at(-1))
     throw new Error(`a job ended (${status}) without its summary, after ${last}: ${this.#process.stderr}`)
   }

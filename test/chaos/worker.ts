@@ -1,8 +1,12 @@
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { sleep } from '../../src/base/clock.ts'
+import { askPeer } from '../../src/api/control-client.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { HearthProcess } from '../../src/cli/terminal/child-process.ts'
+import { DataFolder } from '../../src/node/home/data-folder.ts'
+import type { PeerReport } from '../../src/node/status/peer-status.ts'
 import { Gate } from './gate.ts'
 
 export interface WorkerSetup {
@@ -16,6 +20,7 @@ export interface WorkerSetup {
 }
 
 const READY_MS = 60_000
+const PAGE_BYTES = 4_096
 
 /** A `hearth up` that others reach only through a gate, and that comes back whenever it was ended. */
 export class ChaosWorker {
@@ -87,6 +92,23 @@ export class ChaosWorker {
 
   async reset(): Promise<boolean> {
     return await this.#disturb(() => Promise.resolve(this.#gate.reset()))
+  }
+
+  /** Members that it is connected to. */
+  async connectedPeers(): Promise<number> {
+    const access = new DataFolder(this.#setup.dataPath).control()
+    if (access === undefined) return 0
+    return (await askPeer<PeerReport>(access, '/v0/status')).connectedPeers
+  }
+
+  /** Its resident memory, bytes; Linux only, elsewhere 0. */
+  residentBytes(): number {
+    try {
+      const pages = readFileSync(`/proc/${this.#process?.pid}/statm`, 'utf8').split(' ')[1]
+      return Number(pages) * PAGE_BYTES
+    } catch {
+      return 0
+    }
   }
 
   async stop(): Promise<void> {
