@@ -22,7 +22,8 @@ export const NEWCOMERS_TIMINGS = {
   dialsAtOnce: 8,
   dialDeadlineMs: 3_000,
   avoidMs: 15_000,
-  /** Failed peers remembered at once; more only means that one may be dialled again sooner. */
+  addressesTried: 4,
+  failuresMax: 8,
   avoidedMax: 1_024,
 } as const
 

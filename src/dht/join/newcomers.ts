@@ -50,7 +50,7 @@ export class Newcomers {
     const asked = this.#book.ask(members.list(), random)
     if (asked === undefined) return
     try {
-      this.#meet(await this.#components.peersOf(asked, this.#stopped.signal))
+      this.#meet(asked, await this.#components.peersOf(asked, this.#stopped.signal))
     } catch (error) {
       log.debug({ peer: asked, error: messageOf(error) }, 'a member did not say whom it knows')
     } finally {
@@ -58,12 +58,12 @@ export class Newcomers {
     }
   }
 
-  #meet(introduced: readonly PeerAddresses[]): void {
+  #meet(introducer: string, introduced: readonly PeerAddresses[]): void {
     const { members, clock } = this.#components
     const peers = new Map(introduced.map((one) => [one.peer, one]))
     const known = [members.self, ...members.list()]
-    for (const peer of this.#book.dial([...peers.keys()], known, clock.nowMs()))
-      void this.#dial(peers.get(peer) as PeerAddresses)
+    for (const stranger of this.#book.dial(introducer, [...peers.values()], known, clock.nowMs()))
+      void this.#dial(stranger)
   }
 
   async #dial(stranger: PeerAddresses): Promise<void> {

@@ -1,11 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import { seededRandom } from '../../../../src/base/random.ts'
 import { NewcomersBook } from '../../../../src/dht/join/core/newcomers.ts'
+import type { PeerAddresses } from '../../../../src/dht/members.ts'
 import { NEWCOMERS_TIMINGS } from '../../../../src/dht/timings.ts'
 
-const { avoidMs, dialsAtOnce, membersWanted } = NEWCOMERS_TIMINGS
+const { addressesTried, avoidMs, dialsAtOnce, failuresMax, membersWanted } = NEWCOMERS_TIMINGS
 const random = seededRandom(1)
 const peers = (count: number): string[] => Array.from({ length: count }, (_, number) => `peer-${number}`)
+const at = (peer: string, ...addresses: string[]): PeerAddresses => ({
+  peer,
+  addresses: addresses.length > 0 ? addresses : [`address of ${peer}`],
+})
+const introduced = (count: number): PeerAddresses[] => peers(count).map((peer) => at(peer))
 
 describe('introductions of newcomers', () => {
   test('are asked for of one connected member at a time', () => {
@@ -23,34 +29,69 @@ describe('introductions of newcomers', () => {
     expect(book.ask(peers(membersWanted - 1), random)).toBeDefined()
   })
 
-  test('lead to dials of strangers alone, few after one answer, each once at a time', () => {
+  test('lead to dials of strangers alone, few at a time, each once', () => {
     const book = new NewcomersBook(NEWCOMERS_TIMINGS)
-    const first = book.dial(peers(20), ['peer-0', 'peer-2'], 0)
+    const first = book.dial('member', introduced(20), ['peer-0', 'peer-2'], 0)
     expect(first).toEqual(
-      peers(20)
-        .filter((peer) => peer !== 'peer-0' && peer !== 'peer-2')
+      introduced(20)
+        .filter(({ peer }) => peer !== 'peer-0' && peer !== 'peer-2')
         .slice(0, dialsAtOnce),
     )
-    expect(book.dial(first, [], 0)).toEqual([])
+    expect(book.dial('member', introduced(20), [], 0)).toEqual([])
+    book.met(first[0]!.peer)
+    expect(book.dial('member', introduced(20), [first[0]!.peer], 0)).toHaveLength(1)
   })
 
   test('leave a peer alone for a while that could not be dialled, unless it was met since', () => {
     const book = new NewcomersBook(NEWCOMERS_TIMINGS)
-    book.dial(['a'], [], 0)
+    book.dial('member', [at('a')], [], 0)
     book.failed('a', 100)
-    expect(book.dial(['a'], [], 100 + avoidMs - 1)).toEqual([])
-    expect(book.dial(['a'], [], 100 + avoidMs)).toEqual(['a'])
+    expect(book.dial('member', [at('a')], [], 100 + avoidMs - 1)).toEqual([])
+    expect(book.dial('member', [at('a')], [], 100 + avoidMs)).toEqual([at('a')])
     book.met('a')
-    expect(book.dial(['a'], [], 0)).toEqual(['a'])
+    expect(book.dial('member', [at('a')], [], 0)).toEqual([])
+    expect(book.dial('member', [at('a', 'elsewhere')], [], 0)).toHaveLength(1)
   })
 
-  test('remember a bounded number of failures', () => {
-    const book = new NewcomersBook({ ...NEWCOMERS_TIMINGS, avoidedMax: 2 })
+  test('lead to an address once, whoever is said to be there, and to few addresses of one peer', () => {
+    const book = new NewcomersBook(NEWCOMERS_TIMINGS)
+    book.dial('liar', [at('a', 'target')], [], 0)
+    book.failed('a', 0)
+    expect(book.dial('liar', [at('b', 'target'), at('c', 'target', 'other')], [], 1)).toEqual([
+      at('c', 'other'),
+    ])
+    const many = Array.from({ length: 16 }, (_none, index) => `address-${index}`)
+    expect(book.dial('member', [at('d', ...many)], [], 1)).toEqual([
+      at('d', ...many.slice(0, addressesTried)),
+    ])
+  })
+
+  test('of a member whose introductions lead nowhere are not used for a while', () => {
+    const book = new NewcomersBook(NEWCOMERS_TIMINGS)
+    let dials = 0
+    for (let nowMs = 0; nowMs < 10 * 60_000; nowMs += 500)
+      for (const { peer } of book.dial('liar', [at(`new-${nowMs}`)], [], nowMs)) {
+        dials += 1
+        book.failed(peer, nowMs)
+      }
+    expect(dials).toBeLessThanOrEqual(failuresMax * (1 + (10 * 60_000) / (failuresMax * avoidMs)))
+    expect(book.dial('honest', [at('a')], [], 10 * 60_000)).toHaveLength(1)
+  })
+
+  test('remember a bounded number of failures, the latest', () => {
+    const book = new NewcomersBook({ ...NEWCOMERS_TIMINGS, avoidedMax: 4 })
     for (const peer of ['a', 'b', 'c']) {
-      book.dial([peer], [], 0)
+      book.dial('member', [at(peer)], [], 0)
       book.failed(peer, 0)
     }
-    expect(book.dial(['a', 'b', 'c'], [], 0)).toEqual(['a', 'b'])
+    expect(
+      book.dial(
+        'member',
+        ['a', 'b', 'c'].map((peer) => at(peer)),
+        [],
+        0,
+      ),
+    ).toEqual([at('a')])
   })
 
   test('throw for what cannot be', () => {
