@@ -14,6 +14,7 @@ import { Newcomers } from '../src/dht/join/newcomers.ts'
 import type { RememberedPeer } from '../src/dht/join/remembered-peers.ts'
 import { temporaryIdentity } from '../src/node/home/identity.ts'
 import type { Identity } from '../src/node/home/identity.ts'
+import type { Acquaintance } from '../src/node/libp2p/connection-door.ts'
 import { Libp2pStack } from '../src/node/network-stack.ts'
 import type { StackOptions } from '../src/node/network-stack.ts'
 
@@ -61,9 +62,15 @@ export function testBody(change: Partial<AdvertBody> = {}): AdvertBody {
 export async function startStack(
   options: Partial<StackOptions> = {},
   log: Logger = silentLogger,
+  acquaintance?: Acquaintance,
 ): Promise<Libp2pStack> {
   const stack = await Libp2pStack.create(
-    { identity: await temporaryIdentity(), clock: systemClock, log },
+    {
+      identity: await temporaryIdentity(),
+      clock: systemClock,
+      log,
+      ...(acquaintance === undefined ? {} : { acquaintance }),
+    },
     { swarm: TEST_SWARM, listen: ['/ip4/127.0.0.1/tcp/0'], mdns: false, ...options },
   )
   await stack.start()

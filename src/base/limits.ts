@@ -30,10 +30,12 @@ export const STREAM_UNSENT_BYTES_HIGH: number = 256 * KIB
 /** Bytes queued for sending at which libp2p gives the stream up: never reached, since `send` waits. */
 export const STREAM_UNSENT_BYTES_MAX: number = 4 * MIB
 
-/** Connections of one peer. */
+/** Connections of this peer, the places of them that only known peers get, and connections to one other peer. */
 export const CONNECTIONS_MAX = 64
+export const CONNECTIONS_KEPT_FOR_KNOWN = 16
+export const CONNECTIONS_PER_PEER_MAX = 8
 /**
- * Connections accepted per second from one address, and accepted but not yet encrypted. A whole lab
+ * Connections accepted per second from one address, and accepted of which it is not known whose they are. A whole lab
  * behind one NAT, or a swarm on one machine, comes from one address.
  */
 export const INBOUND_CONNECTIONS_PER_SECOND_MAX = 100

@@ -5,6 +5,8 @@ import type { Network } from '../base/stream/network.ts'
 import type { PeerAddresses } from '../dht/members.ts'
 import { DirectNetwork } from './direct/direct-network.ts'
 import { AddressUpkeep } from './libp2p/address-upkeep.ts'
+import { ConnectionDoor, type Acquaintance } from './libp2p/connection-door.ts'
+import type { SlotLimits } from './door/core/slots.ts'
 import type { Identity } from './home/identity.ts'
 import { dialableHosts, hostToListenOn, parseAddress } from './libp2p/addresses.ts'
 import { parsePeerId } from './libp2p/dial.ts'
@@ -21,13 +23,20 @@ export interface StackComponents {
   log: Logger
   /** Called with peers seen on the local network: `Join.learn` takes them. */
   onDiscovered?: (peer: PeerAddresses) => void
+  /** What is known of other peers, by which connections are dropped when there are too many. */
+  acquaintance?: Acquaintance
 }
+
+/** Takes every member for one that has sent its advert. */
+const NO_ACQUAINTANCE: Acquaintance = { hasAdvert: () => true, remembers: () => false }
 
 export interface StackOptions extends HostOptions {
   /** Whether bulk goes over TLS sockets of its own where it can. Default: true. */
   directLane?: boolean
   bulkIdleMs?: number
   closeDeadlineMs?: number
+  /** Default: the bounds of base/limits.ts. */
+  slotLimits?: SlotLimits
   foreignGraceMs?: number
   identifyDeadlineMs?: number
 }
@@ -42,6 +51,7 @@ export class Libp2pStack {
   readonly #options: StackOptions
   readonly #direct: DirectNetwork | undefined
   readonly #addressUpkeep: AddressUpkeep
+  readonly #door: ConnectionDoor
 
   private constructor(components: StackComponents, options: StackOptions, node: HostNode) {
     const { clock, log } = components
@@ -56,6 +66,9 @@ export class Libp2pStack {
         foreignGraceMs: options.foreignGraceMs ?? MEMBERS_OPTIONS.foreignGraceMs,
       },
     )
+    const { acquaintance = NO_ACQUAINTANCE } = components
+    const isMember = (peer: string): boolean => this.members.membershipOf(peer)?.kind === 'member'
+    this.#door = new ConnectionDoor({ node, isMember, acquaintance, clock, log }, options.slotLimits)
     this.lanes = new Libp2pLanes({ node, clock, log }, { swarm, bulkIdleMs: options.bulkIdleMs ?? 30_000 })
     const network = new Libp2pNetwork(
       { node, members: this.members, lanes: this.lanes, clock, log },
@@ -86,6 +99,7 @@ export class Libp2pStack {
    */
   async start(): Promise<void> {
     this.members.start()
+    this.#door.start()
     await this.lanes.start()
     await startHost(this.node, this.#options)
     await this.#direct?.start()
@@ -94,6 +108,7 @@ export class Libp2pStack {
 
   async stop(): Promise<void> {
     this.#addressUpkeep.stop()
+    this.#door.stop()
     this.members.stop()
     await this.#direct?.stop()
     await this.lanes.stop()

@@ -47,8 +47,21 @@ export class SwarmLink {
   static async create(components: SwarmLinkComponents, options: SwarmLinkOptions): Promise<SwarmLink> {
     const { identity, clock, log } = components
     const discovered: { link?: SwarmLink } = {}
+    const known = new Set([
+      ...options.remembered.map(({ peer }) => peer),
+      ...options.bootstrap.map((address) => /\/p2p\/([^/]+)$/.exec(address)?.[1] ?? ''),
+    ])
     const stack = await Libp2pStack.create(
-      { identity, clock, log, onDiscovered: (peer) => discovered.link?.join.learn(peer) },
+      {
+        identity,
+        clock,
+        log,
+        onDiscovered: (peer) => discovered.link?.join.learn(peer),
+        acquaintance: {
+          hasAdvert: (peer) => discovered.link?.adverts.board.peek(peer) !== undefined,
+          remembers: (peer) => known.has(peer),
+        },
+      },
       options,
     )
     discovered.link = new SwarmLink(components, options, stack)

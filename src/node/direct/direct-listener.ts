@@ -6,11 +6,13 @@ import { HearthError, messageOf } from '../../base/errors.ts'
 import {
   DIRECT_OFFERS_MAX,
   DIRECT_SOCKETS_MAX,
+  INBOUND_CONNECTIONS_PENDING_MAX,
   STREAMS_PER_PROTOCOL_AND_PEER_MAX,
 } from '../../base/limits.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import { type DirectAnswer, TOKEN_BYTES, WELCOME } from './direct-lane-messages.ts'
 import { DIRECT_TLS, readExactly } from './direct-socket.ts'
+import { PendingConnections } from '../door/core/pending.ts'
 import { selfSignedCertificate } from './self-signed-certificate.ts'
 import { SocketStream } from './socket-stream.ts'
 
@@ -26,7 +28,7 @@ export interface DirectListenerOptions {
   host: string
   /** How long an offer waits for its socket, ms. */
   offerMs: number
-  /** How long a socket may take to encrypt, and then to show its token, ms. */
+  /** How long a socket may take to encrypt and show its token, ms. */
   proofMs: number
 }
 
@@ -48,7 +50,10 @@ export class DirectListener {
   readonly #identity = selfSignedCertificate()
   /** Keyed by token, in hex. */
   readonly #offers = new Map<string, Offer>()
-  readonly #sockets = new Set<Socket>()
+  /** Keyed by the address and port at the other end. */
+  readonly #sockets = new Map<string, Socket>()
+  /** Those that have not shown their token, and the end of their time. */
+  readonly #pending = new PendingConnections<string>({ max: INBOUND_CONNECTIONS_PENDING_MAX })
   #server: Server | undefined
   #port = 0
 
@@ -61,7 +66,8 @@ export class DirectListener {
     const { certificate: cert, key } = this.#identity
     const { proofMs: handshakeTimeout, host } = this.#options
     const server = createServer({ ...DIRECT_TLS, cert, key, handshakeTimeout })
-    server.maxConnections = DIRECT_SOCKETS_MAX
+    // Above the bounds on each: those that have to go may take a turn of the event loop.
+    server.maxConnections = 2 * (DIRECT_SOCKETS_MAX + INBOUND_CONNECTIONS_PENDING_MAX)
     server.on('connection', (socket: Socket) => this.#track(socket))
     server.on('secureConnection', (socket) => void this.#admit(socket))
     server.on('tlsClientError', (error, socket) => {
@@ -82,7 +88,7 @@ export class DirectListener {
     const server = this.#server
     this.#server = undefined
     for (const token of this.#offers.keys()) this.#take(token)
-    for (const socket of this.#sockets) socket.destroy()
+    for (const socket of this.#sockets.values()) socket.destroy()
     if (server !== undefined) await new Promise((resolve) => server.close(resolve))
   }
 
@@ -110,27 +116,38 @@ export class DirectListener {
   }
 
   #track(socket: Socket): void {
-    this.#sockets.add(socket)
-    socket.once('close', () => this.#sockets.delete(socket))
+    const { proofMs } = this.#options
+    const key = keyOf(socket)
+    this.#sockets.set(key, socket)
+    const tooMany = this.#pending.enter(key, socket.remoteAddress ?? '')
+    if (tooMany !== undefined) this.#sockets.get(tooMany)?.destroy()
+    const cancel = this.#components.clock.schedule(
+      proofMs,
+      () => {
+        if (this.#pending.has(key)) socket.destroy()
+      },
+      { background: true },
+    )
+    socket.once('close', () => {
+      cancel()
+      this.#pending.leave(key)
+      this.#sockets.delete(key)
+    })
   }
 
   async #admit(socket: TLSSocket): Promise<void> {
-    const { clock, serve } = this.#components
-    const { proofMs } = this.#options
-    const cancel = clock.schedule(proofMs, () =>
-      socket.destroy(new HearthError('deadline-passed', `no token within ${proofMs} ms`)),
-    )
     try {
       const token = await readExactly(socket, TOKEN_BYTES)
       const offer = this.#take(token.toString('hex'))
       if (offer === undefined) throw new HearthError('message-invalid', 'its token was never offered')
+      if (this.#sockets.size - this.#pending.size >= DIRECT_SOCKETS_MAX)
+        throw new HearthError('limit-reached', `${DIRECT_SOCKETS_MAX} sockets are open`)
+      this.#pending.leave(keyOf(socket))
       socket.write(Uint8Array.of(WELCOME))
-      serve(offer.protocol, offer.peer, new SocketStream(socket))
+      this.#components.serve(offer.protocol, offer.peer, new SocketStream(socket))
     } catch (error) {
       this.#refused(error)
       socket.destroy()
-    } finally {
-      cancel()
     }
   }
 
@@ -145,3 +162,5 @@ export class DirectListener {
     this.#components.log.debug({ error: messageOf(error) }, 'a socket on the direct lane was refused')
   }
 }
+
+const keyOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`

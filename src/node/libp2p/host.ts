@@ -54,6 +54,8 @@ export interface HostTiming {
   addressDialMs: number
   /** All addresses of a peer together. */
   dialMs: number
+  /** A connection to us whose peer has not proved who it is by then is closed. */
+  handshakeMs: number
   /** Least and most a DHT question to one peer may take. */
   dhtAnswerMinMs: number
   dhtAnswerMaxMs: number
@@ -92,12 +94,14 @@ export async function createHost(
     // It counts from when an address was first heard; AddressUpkeep decides instead.
     peerStore: { maxAddressAge: Infinity },
     connectionManager: {
-      maxConnections: CONNECTIONS_MAX,
+      // Above our own bounds: ConnectionDoor and the pending connections of pacedTcp choose who goes.
+      maxConnections: CONNECTIONS_MAX + INBOUND_CONNECTIONS_PENDING_MAX,
       maxParallelDials: PARALLEL_DIALS_MAX,
       addressDialTimeout: timing.addressDialMs,
       dialTimeout: timing.dialMs,
       inboundConnectionThreshold: INBOUND_CONNECTIONS_PER_SECOND_MAX,
-      maxIncomingPendingConnections: INBOUND_CONNECTIONS_PENDING_MAX,
+      maxIncomingPendingConnections: 2 * INBOUND_CONNECTIONS_PENDING_MAX,
+      inboundUpgradeTimeout: timing.handshakeMs,
     },
     connectionMonitor: {
       pingInterval: timing.connectionCheckEveryMs,

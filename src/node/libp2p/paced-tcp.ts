@@ -8,18 +8,24 @@ import {
   type Upgrader,
 } from '@libp2p/interface'
 import { type TCPComponents, tcp } from '@libp2p/tcp'
-import { LIBP2P_TURN_BYTES } from '../../base/limits.ts'
+import { HearthError } from '../../base/errors.ts'
+import { INBOUND_CONNECTIONS_PENDING_MAX, LIBP2P_TURN_BYTES } from '../../base/limits.ts'
 import { TurnBudget, type TurnSource } from '../../base/turn-budget.ts'
 import { countYoungGarbage } from '../../base/young-garbage.ts'
+import { PendingConnections } from '../door/core/pending.ts'
 
-/** libp2p's TCP, of which no more than LIBP2P_TURN_BYTES are decrypted in one turn of the event loop. */
+/**
+ * libp2p's TCP, of which no more than LIBP2P_TURN_BYTES are decrypted in one turn of the event loop, and which
+ * silent connections cannot block.
+ */
 export function pacedTcp(): (components: TCPComponents) => Transport {
   const budget = new TurnBudget(LIBP2P_TURN_BYTES)
+  const pending = new PendingConnections<MultiaddrConnection>({ max: INBOUND_CONNECTIONS_PENDING_MAX })
   return (components) => {
     const transport: Transport = tcp()(components)
     const paced = <Options extends { upgrader: Upgrader }>(options: Options): Options => ({
       ...options,
-      upgrader: pacedUpgrader(options.upgrader, budget),
+      upgrader: pacedUpgrader(options.upgrader, budget, pending),
     })
     const dial = transport.dial.bind(transport)
     const createListener = transport.createListener.bind(transport)
@@ -30,12 +36,25 @@ export function pacedTcp(): (components: TCPComponents) => Transport {
 }
 
 /** Sees every connection before anything is read from it. */
-function pacedUpgrader(upgrader: Upgrader, budget: TurnBudget): Upgrader {
+function pacedUpgrader(
+  upgrader: Upgrader,
+  budget: TurnBudget,
+  pending: PendingConnections<MultiaddrConnection>,
+): Upgrader {
   return {
     upgradeOutbound: (connection: MultiaddrConnection, options: never) =>
       upgrader.upgradeOutbound(pace(connection, budget), options),
-    upgradeInbound: (connection: MultiaddrConnection, options: never) =>
-      upgrader.upgradeInbound(pace(connection, budget), options),
+    upgradeInbound: async (connection: MultiaddrConnection, options: never) => {
+      const host = connection.remoteAddr.getComponents()[0]?.value ?? ''
+      pending
+        .enter(connection, host)
+        ?.abort(new HearthError('limit-reached', 'too many connections have not said whose they are'))
+      try {
+        await upgrader.upgradeInbound(pace(connection, budget), options)
+      } finally {
+        pending.leave(connection)
+      }
+    },
     createInboundAbortSignal: (signal) => upgrader.createInboundAbortSignal(signal),
     getStreamMuxers: () => upgrader.getStreamMuxers(),
     getConnectionEncrypters: () => upgrader.getConnectionEncrypters(),

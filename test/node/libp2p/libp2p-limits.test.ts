@@ -10,7 +10,9 @@ import { createLibp2p } from 'libp2p'
 import type { Libp2p } from 'libp2p'
 import { afterEach, expect, test } from 'vitest'
 import {
+  CONNECTIONS_KEPT_FOR_KNOWN,
   CONNECTIONS_MAX,
+  CONNECTIONS_PER_PEER_MAX,
   CONNECTION_STREAMS_MAX,
   FOREIGN_PEERS_REMEMBERED_MAX,
   INBOUND_CONNECTIONS_PENDING_MAX,
@@ -63,20 +65,76 @@ async function openSockets(stack: Libp2pStack, count: number): Promise<Socket[]>
   return sockets.filter((socket) => !refused.has(socket))
 }
 
-test('connections over CONNECTIONS_MAX are refused', async () => {
+/** Members of the swarm that connect to `stack` and stay. */
+async function crowd(stack: Libp2pStack, count: number): Promise<Libp2pStack[]> {
+  const stacks: Libp2pStack[] = []
+  for (let index = 0; index < count; index += 1) {
+    const member = await startStack({ listen: [], directLane: false, dhtMode: 'client' })
+    closers.push(() => member.stop())
+    await member.members.meet(stack.addresses[0]!, { deadlineMs: 5_000 })
+    stacks.push(member)
+  }
+  return stacks
+}
+
+test('over CONNECTIONS_MAX, an idle connection makes room; one peer has CONNECTIONS_PER_PEER_MAX at most', async () => {
   const stack = await start()
   const greedy = await startGreedy()
   const address = multiaddr(stack.addresses[0])
-  // One after the other: their handshakes keep them below INBOUND_CONNECTIONS_PER_SECOND_MAX.
-  for (let count = 0; count < CONNECTIONS_MAX; count += 1) await greedy.dial(address, { force: true })
-  await until('all are there', () => stack.node.getConnections().length === CONNECTIONS_MAX)
-  await expect(greedy.dial(address, { force: true, signal: AbortSignal.timeout(2_000) })).rejects.toThrow()
-  expect(stack.node.getConnections()).toHaveLength(CONNECTIONS_MAX)
+  for (let count = 0; count < CONNECTIONS_PER_PEER_MAX + 2; count += 1)
+    await greedy.dial(address, { force: true }).catch(() => {})
+  await until('they are bounded', () => stack.node.getConnections().length === CONNECTIONS_PER_PEER_MAX)
+  for (let peers = 1; peers * CONNECTIONS_PER_PEER_MAX <= CONNECTIONS_MAX; peers += 1) {
+    const another = await startGreedy()
+    for (let count = 0; count < CONNECTIONS_PER_PEER_MAX; count += 1)
+      await another.dial(address, { force: true }).catch(() => {})
+  }
+  const unknownMax = CONNECTIONS_MAX - CONNECTIONS_KEPT_FOR_KNOWN
+  await until('strangers leave the kept places free', () => stack.node.getConnections().length <= unknownMax)
+  const began = performance.now()
+  await crowd(stack, 1)
+  expect(performance.now() - began).toBeLessThan(3_000)
 })
 
-test('connections over INBOUND_CONNECTIONS_PENDING_MAX that say nothing are refused', async () => {
-  const open = await openSockets(await start(), INBOUND_CONNECTIONS_PENDING_MAX + 20)
-  expect(open).toHaveLength(INBOUND_CONNECTIONS_PENDING_MAX)
+test('members that fill every place do not lock a newcomer out, nor a peer that is remembered', async () => {
+  const remembered: string[] = []
+  const acquaintance = { hasAdvert: () => true, remembers: (peer: string) => remembered.includes(peer) }
+  const slotLimits = { connectionsMax: 6, keptForKnown: 2, perPeerMax: 3, guestEveryMs: 1_000 }
+  const unknownMax = slotLimits.connectionsMax - slotLimits.keptForKnown
+  const stack = await startStack({ slotLimits }, silentLogger, acquaintance)
+  closers.push(() => stack.stop())
+  await crowd(stack, unknownMax)
+  await until('they are all there', () => stack.members.list().length === unknownMax)
+  const [newcomer] = await crowd(stack, 1)
+  await until('the newcomer is in', () => stack.members.list().includes(newcomer!.members.self))
+  expect(stack.members.list().length).toBeLessThanOrEqual(unknownMax)
+
+  const friend = await startStack({ listen: [], directLane: false, dhtMode: 'client' })
+  closers.push(() => friend.stop())
+  remembered.push(friend.members.self)
+  await friend.members.meet(stack.addresses[0]!, { deadlineMs: 3_000 })
+  await until('the friend is in', () => stack.members.list().length === unknownMax + 1)
+})
+
+test('INBOUND_CONNECTIONS_PENDING_MAX silent connections stay at most, and lock nobody out', async () => {
+  const stack = await start()
+  const sockets = await openSockets(stack, INBOUND_CONNECTIONS_PENDING_MAX + 16)
+  await until(
+    'the first are ended',
+    () => sockets.filter(({ closed }) => !closed).length <= INBOUND_CONNECTIONS_PENDING_MAX,
+  )
+  const began = performance.now()
+  await crowd(stack, 1)
+  expect(performance.now() - began).toBeLessThan(3_000)
+})
+
+test('a connection that says nothing is ended when its time for the handshake is over', async () => {
+  const stack = await startStack({ timing: { handshakeMs: 300 } })
+  closers.push(() => stack.stop())
+  const open = await openSockets(stack, 1)
+  const began = performance.now()
+  await new Promise((resolve) => open[0]!.once('close', resolve))
+  expect(performance.now() - began).toBeLessThan(2_500)
 })
 
 test('connections over INBOUND_CONNECTIONS_PER_SECOND_MAX from one address are refused', async () => {
