@@ -28,7 +28,7 @@ interface Life {
   isDone: boolean
 }
 
-/** What went wrong, over all kills. */
+/** The faults over all kills. */
 interface Faults {
   kills: number
   fetchedAgain: number

@@ -10,7 +10,7 @@ import { TaskSwarm, type TaskPeerOptions } from './support/task-swarm.ts'
 const SLOTS = 8
 const LOOK_EVERY_MS = 50
 const EQUAL_PEERS = 10
-/** Of them, killed in a minute. */
+/** The share of them killed in a minute. */
 const KILLED_SHARE = 0.3
 
 /** Requests a second of one slot, by peer, from what its engine really took: timers on a busy machine are late. */

@@ -12,7 +12,7 @@ import { writeLivePage } from './live/page.ts'
 
 const SEED = 1
 const PAGE = join('out', 'live', 'report.html')
-/** What this machine's processes take is measured in the first two; the others are predicted with that. */
+/** The first two measure the times of this machine's processes; the others are predicted with them. */
 const FITTED = ['live-static', 'live-churn']
 const PREDICTED = ['live-drain', 'live-storm']
 /** Part of the work with --quick. */

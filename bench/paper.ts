@@ -17,7 +17,7 @@ const DRAIN_EVERY_MS = 15_000
 
 interface Plan {
   sizes: readonly number[]
-  /** Of each run; undefined: as many as take long enough. */
+  /** The requests of each run; undefined: as many as take long enough. */
   requests: number | undefined
   leasesRun: (size: number) => number
   drainBeforeMs: number
@@ -44,7 +44,7 @@ type Makespans = Map<string, number[]>
 
 class Paper {
   readonly makespans: Makespans = new Map()
-  /** Of makespans that were reckoned: the requests that were run. */
+  /** The requests that were run, for a makespan that is extrapolated. */
   readonly requestsRun = new Map<string, number>()
   readonly drains = new Map<string, Drained[]>()
   readonly #plan: Plan

@@ -13,7 +13,7 @@ const MAIN = join(import.meta.dirname, 'support/simulate-main.ts')
 const RUN_MS_MAX = 1_800_000
 const PEERS = 10_000
 const DAY_S = 86_400
-/** What soak-10k-week has of both for 10,000 peers and a week. */
+/** The values of soak-10k-week for 10,000 peers and a week. */
 const JOBS = 64
 const JOB_INFERENCES = 360_000_000
 

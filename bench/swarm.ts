@@ -196,7 +196,7 @@ class Swarms {
     this.#figures.add(higher('own upload limits: aria2’s time over ours', 1.25, 1.4), aria2 / ours.seconds)
   }
 
-  /** What no distribution can beat: the seed sends all of it once, and all uplinks together every copy. */
+  /** The lower bound of every distribution: the seed sends all of it once, and all uplinks together every copy. */
   #boundSeconds(): number {
     const uplinks = (1 + FETCHERS) * UPLINK_BYTES_PER_SECOND
     return Math.max(this.#bytes / UPLINK_BYTES_PER_SECOND, (FETCHERS * this.#bytes) / uplinks)

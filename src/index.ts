@@ -1,5 +1,5 @@
 /**
- * What a program that embeds Hearth may use: docs/embedding.md shows it. Everything else in src/ may
+ * The parts that a program that embeds Hearth may use: docs/embedding.md shows it. Everything else in src/ may
  * change from one version to the next.
  */
 export { startPeer, EmbeddedPeer, type EmbeddedPeerOptions } from './node/embed/embedded-peer.ts'

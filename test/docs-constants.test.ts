@@ -129,7 +129,7 @@ describe.each(PAGES)('docs/protocol/%s', (name) => {
   })
 })
 
-test('what no constant stands for is still stated', () => {
+test('every quantity without a constant is still stated', () => {
   const stated = PAGES.flatMap((name) => unheld(name, textOf(name)))
   expect(Object.keys(NO_CONSTANT).filter((where) => !stated.includes(where))).toEqual([])
 })

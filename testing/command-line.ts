@@ -3,7 +3,7 @@ import { vi } from 'vitest'
 
 /**
  * The program that a main module declares, which parses as it would for a user and then does nothing.
- * What is wrong is thrown as a CommanderError.
+ * Faults are thrown as a CommanderError.
  */
 export async function programOf(module: string): Promise<Command> {
   const programs: Command[] = []

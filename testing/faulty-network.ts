@@ -1,4 +1,4 @@
-// A network that spoils what a peer serves: for tests of what others make of it, and for bench/swarm. The peer
+// A network that corrupts the chunks that a peer serves, for tests and for bench/swarm. The peer
 // itself is honest and knows nothing of it; the faults come between it and its streams, as a liar's or a
 // broken link's would. Also counts what is sent.
 import type { WaitOptions } from '../src/base/stream/message-stream.ts'

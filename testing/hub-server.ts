@@ -42,7 +42,7 @@ export class HubServer {
   /** Bytes of files that it has sent, also to those that went away. */
   bytesSent = 0
   readonly options: HubServerOptions
-  /** What is sent in the place of a file, whatever the list says of it. */
+  /** The bytes sent in place of a file, whatever its entry in the list. */
   readonly replaced: Map<string, Buffer> = new Map()
   readonly #faults: Fault[] = []
   readonly #hashes = new WeakMap<Buffer, string>()

@@ -121,7 +121,7 @@ export async function startPeers(
   options: ContextSharingOptions & {
     log?: Logger
     stores?: ContextStore[]
-    /** What a peer sees of the network, by its number. */
+    /** Wraps the network for a peer, by its number. */
     wrap?: (network: Network, index: number) => Network
   } = {},
 ): Promise<SharingPeer[]> {
@@ -160,7 +160,7 @@ export async function startPeers(
   return peers
 }
 
-/** What a holder under test does where an honest one serves. */
+/** The behaviour of a holder under test, in place of honest serving. */
 export interface HolderBehaviour {
   /** Chunks that it says it has; all of them by default. */
   has?: (map: { count: number }) => Iterable<number>
@@ -173,7 +173,7 @@ export interface ScriptedHolder {
   id: string
   node: BareNode
   opened: number
-  /** Of each stream that was opened. */
+  /** The priority of each opened stream. */
   priorities: string[]
   requested: number[]
 }

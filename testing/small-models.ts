@@ -27,7 +27,7 @@ export interface SmallModel {
   seed: number
   attention: LlamaAttention
   externalData?: boolean
-  /** What its weights become. */
+  /** The form of its weights. */
   weights?: WeightForm
   /** Its file's name; default 'model.onnx'. */
   file?: string

@@ -11,7 +11,7 @@ const IN_FLIGHT = 64
 
 setFlagsFromString('--heap-growing-percent=20')
 if (process.argv[2] === 'peer') tunePeerHeap()
-/** What a peer has of its own: 25 MB. */
+/** The memory of a peer itself: 25 MB. */
 const own = Array.from({ length: 400_000 }, (_value, index) => ({ index }))
 let marked = 0
 const observer = new PerformanceObserver((list) => {

@@ -8,7 +8,7 @@ import type { Row } from './rows.ts'
 const FACTS = new URL('../../models/facts', import.meta.url).pathname
 const SEQUENCES = 128
 
-/** The histogram measures from one look to the next: this much of it is no delay, ms. */
+/** The histogram measures from one sample to the next: this interval is no delay, ms. */
 const RESOLUTION_MS = 1
 
 /**

@@ -11,7 +11,7 @@ import { writeModel } from '../../src/inference/onnx/onnx-writer.ts'
 import { FileSource } from '../../src/inference/onnx/protobuf.ts'
 import { quantizeGraph } from '../../testing/quantized-graph.ts'
 
-/** Of everything that is measured: what an engine host takes by default. */
+/** The settings of every measurement: the defaults of an engine host. */
 export const THREADS: number = defaultThreads()
 
 const COMMON = { headSize: 64, positionsMax: 2_048, ropeTheta: 10_000, normEpsilon: 1e-5 }

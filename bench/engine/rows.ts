@@ -36,7 +36,7 @@ export const atTheBound = (name: string): Wanted => ({
   better: 'higher',
 })
 
-/** A share of what the machine could do; nothing is promised of it. */
+/** A share of the machine's bound; no goal is set for it. */
 export const shareOfBound = (name: string): Wanted => ({
   name: `${name}, of the machine's bound`,
   unit: '',

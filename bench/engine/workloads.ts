@@ -77,7 +77,7 @@ export const SCRIPT_SHARE: Row = {
     const requests = uniform(SLOTS, 8, options.quick ? 16 : 64, shape.vocabulary)
     const model = modelOn(graph, SLOTS, false)
     const run = (): Promise<void> => runAll(model, requests)
-    // What grows does so once.
+    // Buffers that grow do so once.
     await run()
     return {
       async measure() {

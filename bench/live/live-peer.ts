@@ -138,7 +138,7 @@ export class LivePeer {
   }
 }
 
-/** What lies in a data folder of one context, whole or not, bytes. */
+/** The bytes of one context in a data folder, complete or not. */
 async function heldBytes(data: string, contextId: string): Promise<number> {
   const list = new HearthProcess(['context', 'ls', `--data=${data}`])
   await list.exited

@@ -124,7 +124,7 @@ async function startedAt(log: string): Promise<number> {
   }
 }
 
-/** What befalls one peer from `afterMs` of the scenario on, each at its moment; the next does not wait for the last. */
+/** Applies one peer's events from `afterMs` of the scenario on, each at its moment; the next does not wait for the last. */
 async function replay(peer: LivePeer, zeroMs: number, afterMs: number, signal: AbortSignal): Promise<void> {
   const underWay: Promise<void>[] = []
   for (const event of peer.plan.events) {

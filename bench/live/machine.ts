@@ -8,7 +8,7 @@ import type { LivePeer } from './live-peer.ts'
 import type { LiveResult } from './live-run.ts'
 
 const FILE = join(SCENARIOS_FOLDER, 'base/live-machine.yaml')
-/** Of a link, results from which its rate can be told. */
+/** The results of a link that are enough to compute its rate. */
 const RESULTS_MIN = 20
 /** The tail of a job, in which peers wait for one another, tells nothing of what a request takes. */
 const BEFORE_TAIL = 0.9
@@ -52,7 +52,7 @@ function peerOf({ peers }: LiveResult, link: LinkCourse): LivePeer | undefined {
   return peers.find(({ starts }) => starts.some(({ peerId }) => peerId === link.peer))
 }
 
-/** What a request took beside its time in the model, by the rate of a link whose slots were never empty. */
+/** A request's time outside the model, by the rate of a link with no empty slot. */
 function requestMs(run: LiveResult, link: LinkCourse): number | undefined {
   const device = peerOf(run, link)?.plan.device
   const results = link.resultsAtS.filter((atS) => atS < BEFORE_TAIL * run.course.makespanS)

@@ -8,7 +8,7 @@ import { deviceOf, type PeerDevice } from '../../sim/world/swarm/device.ts'
 export interface PlannedPeer {
   group: PeerGroup
   device: PeerDevice
-  /** What befalls it, in order of time. */
+  /** Its events, in order of time. */
   events: ChurnEvent[]
 }
 

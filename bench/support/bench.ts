@@ -2,7 +2,7 @@ import type { Metric } from './harness.ts'
 
 /** One question about Hearth, answered by figures: what a file of this folder exports by default. */
 export interface Bench {
-  /** What the figures tell, as a question. */
+  /** The question that the figures answer. */
   question: string
   run: (options: BenchOptions) => Promise<Metric[]>
 }

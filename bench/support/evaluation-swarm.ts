@@ -11,7 +11,7 @@ import { FACTS, TestSwarm, type RunningPeer } from '../../testing/process-swarm.
 
 export type { EvaluationMode }
 
-/** What a job came to whose peers were killed one after the other. */
+/** The outcome of a job with peers killed one after the other. */
 export interface Drained {
   committed: number
   /** Requests that were out to peers when they were killed. */

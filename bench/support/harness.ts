@@ -9,20 +9,20 @@ export interface Metric {
   /** Empty for a ratio. */
   unit: string
   better: 'higher' | 'lower'
-  /** What was asked for at least, where something was. */
+  /** The goal, if there is one. */
   bound?: number
   toward?: number
   runs: number
   min: number
   max: number
-  /** Of the code, where it is not that of the report: other parts of a bench were measured again since. */
+  /** The commit of this figure, where other parts of the report were measured at a later one. */
   commit?: string
 }
 
 export interface Report {
   bench: string
   question: string
-  /** Of the code that was measured; "+" after it: with uncommitted changes. */
+  /** The commit of the measured code; "+" after it: with uncommitted changes. */
   commit: string
   machine: { cpu: string; cores: number; memoryBytes: number; node: string }
   metrics: Metric[]

@@ -23,13 +23,13 @@ export interface TaskPeerOptions {
   windowMax?: number
 }
 
-/** Of one job. */
+/** The figures of one job. */
 export interface JobFigures {
   seconds: number
   /** Processor time of the submitter and of all peers, seconds. */
   submitterSeconds: number
   peersSeconds: number
-  /** What the results added to the journal, and their bodies alone, bytes. */
+  /** The growth of the journal by results, and the size of their bodies alone, bytes. */
   journalBytes: number
   bodyBytes: number
 }

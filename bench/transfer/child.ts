@@ -25,7 +25,7 @@ export class Child {
     this.process.on('exit', () => this.#onExit())
   }
 
-  /** What it says next. */
+  /** Its next message. */
   async next<T>(): Promise<T> {
     const said = this.#said.shift()
     if (said !== undefined) return said as T

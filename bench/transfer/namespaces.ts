@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process'
 const SUBNET = '10.77.0'
 /** Frames large enough for their headers not to count, as 0.7 %. */
 const MTU = 9_000
-/** What may wait at an uplink: 100 ms at 5 MiB/s. */
+/** The queue of an uplink: 100 ms at 5 MiB/s. */
 const QUEUE_BYTES = 512 * 1024
 const BURST_BYTES = 64 * 1024
 
@@ -31,7 +31,7 @@ export class Namespaces {
     }
   }
 
-  /** What is put before a command for it to run in the namespace; without an index, at the switch. */
+  /** The prefix that runs a command in the namespace; without an index, at the switch. */
   within(index?: number): string[] {
     return ['ip', 'netns', 'exec', index === undefined ? this.#switch : (this.#names[index] ?? '')]
   }

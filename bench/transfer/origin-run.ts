@@ -12,7 +12,7 @@ export interface OriginRunOptions {
   model: string
   paths: readonly string[]
   peers: number
-  /** Of the hub, to each that downloads. */
+  /** The hub's rate to each downloader. */
   bytesPerSecond: number
 }
 

@@ -15,7 +15,7 @@ interface PeerOptions {
 }
 
 const { fault, ...options } = JSON.parse(process.argv[2] ?? '') as PeerOptions
-/** What goes over the wire for a byte of a context: headers, TLS, control messages. */
+/** Bytes on the wire for a byte of a context: headers, TLS, control messages. */
 const WIRE_FACTOR = 1.02
 const LOOK_EVERY_MS = 5
 const sent = { bytes: 0 }

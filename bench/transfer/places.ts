@@ -3,7 +3,7 @@
 /** Hosts, one for each process by its number, and one without a number that only coordinates. */
 export interface Places {
   hostOf(index?: number): string
-  /** What is put before a command for it to run there. */
+  /** The prefix that runs a command there. */
   within(index?: number): string[]
 }
 

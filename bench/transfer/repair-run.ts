@@ -13,7 +13,7 @@ export interface RepairRunOptions {
   peers: number
   holders: number
   graceSeconds: number
-  /** Of each peer; spare copies get a quarter of it. */
+  /** The upload cap of each peer; spare copies get a quarter of it. */
   uploadBytesPerSecond: number
 }
 

@@ -26,7 +26,7 @@ export interface SharingPeerOptions {
   log?: Logger
   /** Is told what the peer decides. */
   decisions?: DecisionSink
-  /** What the peer sees of the network, of the network that there is. */
+  /** Wraps the network for one peer. */
   wrap?: (network: Network) => Network
 }
 

@@ -15,10 +15,10 @@ export interface SwarmRunOptions {
   holders: number
   /** Peers that fetch it, all at once. */
   fetchers: number
-  /** What a peer does wrong, by its number. */
+  /** A peer's fault, by its number. */
   faults?: Readonly<Record<number, Fault>>
   directLane: boolean
-  /** What each peer may send by its own settings, bytes per second. Default: no cap. */
+  /** The upload cap in each peer's own settings, bytes per second. Default: no cap. */
   uploadRate?: number
   /** The first holder is killed once this much of chunks has left its namespace. */
   killAfterBytes?: number | undefined
@@ -38,7 +38,7 @@ export interface SwarmOutcome {
   allSentBytes: number
   /** The most memory that each peer had, of those alive at the end. */
   residentBytesMax: number[]
-  /** Of all peers from the first request on; nothing where one was killed. */
+  /** The CPU time of all peers from the first request on; undefined where one was killed. */
   cpuSeconds: number
   /** Who was banned by somebody, by number, and after how many corrupt chunks. */
   banned: Banned[]

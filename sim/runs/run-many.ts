@@ -33,7 +33,7 @@ export async function runMany(
   v8.setFlagsFromString(`--heap-growing-percent=${OLD_GROWTH}`)
   // Pauses do not matter here, and marking the heap at once takes a fifth less time than incrementally.
   v8.setFlagsFromString('--no-incremental-marking')
-  // What lives for minutes of a run would be made where it is thought to stay for good, and leave holes there:
+  // V8 would put objects that live for minutes among those that stay, and leave holes there:
   // a fifth more memory, and no faster.
   v8.setFlagsFromString('--no-allocation-site-pretenuring')
   const results: RunResult[] = []

@@ -62,7 +62,7 @@ export interface PeerGroup {
 
 /** Peers that reach one another but nobody else for a while: neither submitters nor the origin. */
 export interface Partition {
-  /** Of these groups; default: of all. */
+  /** The affected groups; default: all. */
   groups?: string[] | undefined
   share: number
   fromS: number
@@ -70,10 +70,10 @@ export interface Partition {
 }
 
 export interface ContextKind {
-  /** So many alike; a job's `context` is a number from 0. */
+  /** The number of equal contexts; a job's `context` is a number from 0. */
   count: number
   bytesGB: number
-  /** What a transfer asks for at once: 1 MiB in a live swarm; larger where a run would be too long. */
+  /** The piece that a transfer asks for at once: 1 MiB in a live swarm; larger where a run would be too long. */
   chunkMB: number
   /** Making what was fetched usable, once per fetch: unpacking an environment. */
   unpackS: number
@@ -85,13 +85,13 @@ export interface ContextKind {
 export interface JobKind {
   /** Jobs of one name come from one submitter. */
   submitter: string
-  /** So many submitters of that name, numbered, take turns. */
+  /** The number of submitters of that name, which take turns. */
   submitters: number
   atS: number
   inferences: number
   /** A number; `zipf`: drawn, the first most often. */
   context: number | 'zipf'
-  /** So many alike, `everyS` apart. */
+  /** The number of equal jobs, `everyS` apart. */
   count: number
   everyS: number
 }
@@ -101,7 +101,7 @@ export interface Work {
   variation: number
   /** Inferences without a prompt, all in one place of the file. */
   empties?: { from: number; count: number; inferenceS: number } | undefined
-  /** Of the paper's manager, per batch, beside load and inference: sending, starting, collecting. */
+  /** The paper's manager takes this per batch, beside load and inference: sending, starting, collecting. */
   overheadS: Record<Mode, number>
 }
 
@@ -124,7 +124,7 @@ export interface Shell {
   startUpS: number
   /** Starting an engine host, before it loads a model. */
   hostStartS: number
-  /** Of a request beside its time in the model: its ways there and back. */
+  /** A request's time outside the model: its ways there and back. */
   requestMs: number
 }
 
@@ -137,7 +137,7 @@ export interface Scenario {
   /** `hearth`: ours. `paper`: batches, and contexts spread in a tree of whole copies, as by the paper's manager. */
   policy: 'hearth' | 'paper'
   mode: Mode
-  /** Of the paper's manager: inferences in one batch, which one worker gets and gives back as a whole. */
+  /** Inferences in one batch of the paper's manager, which one worker gets and returns as a whole. */
   batch: number
   /** A request of many inferences stands for as many requests, where a run would be too long with one each. */
   inferencesPerRequest: number

@@ -1,5 +1,5 @@
 /**
- * What must hold of a core's state, whatever the order of events. Each step machine has a `check…(state)` beside
+ * Checks that a core's state is possible, whatever the order of events. Each step machine has a `check…(state)` beside
  * it, which runs after every step in tests, in small simulations and in chaos runs. Peers of a real swarm skip it:
  * a check walks the whole state, where a step looks up a few places of it.
  */

@@ -81,7 +81,7 @@ export const UNDELIVERED_RESULT_BYTES_MAX: number = 64 * MIB
 export const SUBMITTER_UNDELIVERED_BYTES_MAX: number = 8 * MIB
 export const SUBMITTER_UNDELIVERED_RESULTS_MAX = 8192
 export const UNDELIVERED_RESULT_AGE_MS_MAX: number = 10 * 60_000
-/** What the bodies of a job begin with and is sent once, UTF-16 units. */
+/** The common beginning of a job's bodies, which is sent once, UTF-16 units. */
 export const TASK_PREFIX_UNITS_MAX: number = 64 * KIB
 /** Requests that one submitter may have at one peer: of its credit, or of a lease of fixed size. */
 export const TASK_CREDIT_MAX = 4096
@@ -168,11 +168,11 @@ export const ONNX_NODES_MAX = 200_000
 export const ONNX_GRAPH_BYTES_MAX: number = 64 * MIB
 /** Requests that wait in one engine host for a slot. */
 export const ENGINE_RUNS_WAITING_MAX = 4096
-/** What an OpenAI-compatible endpoint may send: one event, characters; one answer, bytes; choices in it. */
+/** Bounds on answers of an OpenAI-compatible endpoint: one event, characters; one answer, bytes; choices in it. */
 export const ENDPOINT_EVENT_CHARACTERS_MAX: number = MIB
 export const ENDPOINT_ANSWER_BYTES_MAX: number = 64 * MIB
 export const ENDPOINT_CHOICES_MAX = 128
-/** Of an endpoint's refusal, what is read, bytes. */
+/** The part of an endpoint's refusal that is read, bytes. */
 export const ENDPOINT_REFUSAL_BYTES_MAX: number = 64 * KIB
 /** The body of a result, bytes: it travels inside a frame. */
 export const RESULT_BODY_BYTES_MAX: number = MIB - 64 * KIB

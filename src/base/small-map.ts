@@ -4,7 +4,7 @@
  * Keys iterate in insertion order.
  */
 export class SmallMap<Value> {
-  /** Of the first `#count` entries, while all are here. */
+  /** The first `#count` entries, while all are here. */
   #oneKey = 0
   #one: Value | undefined
   #twoKey = 0

@@ -1,6 +1,6 @@
 import { onNextTurn } from './event-loop.ts'
 
-/** What brings bytes, and can be told to leave them where they are for now. */
+/** A source of bytes that can be paused. */
 export interface TurnSource {
   pauseForTurn(): void
   resumeAfterTurn(): void

@@ -1,6 +1,6 @@
 /** How a rate of work is measured. */
 export interface WorkRateOptions {
-  /** What was measured this long ago counts a third (1/e), ms of work; longer where runs take long. */
+  /** A measurement this long ago counts a third (1/e), ms of work; longer where runs take long. */
   memoryMs: number
   /** Less work than this says nothing, ms. */
   workMsMin: number
@@ -13,7 +13,7 @@ export interface WorkRateOptions {
 const RUNS_REMEMBERED_MIN = 8
 
 const WORK_RATE_DEFAULTS: WorkRateOptions = { memoryMs: 60_000, workMsMin: 1_000 }
-/** Of requests: they may take milliseconds. */
+/** For requests, which may take milliseconds. */
 export const REQUEST_RATE: WorkRateOptions = { memoryMs: 30_000, workMsMin: 1 }
 
 /** How fast something works: what it has done per second of the time in which it had work. Time comes in with every call. */

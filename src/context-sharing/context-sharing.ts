@@ -33,7 +33,7 @@ export interface ContextSharingComponents {
   random: Random
   log: Logger
   decisions: DecisionSink
-  /** What other peers have, for what may be dropped here. Default: nothing is known. */
+  /** Tells which copies other peers have, to decide what may be dropped here. Default: nothing is known. */
   copies?: Copies
   /** Why an engine needs a context now; undefined when none does. */
   whyLoaded?: (contextId: string) => string | undefined

@@ -29,7 +29,7 @@ test('a sleep ends with its time, or with the reason of its signal, and leaves n
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('what is done every so often is done until it is cancelled, also from within', () => {
+test('a repeated call goes on until it is cancelled, also from within', () => {
   vi.useFakeTimers()
   let times = 0
   const cancel = every(systemClock, 100, () => {

@@ -5,7 +5,7 @@ import { requirePatchable } from '../../src/base/patched.ts'
 const yamux = new URL('../../node_modules/@libp2p/yamux/package.json', import.meta.url)
 const { version } = JSON.parse(readFileSync(yamux, 'utf8')) as { version: string }
 
-test('what a patch expects is returned as it is', () => {
+test('an expected method is returned unchanged', () => {
   const target = { send: (text: string): string => text }
   expect(requirePatchable('@libp2p/yamux', target, { send: 1 })).toBe(target)
 })

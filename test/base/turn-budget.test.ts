@@ -32,7 +32,7 @@ test('sources bring no more in one turn than may come, all together, and go on i
   expect(first.calls).toHaveLength(2)
 })
 
-test('what a source brings while it is resumed counts for the new turn', async () => {
+test('bytes that a source brings while it is resumed count for the new turn', async () => {
   const budget = new TurnBudget(100)
   const source = new Source()
   source.resumeAfterTurn = () => {

@@ -92,7 +92,7 @@ test('nobody is found as warm before it says so, nor after it has taken it back 
   expect(await find(a, 'stored')).toEqual([b.id])
 })
 
-test('what was provided by the first peer before anybody joined is found by those who join', async () => {
+test('newcomers find records that the first peer provided before they joined', async () => {
   const first = await startPeer()
   peers.push(first)
   await first.routing.provide(CONTEXT, 'stored')

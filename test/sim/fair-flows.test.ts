@@ -46,7 +46,7 @@ describe('max–min fair flows, solved by hand', () => {
     ).toEqual([4, 4, 4])
   })
 
-  test('what a slow receiver leaves goes to the others', () => {
+  test('other receivers get the rate that a slow one leaves', () => {
     expect(
       rates(
         [
@@ -103,7 +103,7 @@ describe('max–min fair flows, solved by hand', () => {
     ).toEqual([2, 2.5, 2.5, 6.5])
   })
 
-  test('whatever the graph, every flow has a full line on which nobody has more', () => {
+  test('in any graph, every flow has a full line on which no flow has more', () => {
     const graph = fc.record({
       nodes: fc.array(fc.tuple(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 20 })), {
         minLength: 2,

@@ -118,7 +118,7 @@ test('while the bootstrap peer is down newcomers wait, and then all come in soon
   expect(Math.max(...waits)).toBeLessThan(400)
 })
 
-test('what is wrong with a fault is said with its line', () => {
+test('errors in faults name their line', () => {
   const file = join(folder, 'wrong.yaml')
   const said = (faults: string): void => {
     const base = JSON.stringify(scenario.extends)

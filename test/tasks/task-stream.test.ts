@@ -197,7 +197,7 @@ describe('tasks over real streams', () => {
     await worker.stop()
   })
 
-  test('what a leaving peer had not begun, or not finished, is done by another, without a loss', async () => {
+  test('another peer does the requests that a leaving peer did not begin or finish', async () => {
     const [submitter, leaving, other] = await connected(3)
     const never: WarmContext = { slots: 2, run: (_request, { signal }) => untilAborted(signal) }
     const worker = await startWorker(leaving!.network, () => Promise.resolve(never))

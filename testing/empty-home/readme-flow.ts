@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { blocksOf, linesOf, ROOT } from '../pages.ts'
 import { recordNames } from './name-recorder.ts'
 
-/** What the program prints. */
+/** The output of the program. */
 export interface FlowReport {
   steps: Step[]
   /** Files that are neither of a data folder, nor of the cache, nor asked for. */

@@ -16,7 +16,7 @@ export interface OwnedPeer {
   bare: BareNode
   data: DataFolder
   asker: JobAsker
-  /** What its peer says that it runs. */
+  /** The jobs that its peer reports as running. */
   running: RunningJob[]
   /** Jobs that it was told to stop running. */
   released: string[]

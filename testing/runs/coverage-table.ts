@@ -1,12 +1,12 @@
 import { dirname } from 'node:path'
 
-/** How much of something there is, and how much of it ran. */
+/** The number of items, and how many of them ran. */
 export interface Covered {
   total: number
   covered: number
 }
 
-/** What istanbul's json-summary says of one file. */
+/** One file's entry in istanbul's json-summary. */
 export interface FileCoverage {
   path: string
   lines: Covered

@@ -1,7 +1,7 @@
 import type { Reporter, TestModule } from 'vitest/node'
 
 const SLOWEST = 10
-/** What one file of a project may take, s. */
+/** The time budget of one file of a project, s. */
 const BUDGET_SECONDS: Readonly<Record<string, number>> = { unit: 30, e2e: 60 }
 
 /** How long the tests of one file took, hooks and imports counted. */

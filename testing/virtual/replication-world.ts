@@ -53,11 +53,11 @@ export class ReplicationWorld {
   readonly peers: Map<string, WorldPeer> = new Map<string, WorldPeer>()
   readonly random: Random
   nowMs: number = 0
-  /** What each core decided, for a failing test to print. */
+  /** The decisions of each core, for a failing test to print. */
   readonly effects: { atMs: number; peer: string; effect: ReplicationEffect }[] = []
   /** The most copies of one context that were being made at once. */
   mostMaking: number = 0
-  /** Copies begun though there were enough, and everybody had had the time to hear of it. */
+  /** Copies begun although there were enough and everyone had time to know that. */
   needless: number = 0
   #changedMs = 0
   readonly #options: Required<Omit<WorldOptions, 'core'>> & { core: Partial<ReplicationOptions> }
@@ -91,7 +91,7 @@ export class ReplicationWorld {
     return [...this.peers.values()].filter(({ isUp }) => isUp)
   }
 
-  /** Peers that are up, do not leave, and truly have all of it. */
+  /** Peers that are up, do not leave, and have the whole context. */
   copies(contextId: string): string[] {
     return this.up()
       .filter(({ disk, isDraining }) => !isDraining && (disk.get(contextId) ?? 0) >= 1)

@@ -67,7 +67,7 @@ export class World {
   readonly results: Map<number, { key: LeaseKey; outcome: string; peer: string }> = new Map()
   readonly commitsTried: LeaseKey[] = []
   doubleCommits = 0
-  /** What came of ticks that were not due. */
+  /** The effects of ticks that were not due. */
   readonly needlessEffects: CoordinatorEffect[] = []
   executions = 0
   prepares = 0
@@ -407,7 +407,7 @@ export class World {
     }
   }
 
-  /** What waits goes back at once; what runs has half a second. Then the peer is away for a while. */
+  /** Waiting requests go back at once; running ones have half a second. Then the peer is away for a while. */
   #drain(peer: Peer): void {
     if (!peer.alive) return
     const { incarnation } = peer

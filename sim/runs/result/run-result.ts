@@ -27,7 +27,7 @@ export interface RunResult {
   isComplete: boolean
   /** When the last job ended; the horizon when one did not. */
   makespanS: number
-  /** Of that, what the last 0.3 % of the work took; undefined when it was not all done. */
+  /** The part of that for the last 0.3 % of the work; undefined when it was not all done. */
   tailS?: number
   work: WorkCount
   jobs: JobResult[]

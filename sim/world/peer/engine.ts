@@ -8,7 +8,7 @@ export interface EngineRun {
   /** Seconds in its slot. */
   readonly seconds: number
   startedUs: number
-  /** Of its end; undefined until it first has a slot. */
+  /** The timer of its end; undefined until it first has a slot. */
   timer: Timer | undefined
 }
 

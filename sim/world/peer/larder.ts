@@ -70,7 +70,7 @@ export class Larder implements DiskOwner {
     return this.#received + this.#underWay(({ bytesReceived }) => bytesReceived)
   }
 
-  /** Of these, what was of no use. */
+  /** The useless part of these. */
   get wasted(): number {
     return this.#wasted + this.#underWay(({ wastedBytes }) => wastedBytes)
   }

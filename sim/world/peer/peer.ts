@@ -46,7 +46,7 @@ export class Peer implements WorkerOwner, LarderOwner {
   inferences = 0
   firstUpUs: number | undefined
   firstResultUs: number | undefined
-  /** Of contexts, before it came up last. */
+  /** Loads of contexts before it last came up. */
   #loads = 0
 
   constructor(world: Swarm, number: number, group: string, device: PeerDevice, host: Host) {

@@ -17,9 +17,9 @@ export class GpuMeter {
   loadUs = 0
   transferUs = 0
   idleUs = 0
-  /** Of the runs by their own account: must come to `busyUs`. */
+  /** The sum of the runs' own times: must equal `busyUs`. */
   ranUs = 0
-  /** Of these, those whose results were committed. */
+  /** The part of these with committed results. */
   usefulUs = 0
 
   constructor(slots: number) {

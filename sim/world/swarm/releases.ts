@@ -8,7 +8,7 @@ import { TAG } from '../events/tags.ts'
 
 interface Shown {
   id: string
-  /** What it was not told of. */
+  /** The chunks that it was not told of. */
   hidden: Set<number>
 }
 

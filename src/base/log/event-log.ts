@@ -12,7 +12,7 @@ export interface EventSink {
 }
 
 export interface EventLogOptions {
-  /** What the first line of the file says: the name of the log and the version of its events. */
+  /** The content of the file's first line: the name of the log and the version of its events. */
   schema: { log: string; version: number } & Record<string, unknown>
   /** How long events may wait in memory before they are written, ms. */
   flushEveryMs: number

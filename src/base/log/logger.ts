@@ -1,4 +1,4 @@
-/** What Hearth logs to: data in fields, constant text. pino satisfies it. Never a prompt, never a secret. */
+/** The log: data in fields, constant text. pino satisfies it. Never a prompt, never a secret. */
 export interface Logger {
   debug(fields: object, text: string): void
   info(fields: object, text: string): void

@@ -1,6 +1,6 @@
 import type { Stream } from '@libp2p/interface'
 
-/** What `MessageStream` needs of that which carries it: a stream of libp2p, or a socket made to look like one. */
+/** The part of a carrier that `MessageStream` uses: a stream of libp2p, or a socket made to look like one. */
 export type ByteStream = Pick<
   Stream,
   | 'status'

@@ -328,7 +328,7 @@ export class MessageStream {
     })
   }
 
-  /** What the stream held back is delivered within this call. */
+  /** The stream delivers the held bytes within this call. */
   #letSenderGoOn(needsBytes = false): void {
     if (this.#stream.readStatus !== 'paused') return
     if (!needsBytes && this.#queue.byteLength >= this.#unreadBytesHigh / 2) return

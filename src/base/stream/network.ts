@@ -16,7 +16,7 @@ export interface OpenOptions {
   signal?: AbortSignal | undefined
 }
 
-/** What a domain folder needs of the network. node/ makes it from libp2p; tests from whatever they like. */
+/** The part of the network that a domain folder uses. node/ makes it from libp2p; tests from whatever they like. */
 export interface Network {
   /** Our own peer id, as text. */
   readonly self: string

@@ -6,7 +6,7 @@ export interface Deadline {
   clock: Clock
   /** How long the wait may take, ms. */
   ms: number
-  /** What is waited for, as a noun phrase: "the advert of peer X". It becomes part of the error. */
+  /** The awaited thing, as a noun phrase: "the advert of peer X". It becomes part of the error. */
   whose: string
   signal?: AbortSignal | undefined
 }

@@ -86,7 +86,7 @@ class Demo {
   readonly #folder: string
   readonly #requests: number
   readonly #peers: DemoPeer[] = []
-  /** Of all peers, ready or not. */
+  /** Includes peers that are not ready. */
   readonly #processes: HearthProcess[] = []
   /** Model bytes by receiving peer and source; read before a peer is killed, or at the end. */
   readonly #fetched = new Map<string, { peer: string; bytes: number }[]>()

@@ -48,7 +48,7 @@ export function comparePaths(left: string, right: string): number {
   return Buffer.compare(utf8.encode(left), utf8.encode(right))
 }
 
-/** What a file system that ignores case makes of `path`. */
+/** The form of `path` on a file system that ignores case. */
 function folded(path: string): string {
   return path.toUpperCase().toLowerCase().normalize('NFC')
 }

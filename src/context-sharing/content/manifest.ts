@@ -20,7 +20,7 @@ export interface ContextFile {
   path: string
   /** Bytes. */
   size: number
-  /** Of the whole file: the same value as the oid of Git LFS, so that a copy can be checked against its origin. */
+  /** The hash of the whole file: the same value as the oid of Git LFS, so that a copy can be checked against its origin. */
   sha256: Uint8Array
   class: FileClass
   /**
@@ -41,7 +41,7 @@ export interface RuntimeInfo {
   dtype: string
 }
 
-/** What a context is, and nothing about where it came from or what anyone calls it. */
+/** The content of a context, without its origin or names. */
 export interface Manifest {
   version: 1
   chunkBytes: number
@@ -128,7 +128,7 @@ export function contextIdOf(manifestBytes: Uint8Array): string {
   return CID.createV1(DAG_CBOR_CODE, createDigest(SHA2_256_CODE, digest)).toString(base32)
 }
 
-/** What every contextId looks like; zod's `message` for a bad one says what to do. */
+/** The form of every contextId; zod's `message` for a bad one says what to do. */
 export const contextIdSchema: z.ZodType<string> = z
   .string()
   .regex(/^bafyrei[a-z2-7]{52}$/, 'is not a contextId (59 characters from "bafyrei")')

@@ -21,7 +21,7 @@ export interface ListedFile {
 }
 
 /**
- * What a model is called before its contextId is known: the same for everybody who is about to have it,
+ * The name of a model before its contextId is known: the same for everybody who is about to have it,
  * from whichever repository or mirror, and for everybody who has it. A CIDv1 (raw, sha2-256) of its
  * runtime info, its paths and sizes, and the hashes of its weights. Undefined when a hub does not say the
  * hash of a file of weights.
@@ -48,7 +48,7 @@ export function originIdOfManifest(manifest: Manifest): string {
   return id
 }
 
-/** What every originId looks like. */
+/** The form of every originId. */
 export const originIdSchema: z.ZodType<string> = z
   .string()
   .regex(/^bafkrei[a-z2-7]{52}$/, 'is not an originId (59 characters from "bafkrei")')

@@ -22,7 +22,7 @@ export const JOURNAL_HEADER_BYTES = 32
 export const JOURNAL_RECORD_BYTES = 8
 const DURABLE = 0xffff_ffff
 
-/** What a journal says. */
+/** The content of a journal. */
 export interface JournalContent {
   /** Verified and written before the last durable mark. */
   durable: Set<number>

@@ -66,7 +66,7 @@ export async function readAt(
   return bytes.subarray(0, filled)
 }
 
-/** What `writeAt` needs of a file: a FileHandle, or a fake that runs out of room. */
+/** The part of a file that `writeAt` uses: a FileHandle, or a fake that runs out of room. */
 export interface WritableAt {
   write(
     bytes: Uint8Array,

@@ -34,7 +34,7 @@ export class PartialFile {
   readonly #map: ChunkMap
   readonly #components: PartialFileComponents
   readonly #identity: JournalIdentity
-  /** What the journal said when it was read; undefined when it is to be made anew with `held`. */
+  /** The journal's content when it was read; undefined when it is to be made anew with `held`. */
   #resumable: JournalContent | undefined
   #open: Promise<OpenFiles> | undefined
   readonly #turns = new Turns()
@@ -245,7 +245,7 @@ export class PartialFile {
     await rm(paths.journal(this.file), { force: true })
   }
 
-  /** What only a journal vouches for is hashed. */
+  /** Chunks that only a journal vouches for are hashed. */
   async #requireUnchecked(): Promise<void> {
     const lost = await this.#dropDamagedChunks((chunk) => !this.#checked.has(chunk))
     if (lost > 0) throw this.#damaged(lost)

@@ -156,7 +156,7 @@ export class HubDownload {
     return this.#selection.leftOut
   }
 
-  /** What the engine will open, and the dtypes that the repository has of this model. */
+  /** The files that the engine will open, and the dtypes that the repository has of this model. */
   get choice(): ModelChoice {
     const { runtime, variants } = this.#selection
     return { entry: runtime.entry, dtype: runtime.dtype, variants }

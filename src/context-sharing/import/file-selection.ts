@@ -31,13 +31,13 @@ export interface Selection {
 export interface SelectionOptions {
   /** Parts of the runtime info that are not inferred. */
   runtime?: Partial<RuntimeInfo> | undefined
-  /** Of several models, the one of this dtype ('q4', 'fp16' …) is the entry. */
+  /** The dtype ('q4', 'fp16' …) that selects the entry among several models. */
   dtype?: string | undefined
   /** The folder's name in messages. */
   folder?: string | undefined
 }
 
-/** What the engine opens, and of which format it is. */
+/** The file that the engine opens, and its format. */
 export interface Entry {
   path: string
   format: string

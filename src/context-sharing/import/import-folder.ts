@@ -94,7 +94,7 @@ export async function copyFolder(
   return await describeFiles(work, copies)
 }
 
-/** What belongs to the context, by the graph itself where that can be read. Throws before a byte is copied. */
+/** Selects the files of the context, by the graph itself where that can be read. Throws before a byte is copied. */
 async function select(folder: string, found: FoundFiles, options: CopyFolderOptions): Promise<Selection> {
   const { runtime, dtype, models } = options
   const paths = [...found.keys()]

@@ -1,4 +1,4 @@
-/** What an import asks of the engines: src/node gives it to the store. Without it, folders are taken unopened. */
+/** The engines' part of an import: src/node gives it to the store. Without it, folders are taken unopened. */
 export interface ModelOpener {
   /**
    * The files of weights that the ONNX graph at `path` names, seen from its folder.

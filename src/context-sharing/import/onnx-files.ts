@@ -88,7 +88,7 @@ function byPreference(left: string, right: string): number {
 
 const PICKLE_NAME = /^(pytorch_model|training_args|optimizer|scheduler|rng_state|adapter_model).*\.bin$/i
 const DATA_NAME = /(\.onnx[_.]data(_\d+)?|\.data|\.bin|\.weights?|\.pb)$/i
-/** What lies beside models and is never their external data. */
+/** Files beside models that are never their external data. */
 const OTHER_NAME =
   /\.(json|md|txt|jinja|model|spm|tiktoken|py|sh|html?|ya?ml|xml|csv|tsv|log|png|jpe?g|gif|svg|pdf|zip|tar|t?gz|h5|msgpack|ot|safetensors|gguf|pte?|pth|ckpt|pkl|mlmodel|tflite)$/i
 

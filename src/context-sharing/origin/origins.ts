@@ -75,7 +75,7 @@ export class Origins {
   }
 
   /**
-   * What to do about a model, by what the peers of the swarm say now. To be asked again every second with
+   * Decides how to get a model, from the current answers of the swarm's peers. Callers ask again every second with
    * what has come of it. `refused` are contexts that turned out to be something else.
    * Throws `limit-reached` when too many models are wanted at once.
    */

@@ -10,7 +10,7 @@ export const REPLICA_PROTOCOL: ProtocolName = 'replica/1'
 export interface ReplicaOffer {
   type: 'offer'
   contextId: string
-  /** Of all its files together. */
+  /** The size of all its files together. */
   bytes: number
   /** Copies that others have, as far as the offering peer knows. */
   copies: number

@@ -38,7 +38,7 @@ export interface ReplicatorComponents {
   clock: Clock
   random: Random
   log: Logger
-  /** What is here now. */
+  /** The contexts that are here now. */
   own(): OwnContext[]
   /** `takes` has changed and must be advertised. */
   onTakes: () => void

@@ -53,7 +53,7 @@ const memorySchema: z.ZodType<Memory> = z.strictObject({
 })
 
 /**
- * What the store remembers beside its files, in one JSON file that is replaced whole: its bounds, which
+ * The store's memory beside its files, in one JSON file that is replaced whole: its bounds, which
  * contexts are pinned, when each was used, how far the scrub is.
  */
 export class StoreMemory {

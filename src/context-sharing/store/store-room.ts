@@ -13,7 +13,7 @@ const QUOTA_BYTES_MAX = 200 * GIB
 /** Bytes written between two checks of the free space. */
 const GUARD_BYTES = 32 * 1024 * 1024
 
-/** Of a file system, bytes. */
+/** Sizes of a file system, bytes. */
 export interface FreeSpace {
   freeBytes: number
   totalBytes: number
@@ -48,7 +48,7 @@ export interface StoreRoomComponents {
 export interface StoreBounds {
   /** The store's quota, bytes. Default: 40 % of used plus free space, at most 200 GiB. */
   quotaBytes?: number | undefined
-  /** What stays free on the file system. Default: 2 % of it, at most 10 GiB. */
+  /** Space that stays free on the file system. Default: 2 % of it, at most 10 GiB. */
   keepFree?: KeepFree | undefined
 }
 

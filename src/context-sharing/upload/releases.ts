@@ -12,7 +12,7 @@ export interface ReleasesComponents {
 
 /** One fetcher of a context that is released chunk by chunk. */
 export interface Release {
-  /** What it is shown when it opens the context. */
+  /** The chunks that it is offered when it opens the context. */
   readonly shown: Bitfield
   asked(chunks: readonly number[]): void
   cancelled(chunks: readonly number[]): void

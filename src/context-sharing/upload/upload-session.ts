@@ -39,7 +39,7 @@ export interface UploadSessionComponents {
   onRefused: (reason: 'waited' | 'month') => void
   /** Begins to show the fetcher chunk by chunk what is here; undefined when all is shown at once. */
   release: (tell: (chunks: number[]) => void) => Release | undefined
-  /** What the fetcher tells of itself. */
+  /** The fetcher's own statements. */
   onClaim: (chunks: number[]) => void
 }
 

@@ -17,7 +17,7 @@ export const CONTEXT_PROTOCOL: ProtocolName = 'context/1'
 /** How much a fetch matters: a request waits for it, somebody asked for it, or it is a spare copy. */
 export type FetchPriority = 'urgent' | 'normal' | 'background'
 
-/** What the peer that opened the stream, the fetcher, may say. `open` comes first, once. */
+/** Messages of the peer that opened the stream, the fetcher. `open` comes first, once. */
 export type FetcherMessage =
   | { type: 'open'; contextId: string; priority: FetchPriority }
   | { type: 'manifest-request' }
@@ -28,7 +28,7 @@ export type FetcherMessage =
   /** The complaint: these came with another hash. The holder checks its disk. */
   | { type: 'corrupt'; chunk: number }
 
-/** What the other peer, the holder, may say. `manifest` and `data` are followed by that many raw bytes. */
+/** Messages of the other peer, the holder. `manifest` and `data` are followed by that many raw bytes. */
 export type HolderMessage =
   | { type: 'holding'; chunks: number; bitfield: Uint8Array }
   | { type: 'absent' }

@@ -71,7 +71,7 @@ export class Outgoing {
     for (const type of this.#gathered.keys()) this.post(() => this.#sendGathered(type))
   }
 
-  /** What is gathered and not told by now is not told. */
+  /** Drops the gathered messages that are not told yet. */
   end(): void {
     for (const cancel of this.#cancels.values()) cancel()
     this.#cancels.clear()

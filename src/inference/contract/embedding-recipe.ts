@@ -23,7 +23,7 @@ export interface DenseStep {
   weight: Float32Array
   bias: Float32Array | undefined
   activation: Activation
-  /** What is added to the result: the input, or its product with this matrix. */
+  /** The addend of the result: the input, or its product with this matrix. */
   residual: 'none' | 'input' | Float32Array
 }
 

@@ -52,7 +52,7 @@ async function filesOf(folder: string): Promise<string[]> {
 const PROCESS_BYTES = 80 * 1024 * 1024
 const OVERHEAD_SHARE = 1.3
 
-/** What lies beside the weights. */
+/** Files beside the weights. */
 const SMALL_FILE = /\.(json|txt|jinja|model)$/
 
 /** Estimated memory of a process with this context, bytes, before the first load. */

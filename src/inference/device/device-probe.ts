@@ -1,4 +1,4 @@
-// What this machine computes with: its processor, its graphics cards, and which of onnxruntime's execution
+// Detects the hardware that this machine computes with: its processor, its graphics cards, and which of onnxruntime's execution
 // providers work here. onnxruntime lists what is compiled in, not what works; so each is tried on a small
 // model, in a process of its own, since a provider that fails may take its process along.
 import { fork } from 'node:child_process'
@@ -29,7 +29,7 @@ export interface Devices {
   chosen: Device
 }
 
-/** What the probe's process says. */
+/** The report of the probe's process. */
 export type ProbeAnswer = { ms: number } | { why: string }
 
 /**

@@ -15,7 +15,7 @@ export interface GraphicsCard {
   driver: string | undefined
 }
 
-/** What systeminformation says of one controller; its memory is in MiB. */
+/** One controller as systeminformation describes it; its memory is in MiB. */
 export interface Controller {
   vendor?: string | undefined
   model?: string | undefined
@@ -68,7 +68,7 @@ export function readNvidia(output: string): GraphicsCard[] {
   })
 }
 
-/** What of systeminformation's list are cards that could compute. */
+/** Selects the cards that could compute from systeminformation's list. */
 export function readControllers(controllers: readonly Controller[]): GraphicsCard[] {
   return controllers.flatMap(({ vendor, model, name, vram, vramDynamic, memoryFree, driverVersion }) => {
     const called = (name ?? model ?? '').trim()

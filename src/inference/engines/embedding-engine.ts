@@ -25,7 +25,7 @@ import { ofRequest, refusal } from '../text/text-engine.ts'
 
 const TOKENS_PER_STEP_MAX = 2_048
 
-/** What an encoder makes of text, read from the context's files. */
+/** The encoder's recipe, read from the context's files. */
 export interface EncoderText {
   kind: 'encoder'
   /** The graph's output that the pooling reads. */

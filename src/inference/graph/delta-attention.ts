@@ -44,7 +44,7 @@ interface Shared {
   scoreSizes: string
 }
 
-/** What layers share whose queries have as many heads. */
+/** Tensors that layers with the same number of query heads share. */
 interface SharedByHeads {
   /** [group × sequence, past + sequence]: the causal mask for each of the heads in a group. */
   groupMask: string
@@ -280,7 +280,7 @@ export class DeltaAttention {
   }
 
   /**
-   * What a branch gives, with its whole shape: onnxruntime looks for memory to use again by shapes, through a
+   * The output of a branch, with its whole shape: onnxruntime looks for memory to use again by shapes, through a
    * list that only grows where they are not known.
    */
   #leave(builder: GraphBuilder, mixed: string, heads: Heads, { shared }: Parts): void {

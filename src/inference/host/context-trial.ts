@@ -14,7 +14,7 @@ const TRIAL_MS_MAX = 120_000
 /** A larger model is read and checked, but its session is not opened: its weights may not be mapped. */
 const FREE_MEMORY_SHARE = 0.5
 
-/** What the trial's process says. `undecided`: the machine was at fault, or may be. */
+/** The verdict of the trial's process. `undecided`: the machine was at fault, or may be. */
 export type TrialAnswer =
   | { kind: 'opened' }
   | { kind: 'refused'; code: ErrorCode; message: string }

@@ -268,7 +268,7 @@ interface NodeOptions {
 export class GraphBuilder {
   readonly graph: OnnxGraph
   readonly #prefix: string
-  /** Of a branch: what it is in. */
+  /** The graph around a branch. */
   readonly #outer: GraphBuilder | undefined
   readonly #constants = new Map<string, string>()
 

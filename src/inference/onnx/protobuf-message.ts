@@ -44,7 +44,7 @@ const EMPTY = Buffer.alloc(0)
 export class Message {
   byteLength = 0
   readonly #parts: Part[] = []
-  /** What is short is written here, and becomes a part when something long follows. */
+  /** Short fields are gathered here, and become a part when a long one follows. */
   #chunk: Buffer = EMPTY
   #chunkLength = 0
 

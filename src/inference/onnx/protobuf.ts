@@ -19,10 +19,10 @@ export interface Field {
   end: number
 }
 
-/** What a header has at most: a tag and a length, each a varint. */
+/** The largest header: a tag and a length, each a varint. */
 const HEADER_BYTES_MAX = 20
 
-/** What is looked at in one piece: many fields are shorter than making a view of them takes. */
+/** Fields are read in pieces of this size, because making a view costs more than reading a short field. */
 const PIECE_BYTES = 4_096
 
 export function malformed(why: string): HearthError {

@@ -70,7 +70,7 @@ export class WarmContexts {
   readonly #components: WarmContextsComponents
   readonly #options: WarmContextsOptions & { waitMsMax: number }
   readonly #residency: Residency
-  /** Of every resident. */
+  /** The host of every resident. */
   readonly #hosts = new Map<string, EngineHost>()
   /** Resolves when the process of a leaving resident is gone. */
   readonly #leaving = new Map<string, Promise<void>>()

@@ -143,7 +143,7 @@ export class DeltaGraph implements StepGraph {
   }
 }
 
-/** What only onnxruntime's optimizer makes exact on every processor: see onnx-session.ts. */
+/** Operators that only onnxruntime's optimizer makes exact on every processor: see onnx-session.ts. */
 function isByteProduct({ operator }: ModelNode): boolean {
   return /Integer|uantize|^Q/.test(operator)
 }

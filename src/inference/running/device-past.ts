@@ -13,7 +13,7 @@ const IS_NEW = 'is_new'
 
 interface Held {
   store: KvStore
-  /** Of the store, when it had what is on the device; undefined until the step's rows are in it. */
+  /** The store's version when the device had the same rows; undefined until the step's rows are in it. */
   version: number | undefined
   rows: number
   tensors: Feeds

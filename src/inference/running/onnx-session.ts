@@ -49,7 +49,7 @@ export async function openSession(
     ...(weightsFolder === undefined ? {} : { model_external_initializers_file_folder_path: weightsFolder }),
   }
   const options: InferenceSession.SessionOptions = {
-    // What the provider has no kernel for, onnxruntime gives to the processor.
+    // onnxruntime runs operators on the CPU when the provider has no kernel for them.
     executionProviders: [provider],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,

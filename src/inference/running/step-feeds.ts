@@ -1,4 +1,4 @@
-// What a step feeds to a model, in the form that decoders take it.
+// The inputs of a step, in the form that decoders take.
 import '../device/no-telemetry.ts'
 import { Tensor } from 'onnxruntime-node'
 import type { KvShape } from '../graph/decoder.ts'

@@ -3,7 +3,7 @@ import type { KvShape } from '../graph/decoder.ts'
 import type { KvPart, KvRows, KvStore } from './kv-store.ts'
 
 /**
- * What the rows of a step come after. `slots`: rows are slots 0, 1, 2, … of the store, one token each.
+ * The past of a step's rows. `slots`: rows are slots 0, 1, 2, … of the store, one token each.
  * `packed`: all rows come after the first `count` tokens of one slot of a store.
  */
 export type StepPast =

@@ -87,7 +87,7 @@ function keepInMessage(message: unknown): unknown {
   return keptContent === content ? kept : { ...(kept as object), content: keptContent }
 }
 
-/** `value` itself when nothing of it is neutral: a million lines are checked, and most are so. */
+/** Returns `value` itself when nothing in it is neutral, as in most of a million lines. */
 function keep(value: unknown, neutral: Neutral): unknown {
   if (value === null || typeof value !== 'object' || Array.isArray(value)) return value
   const isKept = (field: string): boolean => {

@@ -110,7 +110,7 @@ export type Prompt =
   | { kind: 'text'; text: string }
   | { kind: 'tokens'; tokens: number[] }
 
-/** What a request asks for. A setting that it leaves to the context is undefined. */
+/** The settings of a request. One that it leaves to the context is undefined. */
 export interface TextRequest {
   kind: 'chat' | 'completion'
   model: string | undefined

@@ -11,7 +11,7 @@ export interface TokenBounds {
   vocabularySize: number | undefined
 }
 
-/** What is known of the context that a request is for. */
+/** The context's properties against which a request is checked. */
 export type RequestTarget =
   | ({ kind: 'generate'; hasChatTemplate: boolean } & TokenBounds)
   | ({ kind: 'embeddings' } & TokenBounds)

@@ -64,7 +64,7 @@ export class TextCodec {
     return this.#cleansUp ? cleanUp(text) : text
   }
 
-  /** What a single token adds to a text, special ones too: its leading space stays, its bytes may be part of a character. */
+  /** A single token's addition to a text, also of a special one. Its leading space stays, and its bytes may be part of a character. */
   pieceOf(token: number): { text: string; bytes: Uint8Array } {
     return this.#tokenizer.pieceOf(token)
   }

@@ -21,7 +21,7 @@ import type { TokenModel } from '../contract/token-model.ts'
 /** OpenAI's default for completions. A chat may go on until the context is full. */
 const COMPLETION_TOKENS_DEFAULT = 16
 
-/** What a request leaves open: generation_config.json's settings, sampling only where that says `do_sample`. */
+/** Defaults of a request: generation_config.json's settings, sampling only where that says `do_sample`. */
 interface Defaults {
   sampling: SamplingSettings
   tokensMax: number | undefined
@@ -111,7 +111,7 @@ export class TextEngine implements Engine {
   }
 }
 
-/** What reading one request or writing its answer throws is that request's own error. */
+/** Exceptions from reading one request or writing its answer are that request's own error. */
 export function ofRequest<T>(work: () => T): T {
   try {
     return work()

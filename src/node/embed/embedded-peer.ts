@@ -59,7 +59,7 @@ export class EmbeddedPeer {
     return await this.#peer.addContext(resolve(folder), options)
   }
 
-  /** What `hearth status` shows. */
+  /** The same as `hearth status` shows. */
   status(): PeerStatus {
     return this.#peer.status()
   }

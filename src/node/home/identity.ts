@@ -14,7 +14,7 @@ const READABLE_BY_OTHERS = 0o077
 /** How messages name a key, and what its owner does without it. */
 export interface KeyWords {
   name: string
-  /** What deleting the file leads to. */
+  /** The effect of deleting the file. */
   otherwise: string
 }
 

@@ -29,7 +29,7 @@ export interface JobDetail extends JobView {
   eventsPath: string
 }
 
-/** What a peer says of a job that it runs now. */
+/** The state of a job that a peer runs now. */
 export type RunningView = Pick<JobView, 'progress' | 'waiting'>
 
 const COMMON_ERRORS = 10

@@ -66,7 +66,7 @@ export class AddressUpkeep {
       if (index >= ADDRESSED_PEERS_MAX || (peer.updated ?? 0) < oldestMs) await node.peerStore.delete(peer.id)
   }
 
-  /** Of a connected peer, only the addresses that it signed itself are kept, once it has. */
+  /** Once a connected peer has signed addresses itself, only these are kept. */
   async #keepOwnWord(peer: Peer): Promise<void> {
     if (!hasHearsay(peer)) return
     // Read again, since identify may have brought others meanwhile.

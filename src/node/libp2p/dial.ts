@@ -20,7 +20,7 @@ export function isOpen(connection: Connection): boolean {
 }
 
 /**
- * What a dial or the opening of a stream failed with, as Hearth's error: the reason of an abort as it
+ * Converts the failure of a dial or of opening a stream to Hearth's error: the reason of an abort as it
  * is, anything else as `peer-unreachable`.
  */
 export function dialError(peer: string, error: unknown, signal: AbortSignal | undefined): Error {

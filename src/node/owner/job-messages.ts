@@ -31,7 +31,7 @@ export const challengeSchema: z.ZodType<{ type: 'challenge'; nonce: Uint8Array }
 })
 const proof = z.strictObject({ type: z.literal('proof'), signature: bytesSchema(SIGNATURE_BYTES) })
 export const proofSchema: z.ZodType<Proof> = proof
-/** What a server answers to a proof: its own, or the one refusal. */
+/** A server's answer to a proof: its own proof, or the one refusal. */
 export const provenSchema: z.ZodType<Proof | { type: 'refused' }> = z.discriminatedUnion('type', [
   proof,
   z.strictObject({ type: z.literal('refused') }),

@@ -25,7 +25,7 @@ export interface LineError {
   message: string
 }
 
-/** What a line of a job file gives. */
+/** The content of one line of a job file. */
 export type JobEntry = JobLine | LineError
 
 /** The endpoints that a request may name. */
@@ -73,7 +73,7 @@ export function isLineError(entry: JobEntry): entry is LineError {
   return 'message' in entry
 }
 
-/** What a line holds, or the reason why it cannot be read. */
+/** The content of a line, or the reason why it cannot be read. */
 interface LineValue {
   line: number
   value?: unknown

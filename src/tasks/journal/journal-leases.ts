@@ -1,4 +1,4 @@
-// What a journal knows of requests without a result.
+// The journal's record of requests without a result.
 import type { RequestRange } from '../job/request-range.ts'
 import type { LeaseKey } from '../wire/task-messages.ts'
 import type { JournalFile } from './journal-file.ts'

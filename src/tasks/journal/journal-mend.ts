@@ -3,7 +3,7 @@ import { damagedJournal, type JournalFile, type Row } from './journal-file.ts'
 import { damageBody, isHashOf, isWhole, numberOf, RESULT_FIELDS } from './journal-rows.ts'
 import { hashOf } from './row-hash.ts'
 
-/** What was done about a journal's damaged rows. */
+/** The repairs of a journal's damaged rows. */
 export interface Mended {
   /** Damaged results; their requests run again. */
   resultsForgotten: number

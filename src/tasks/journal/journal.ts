@@ -40,7 +40,7 @@ export interface SentLeases {
   leases: readonly LeaseKey[]
 }
 
-/** What `requests` reads of a row. */
+/** The columns that `requests` reads. */
 type StoredRequest = [url: unknown, body: unknown, bodyHash: unknown]
 
 export interface JournalCounts {
@@ -226,7 +226,7 @@ export class Journal {
     this.#counts.completionTokens += completionTokens
   }
 
-  /** What a peer needs to run the requests of some leases, in their order. Throws `data-corrupt` when a row does not have its hash. */
+  /** The data that a peer needs to run the requests of some leases, in their order. Throws `data-corrupt` when a row does not have its hash. */
   requests(leases: readonly LeaseKey[]): TaskRequest[] {
     const requests: TaskRequest[] = []
     for (const run of runsOf(leases)) {

@@ -235,7 +235,7 @@ describe('an end of stream proves nothing', () => {
     expect(await codeOf(other.far.receiveBytes(11, WAIT))).toBe('stream-closed')
   })
 
-  test('what was sent before it is still read, also when the reader had paused', async () => {
+  test('messages sent before it are still read, also when the reader had paused', async () => {
     const sent = sendPattern(pair.near, 5 * MIB, 3)
     await until('the reader has paused', () => pair.raw.far.readStatus === 'paused')
     const closed = sent.then(() => pair.near.close(WAIT))

@@ -47,7 +47,7 @@ test('after a pause a chunk is told of at once, and those that come soon after i
   expect(said).toHaveLength(3)
 })
 
-test('what is gathered is told before the stream is ended by us, and not after it has ended', async () => {
+test('gathered messages are sent before our end of the stream, and none after it', async () => {
   outgoing.tell('have', [1])
   await vi.advanceTimersByTimeAsync(0)
   outgoing.tell('have', [2])

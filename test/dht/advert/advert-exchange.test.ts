@@ -60,7 +60,7 @@ test('two peers that meet know each other within a second, and what changes is t
   expect(told.map(({ serving }) => serving)).toEqual([{ accepts: false, reason: 'paused' }])
 })
 
-test('what is said to have changed and has not is not told', async () => {
+test('an advert without a change is not sent', async () => {
   const body: AdvertBody = testBody()
   const a = await start({ describe: () => body, adverts: { changeDelayMs: 1 } })
   const b = await start({ bootstrap: [a.address] })
@@ -126,7 +126,7 @@ test('and one that is renewed is not', async () => {
   }
 })
 
-test("what is put is refused when it is not the sender's own, or older than what is known", async () => {
+test("a put advert is refused when it is not the sender's own or is older than the known one", async () => {
   const a = await start()
   const identity = await temporaryIdentity()
   const b = await start({ bootstrap: [a.address], identity })

@@ -16,7 +16,7 @@ function advert(
   return { ...testBody({ contexts }), version: 1, peer, sequence, issuedAtMs: 0, ttlMs }
 }
 
-test('what is told: new and changed adverts, and those that are lost; not a renewal', () => {
+test('listeners hear of new, changed and lost adverts, not of renewals', () => {
   const table = new AdvertTable()
   const told: AdvertChange[] = []
   const stop = table.onChange((change) => told.push(change))
@@ -66,7 +66,7 @@ test('it keeps ADVERTS_KEPT_MAX of them, and no more', () => {
   expect(table.get('peer0', 0)).toBeUndefined()
 })
 
-test('whatever happens, holders are those whose valid advert lists the context', () => {
+test('holders are always the peers whose valid advert lists the context', () => {
   const step = fc.record({
     peer: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
     sequence: fc.nat(6),

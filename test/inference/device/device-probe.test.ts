@@ -100,7 +100,7 @@ test('nvidia-smi’s lines become cards; one that shares the machine’s memory 
   ])
 })
 
-test('of the controllers of a system, those that compute become cards', () => {
+test('controllers that can compute become cards', () => {
   const controllers = [
     { vendor: 'Advanced Micro Devices, Inc. [AMD/ATI]', model: 'Navi 31', vram: 24_576, vramDynamic: false },
     { vendor: 'Intel Corporation', model: 'Iris Xe', vram: 1_024, vramDynamic: true, driverVersion: '31.0' },

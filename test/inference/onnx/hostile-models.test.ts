@@ -143,7 +143,7 @@ test.each([
   expect(['model-unsupported', 'engine-failed']).toContain((error as { code: string }).code)
 })
 
-test('whatever bits are flipped, the reader answers or refuses, and reads nothing beyond the file', () => {
+test('with any bits flipped, the reader answers or refuses, and reads nothing beyond the file', () => {
   const random = seededRandom(8)
   for (let attempt = 0; attempt < 2_000; attempt += 1) {
     const bytes = Uint8Array.from(model.subarray(0, randomInteger(random, model.length)))

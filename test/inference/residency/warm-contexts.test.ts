@@ -99,7 +99,7 @@ test('a context over the bound on memory is refused with what it needs', async (
   expect(warm.list()).toEqual([])
 })
 
-test('what a process measures counts: one that has grown drives out an idle one', async () => {
+test('measured sizes count: a process that has grown drives out an idle one', async () => {
   // Estimated at 84 MB each; a process with a fake engine holds more than 45 MB.
   makeWarm(4, { residentBytesMax: Infinity }, { memoryBytesMax: 90_000_000 })
   const evictions: Eviction[] = []

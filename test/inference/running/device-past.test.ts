@@ -59,7 +59,7 @@ async function step(store: KvStore, lengths: readonly number[], seed: number): P
 const dataOf = (feeds: Feeds | undefined) =>
   Object.entries(feeds ?? {}).map(([name, { data }]) => [name, [...(data as Float32Array)]])
 
-test('what grows on the device is what the store has, step after step', async () => {
+test('the cache on the device equals the store, step after step', async () => {
   const store = storeOf()
   expect(past.feeds(store, ROWS)).toBeUndefined()
   for (let index = 0; index < 3; index += 1) {

@@ -30,7 +30,7 @@ function graphOf(...stepsMs: number[]): StepGraph & { inputs: StepInput[] } {
   }
 }
 
-test('of two devices the one with the shorter decode step comes first; the first step, which prepares, does not count', async () => {
+test('the device with the shorter decode step comes first; the first step, which prepares, does not count', async () => {
   const card = graphOf(5_000, 9, 3, 4)
   const processor = graphOf(1, 8, 6, 7)
   const order = await byStepTime(clock, [{ graph: processor }, { graph: card }])

@@ -62,7 +62,7 @@ test('a peer that is gone is forgotten after the age', async () => {
   await until('it is forgotten', async () => (await first.stack.members.addressesOf(second.id)).length === 0)
 })
 
-test('of a connected peer only the addresses that it says itself are kept', async () => {
+test('only the addresses that a connected peer says itself are kept', async () => {
   const first = await start()
   const second = await start({ bootstrap: [first.address] })
   await until('they have met', () => first.adverts.board.peek(second.id) !== undefined)

@@ -41,7 +41,7 @@ describe.each(LAWS)('%s', (_, law) => {
     expect(chanceOf(drawn, (x) => cdf(law, x))).toBeGreaterThan(0.01)
   })
 
-  test('what is left of one found under way follows the stationary residual law', () => {
+  test('the rest of a session under way follows the stationary residual law', () => {
     const drawn = draw(DRAWS, seededRandom(2), (random) => sampleResidual(law, random))
     expect(chanceOf(drawn, (x) => residualCdf(law, x))).toBeGreaterThan(0.01)
   })

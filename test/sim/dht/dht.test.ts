@@ -48,7 +48,7 @@ describe('the DHT', () => {
     expect(short.success).toBeGreaterThan(0.9)
   })
 
-  test('what a dead peer costs is what telling the DHT takes', () => {
+  test('a dead peer costs the time that the DHT needs to notice', () => {
     const restless = churn(10, 10)
     const quick = run({ churn: restless, dialTimeoutMs: 500 })
     const slow = run({ churn: restless, dialTimeoutMs: 10_000 })

@@ -195,7 +195,7 @@ describe('a journal', () => {
     expect(() => Journal.open(join(folder, 'journal.sqlite'))).toThrow(/damaged/)
   })
 
-  test('what it committed survives SIGKILL at any moment: nothing acknowledged is lost', async () => {
+  test('committed results survive SIGKILL at any moment', async () => {
     const script = await writerScript('if (n === 600) process.kill(process.pid, "SIGKILL")')
     const acknowledged = await acknowledgedBy('exec "$0" "$1"', script)
     expect(acknowledged).toBeGreaterThanOrEqual(600)
@@ -387,7 +387,7 @@ test('requests are read in the order of their leases, whether or not they follow
   expect(() => journal.requests([{ n: 4, epoch: 1 }])).toThrow('a lease is of no request')
 })
 
-test('of many results that come together, each is committed, second or stale as it would be alone', async () => {
+test('results that come together are committed, second or stale as each would be alone', async () => {
   using journal = await create(...Array.from({ length: 80 }, (_, n) => `id-${n}`))
   const all = Array.from({ length: 80 }, (_, n) => n)
   journal.commit([sent(1, ...all)], [entry(70, 1)], 5)

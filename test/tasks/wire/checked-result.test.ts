@@ -112,7 +112,7 @@ describe('a result before it is committed', () => {
     return lines.length === committed ? committed : -1
   }
 
-  test('whatever a peer sends by the protocol, the journal opens and the output is written', async () => {
+  test('the journal opens and the output is written after any messages that the protocol allows', async () => {
     let run = 0
     await fc.assert(
       fc.asyncProperty(hostileResults, async (drawn) => {

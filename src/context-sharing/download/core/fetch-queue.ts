@@ -8,7 +8,7 @@ const PRIORITIES: readonly FetchPriority[] = ['background', 'normal', 'urgent']
 /** One wanted context and its number of waiters. */
 export interface WantedFetch<Key> {
   readonly key: Key
-  /** That of the waiter to whom it matters most, of all that there were. */
+  /** The highest priority of all waiters so far. */
   priority: FetchPriority
   waiters: number
   phase: 'waiting' | 'running' | 'over'

@@ -25,7 +25,7 @@ export const ORIGIN_TIMES: Readonly<OriginTimes> = Object.freeze({
 /** All peer ids begin alike; their ends differ. */
 const RING_CHARACTERS = 8
 
-/** What one peer remembers of those that want the same model as it does. */
+/** One peer's memory of others that want the same model. */
 export interface OriginRace {
   readonly self: string
   readonly originId: string
@@ -45,7 +45,7 @@ interface Seen {
 
 export interface OriginRound {
   own: OriginPhase
-  /** What those asked answered, each once. */
+  /** The answers of the peers that were asked, one each. */
   answers: ReadonlyMap<string, OriginAnswer>
 }
 
@@ -88,7 +88,7 @@ export function decideOrigin(
   return { kind: 'wait', peer: undefined, bytes: 0, isImporting: false }
 }
 
-/** Of several contexts claimed to be the model, every peer takes the same. */
+/** Every peer takes the same one of several contexts that are claimed to be the model. */
 function holderOf(
   answers: ReadonlyMap<string, OriginAnswer>,
 ): { contextId: string; peer: string } | undefined {

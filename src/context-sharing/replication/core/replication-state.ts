@@ -1,4 +1,4 @@
-// What core/replication.ts knows and decides by. docs/decisions/0005-replication.md says where the constants come from.
+// The state and constants of core/replication.ts. docs/decisions/0005-replication.md says where the constants come from.
 
 import { REPLICATION_CONTEXTS_MAX, REPLICATION_HOLDERS_MAX } from '../../../base/limits.ts'
 
@@ -43,7 +43,7 @@ export interface ReplicationOptions {
   /** Waits after a fetch that failed, doubled each time, ms. */
   retryMs: number
   retryMsMax: number
-  /** What the DHT says is looked up again before acting on it when older than this, ms. */
+  /** The DHT's answer is looked up again before acting on it when it is older than this, ms. */
   lookFreshMs: number
   /** Holders look for one another this often, and ask one for a random chunk, ms. */
   lookEveryMs: number
@@ -255,7 +255,7 @@ export function viewOf(state: Replication, contextId: string, isOwn: boolean): C
   return view
 }
 
-/** What replication does with time scaled so that `graceMs` is the grace: for tests and small swarms. */
+/** Replication's constants with time scaled so that `graceMs` is the grace: for tests and small swarms. */
 export function withGrace(graceMs: number): Partial<ReplicationOptions> {
   const scale = graceMs / REPLICATION_DEFAULTS.graceMs
   const scaled = [

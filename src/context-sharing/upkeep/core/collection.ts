@@ -1,5 +1,5 @@
 /*
- * What goes first when the store needs room. A context's value is what it would cost to have it again,
+ * Decides what is dropped first when the store needs room. A context's value is what it would cost to have it again,
  * weighed by how lately it was used, per byte that dropping it gives back; least valuable first. Pinned
  * contexts and those in use are no candidates, nor is one of which others have too few copies.
  */
@@ -8,7 +8,7 @@
 const USE_HALF_LIFE_MS: number = 7 * 24 * 3_600_000
 /** A partial context that nobody went on with for this long goes before whole ones, ms. */
 const PARTIAL_IDLE_MS: number = 24 * 3_600_000
-/** What fetching a context again costs beside its bytes, as seconds of looking for holders. */
+/** The cost of fetching a context again beside its bytes: seconds of looking for holders. */
 const FIND_AGAIN_S = 5
 /** Taken as the rate of fetching again while none was measured: 5 MB/s. */
 const FETCH_AGAIN_BYTES_PER_SECOND = 5_000_000

@@ -1,5 +1,5 @@
 /*
- * Measures this peer's uplink while it is busy. The upload cap is a share of it, so
+ * Measures this peer's uplink while it is busy. The upload cap is a share of the uplink, so
  * that the owner's own traffic has room. Under the cap nothing can be measured, so it is lifted now and
  * then for one measurement. The most that was measured within a day counts: a slow receiver shows less
  * than the uplink carries, and never more.
@@ -7,7 +7,7 @@
 
 /** Part of the measured uplink that uploads may take. */
 export const UPLINK_SHARE = 0.7
-/** What is sent first only fills the buffers on the way, ms. */
+/** The first bytes only fill buffers on the way, ms. */
 const WARM_UP_MS = 5000
 /** A measurement takes so long, ms, and so many bytes: one chunk more or less is an eighth of them. */
 const WINDOW_MS_MIN = 5000

@@ -40,9 +40,9 @@ export type UploadEvent =
   | { kind: 'ask'; id: number; peer: string; uploadClass: UploadClass; bytes: number }
   /** It does not wait any more. */
   | { kind: 'withdraw'; id: number }
-  /** What was granted is sent, or failed. */
+  /** The granted chunk is sent, or failed. */
   | { kind: 'done'; id: number }
-  /** What was granted was not wanted any more, and nothing was sent. */
+  /** The granted chunk became unwanted, and nothing was sent. */
   | { kind: 'refund'; id: number }
   /** Bytes that were sent without asking: a manifest. */
   | { kind: 'charge'; bytes: number }
@@ -180,7 +180,7 @@ interface Choice {
 }
 
 /**
- * Who had least by weight; of those that had the same, whose last chunk is longest ago. When that is a
+ * The flow with the least service by weight; among equals, the one with the oldest last chunk. When that is a
  * spare copy that has to wait for its bucket, all spare copies wait, so that none overtakes another.
  */
 function choose(budget: UploadBudget): Choice | undefined {
@@ -242,7 +242,7 @@ function scaled(bytesPerSecond: number | undefined): number | undefined {
   return bytesPerSecond === undefined ? undefined : bytesPerSecond * REPLICATION_SHARE
 }
 
-/** What is in the old bucket stays in it: a new cap gives no burst. */
+/** A new bucket keeps the old one's level, so that a new cap gives no burst. */
 function newBucket(
   old: Bucket | undefined,
   rateBytesPerSecond: number | undefined,

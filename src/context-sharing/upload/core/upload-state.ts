@@ -1,4 +1,4 @@
-// What core/upload-budget.ts knows: who waits for a chunk, who is being sent one, and how much may be sent.
+// The state of core/upload-budget.ts: who waits for a chunk, who is being sent one, and how much may be sent.
 import { CHUNK_BYTES } from '../../../base/limits.ts'
 
 export type UploadClass = 'drain' | 'urgent' | 'normal' | 'background'

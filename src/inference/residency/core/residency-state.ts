@@ -82,7 +82,7 @@ export interface Residency {
   readonly residents: Map<string, Resident>
   /** In the order in which they came. */
   readonly waiters: Waiter[]
-  /** Of each ticket that is a use: of what. */
+  /** The resident that each ticket uses. */
   readonly tickets: SmallMap<Resident>
   /** Measured sizes of contexts at their last load; the oldest is forgotten. */
   readonly sizes: Map<string, number>

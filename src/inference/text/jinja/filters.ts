@@ -29,7 +29,7 @@ import {
   type Value,
 } from './values.ts'
 
-/** What filters may ask of the rendering that they are part of. */
+/** Services of the rendering that filters may use. */
 export interface FilterEnvironment {
   fuel: Fuel
   filter(name: string, value: Value, args: Arguments): Value
@@ -232,7 +232,7 @@ function toInteger(value: Value, args: Arguments): Value {
   return float === undefined || !Number.isFinite(float) ? fallback : integer(Math.trunc(float))
 }
 
-/** What Python's `float` makes of a text. */
+/** Converts a text as Python's `float` does. */
 function parseFloatText(source: string): number | undefined {
   const trimmed = strip(source, undefined, 'both')
   if (/^[-+]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:[eE][-+]?\d+(?:_\d+)*)?$/.test(trimmed)) {

@@ -195,7 +195,7 @@ class Rendering implements FilterEnvironment {
     }
   }
 
-  /** What `write` writes, as text. */
+  /** Returns as text the output that `write` produces. */
   #capture(write: () => void): string {
     const outer = this.#output
     this.#output = []

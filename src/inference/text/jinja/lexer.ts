@@ -5,12 +5,12 @@ export type TokenKind = 'data' | 'name' | 'string' | 'integer' | 'float' | 'oper
 
 export interface Token {
   kind: TokenKind
-  /** Of a string, what it stands for; of `begin` and `end`, 'block' or 'variable'. */
+  /** A string's value; 'block' or 'variable' for `begin` and `end`. */
   text: string
   line: number
 }
 
-/** What Python's `str.isspace` and `\s` hold to be white space. */
+/** White space as Python's `str.isspace` and `\s` define it. */
 export const SPACE = '[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]'
 
 const TRAILING_SPACE = new RegExp(`${SPACE}+$`)

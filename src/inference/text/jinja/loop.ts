@@ -14,7 +14,7 @@ export interface LoopState {
   items: readonly Value[]
   index: number
   depth: number
-  /** What `changed` was asked last. */
+  /** The last argument of `changed`. */
   changed: Value | undefined
 }
 

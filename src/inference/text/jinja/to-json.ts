@@ -22,7 +22,7 @@ export interface JsonOptions {
 
 interface Layout {
   isAscii: boolean
-  /** What one level is indented by; undefined for one line. */
+  /** The indent of one level; undefined for one line. */
   step: string | undefined
   comma: string
   colon: string

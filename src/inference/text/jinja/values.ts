@@ -53,7 +53,7 @@ export class PyRange {
   }
 }
 
-/** What `dict.items()`, `keys()` and `values()` return. */
+/** The result of `dict.items()`, `keys()` and `values()`. */
 export class PyView {
   readonly kind: 'items' | 'keys' | 'values'
   readonly dict: Map<Value, Value>
@@ -110,7 +110,7 @@ export class PyFunction {
   }
 }
 
-/** What a name, an attribute or an item that is not there gives: empty when printed, an error when used. */
+/** The value of a missing name, attribute or item: empty when printed, an error when used. */
 export class Undefined {
   readonly what: string
   constructor(what: string) {
@@ -289,14 +289,14 @@ function plainFraction(digits: string, exponent: number): string {
   return `${sign}0.${'0'.repeat(-exponent - 1)}${digits.replace(/[-.]/g, '')}`
 }
 
-/** What Python's `str` gives. */
+/** Converts a value as Python's `str` does. */
 export function print(value: Value): string {
   if (typeof value === 'string') return value
   if (value instanceof Undefined) return ''
   return represent(value)
 }
 
-/** What Python's `repr` gives. */
+/** Converts a value as Python's `repr` does. */
 export function represent(value: Value): string {
   if (value === null) return 'None'
   if (typeof value === 'boolean') return value ? 'True' : 'False'

@@ -95,7 +95,7 @@ export class Tokenizer {
     return token !== undefined && this.#added.get(token)?.isSpecial === true
   }
 
-  /** What a token adds to the text before it, its leading space too: as text, and as bytes that may be part of a character. */
+  /** A token's addition to the text before it, with its leading space: as text, and as bytes that may be part of a character. */
   pieceOf(id: number): { text: string; bytes: Uint8Array } {
     const token = this.#tokens.get(id)
     if (token === undefined) return { text: '', bytes: new Uint8Array() }

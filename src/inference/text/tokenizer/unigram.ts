@@ -3,7 +3,7 @@ import { fallbackToken } from './byte-level.ts'
 import { flagOf, TokenizeError, type Part } from './parts.ts'
 import type { Model } from './vocabulary.ts'
 
-/** What an unknown character costs beside the least likely token. */
+/** The cost of an unknown character above that of the least likely token. */
 const UNKNOWN_PENALTY = 10
 
 interface Node {

@@ -15,7 +15,7 @@ export interface ReadyFacts {
 export interface ReadyDefaults {
   loadMs: number
   fetchBytesPerSecond: number
-  /** Of a context. */
+  /** The size of a context. */
   bytes: number
 }
 

@@ -21,10 +21,10 @@ interface Entry {
 /** Fixed cost of an entry beside its body, bytes. */
 const ENTRY_BYTES = 200
 
-/** What was granted before a submitter's results filled their bound may still come: up to as much again. */
+/** Requests granted before a submitter's results filled their bound may still come: up to as much again. */
 const GRANTED_TIMES = 2
 
-/** What is kept for one submitter, all its jobs together. */
+/** The results kept for one submitter, all its jobs together. */
 interface Account {
   submitter: string
   bytes: number
@@ -189,7 +189,7 @@ export class ResultLedger {
     invariant(isBounded, 'no more bytes are kept than may be', { bytes })
   }
 
-  /** What was opened before the job was forgotten may have a successor. */
+  /** A session opened before the job was forgotten may have a successor. */
   #listed(results: JobResults): JobResults | undefined {
     return results.isListed ? results : this.#jobs.get(results.job)
   }

@@ -3,7 +3,7 @@
 import { invariant } from '../../../base/invariants.ts'
 import type { ContextView, Run, Session, Share } from './worker-state.ts'
 
-/** What the last result counts in the usual time of a request. */
+/** The weight of the last result in the usual time of a request. */
 const LAST_SHARE = 1 / 8
 
 export function createShare(): Share {

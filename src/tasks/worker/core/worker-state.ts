@@ -142,7 +142,7 @@ export interface Run {
   session: Session
   /** In which it began: that of the session, also once the worker has dropped it. */
   context: ContextView
-  /** That of the session when it began. */
+  /** The session's share when it began. */
   share: Share
   request: TaskRequest
   /** When it got its slot in the engine; undefined while it is ahead of one. */

@@ -185,7 +185,7 @@ describe('among any downloaders', () => {
     )
   })
 
-  it('what the cap allows is sent while anybody wants it', () => {
+  it('the whole cap is used while any peer wants chunks', () => {
     fc.assert(
       fc.property(downloaders, caps, (all, cap) => {
         const wanting = all.map((each) => ({ ...each, uploadClass: 'normal' as const }))

@@ -34,7 +34,7 @@ test('a longer beginning replaces the shorter that was found first', () => {
   expect(finder.see([...SYSTEM, 99])?.tokens).toEqual(SYSTEM)
 })
 
-test('whatever is seen, a prefix is a proper beginning of its prompt, long enough, and memory is bounded', () => {
+test('a prefix is always a proper beginning of its prompt and long enough, and memory is bounded', () => {
   fc.assert(
     fc.property(
       fc.array(fc.array(fc.integer({ min: 0, max: 1 }), { minLength: 1, maxLength: 12 })),

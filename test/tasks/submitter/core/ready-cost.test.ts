@@ -34,7 +34,7 @@ describe('how long it takes until a peer can run', () => {
     expect(readyMs(facts, usual)).toBeCloseTo(ms)
   })
 
-  test('what nobody has measured is taken from the defaults; what some have, from the middle one', () => {
+  test('values that nobody has measured come from the defaults, others from the median', () => {
     expect(usualFacts([{ tier: 'absent' }], DEFAULTS)).toEqual(DEFAULTS)
     const loaded = [500, 900, 60_000].map((loadMs) => ({ tier: 'warm' as const, loadMs, bytes: GB }))
     expect(usualFacts(loaded, DEFAULTS)).toEqual({ ...DEFAULTS, loadMs: 900, bytes: GB })

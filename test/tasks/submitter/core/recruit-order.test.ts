@@ -47,7 +47,7 @@ function bestOf(recruits: Recruit[], usual: typeof USUAL, wish: RecruitWish): Re
     .slice(0, wish.room)
 }
 
-test('whoever comes and goes, those are chosen that a look at all of them would choose', () => {
+test('the choice equals that of a full scan, whichever candidates come and go', () => {
   fc.assert(
     fc.property(fc.array(change, { maxLength: 60 }), (changes) => {
       const order = new RecruitOrder(USUAL)

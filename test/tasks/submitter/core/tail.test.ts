@@ -168,7 +168,7 @@ describe('the end of a job on peers of different speed', () => {
     expect(swarm.executions).toBeLessThanOrEqual(2_000 * 1.01)
   })
 
-  test('whatever the speeds, every job ends, and no peer that freezes holds it up for long', () => {
+  test('at any speeds, every job ends, and a frozen peer delays it only briefly', () => {
     const peer = fc.record({
       slots: fc.integer({ min: 1, max: 16 }),
       requestMs: fc.integer({ min: 5, max: 2_000 }),
