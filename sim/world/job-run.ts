@@ -10,7 +10,7 @@ import {
 } from '../../src/tasks/submitter/core/coordinator-state.ts'
 import { CommitPace } from '../../src/tasks/journal/core/commit-pace.ts'
 import { nextTickMs } from '../../src/tasks/submitter/core/pace.ts'
-import type { Candidate } from '../../src/tasks/submitter/core/candidate-book.ts'
+import type { Candidate } from '../../src/tasks/submitter/core/candidate.ts'
 import type { LeaseKey } from '../../src/tasks/wire/task-messages.ts'
 import type { EventSink } from '../../src/base/log/event-log.ts'
 import type { Random } from '../../src/base/random.ts'
@@ -146,8 +146,11 @@ export class JobRun implements SubmitterEnd, JobView {
         return this.#send(this.#linkTo(effect.peer, from), effect.leases)
       case 'commit':
         return this.#commitLater({ link: from, key: effect.key, facts: event.facts })
+      case 'accept':
       case 'fail':
         return this.#commitLater({ link: undefined, key: effect.key, facts: undefined })
+      case 'doubt':
+        return
       case 'acknowledge': {
         const link = this.#linkTo(effect.peer, from)
         return link?.toWorker({ kind: 'acknowledged', session: link.session, keys: effect.keys })

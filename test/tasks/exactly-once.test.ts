@@ -94,7 +94,7 @@ describe('exactly once, whatever the order of events', () => {
     )
   })
 
-  test('a bad request is answered once and never tried again', () => {
+  test('a bad request is confirmed by one other peer, and not tried again', () => {
     const world = new World({
       seed: 3,
       requests: 50,
@@ -109,7 +109,31 @@ describe('exactly once, whatever the order of events', () => {
     })
     world.run(HOUR_MS)
     expect(world.finished).toBe(true)
-    expect(world.executions).toBe(50)
+    expect(world.executions).toBe(51)
     expect(world.results.get(7)?.outcome).toBe('bad-request')
+  })
+
+  test('a liar beside honest peers turns no request into an error', () => {
+    fc.assert(
+      fc.property(worlds, fc.integer({ min: 0, max: 119 }), (options, n) => {
+        const bad = n % options.requests
+        const world = new World({
+          ...options,
+          peers: options.peers + 2,
+          killsPerSecond: 0,
+          breaksPerSecond: 0,
+          drainsPerSecond: 0,
+          leapsPerSecond: 0,
+          bad: new Set([bad]),
+          liars: new Set(['peer-0']),
+          coordinator: { giveUpMs: HOUR_MS, lossesMax: 1000 },
+        })
+        world.run(HOUR_MS)
+        expect(world.finished).toBe(true)
+        const errors = [...world.results].filter(([, { outcome }]) => outcome !== 'ok')
+        expect(errors.map(([request]) => request)).toEqual([bad])
+      }),
+      { numRuns: 100 },
+    )
   })
 })

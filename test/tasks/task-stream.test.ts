@@ -6,7 +6,7 @@ import { silentLogger } from '../../src/base/log/logger.ts'
 import type { Network } from '../../src/base/stream/network.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
-import type { Candidate } from '../../src/tasks/submitter/core/candidate-book.ts'
+import type { Candidate } from '../../src/tasks/submitter/core/candidate.ts'
 import {
   Coordinator,
   COORDINATOR_SHELL_DEFAULTS,

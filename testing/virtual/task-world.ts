@@ -40,6 +40,8 @@ export interface WorldOptions {
   /** Requests that make every peer fail, and requests that are an error of their own. */
   poison?: ReadonlySet<number>
   bad?: ReadonlySet<number>
+  /** Peers that give an error for every request. */
+  liars?: ReadonlySet<string>
   coordinator?: Partial<CoordinatorOptions>
   evaluate?: EvaluationMode
   /** Ticks every 100 ms, and not only when one is due. Default false. */
@@ -197,8 +199,13 @@ export class World {
         break
       case 'commit':
         this.#later(3, () =>
-          this.#commit(effect.key, effect.peer, this.#outcomeOf(effect.key.n), incarnation),
+          this.#commit(effect.key, effect.peer, this.#outcomeOf(effect.peer, effect.key.n), incarnation),
         )
+        break
+      case 'doubt':
+        break
+      case 'accept':
+        this.#later(3, () => this.#commit(effect.key, effect.peer, 'unconfirmed', incarnation))
         break
       case 'fail':
         this.#later(3, () => this.#commit(effect.key, undefined, 'failed', incarnation))
@@ -224,8 +231,10 @@ export class World {
     this.#holders.get(n)?.add(peer)
   }
 
-  #outcomeOf(n: number): string {
-    return this.options.bad?.has(n) === true ? 'bad-request' : 'ok'
+  #outcomeOf(name: string, n: number): 'ok' | 'bad-request' | 'retry' {
+    const { poison, bad, liars } = this.options
+    if (poison?.has(n) === true) return 'retry'
+    return bad?.has(n) === true || liars?.has(name) === true ? 'bad-request' : 'ok'
   }
 
   #commit(key: LeaseKey, peer: string | undefined, outcome: string, incarnation: number): void {
@@ -333,7 +342,11 @@ export class World {
         this.#later(
           peer.rateMs * (1 + this.random.next()),
           ifAlive(() =>
-            this.#toWorker(peer, { kind: 'done', run: effect.run, result: this.#resultOf(effect.request.n) }),
+            this.#toWorker(peer, {
+              kind: 'done',
+              run: effect.run,
+              result: this.#resultOf(peer, effect.request.n),
+            }),
           ),
         )
         break
@@ -342,13 +355,8 @@ export class World {
     }
   }
 
-  #resultOf(n: number): Omit<TaskResult, 'n' | 'epoch'> {
-    const outcome =
-      this.options.poison?.has(n) === true
-        ? 'retry'
-        : this.options.bad?.has(n) === true
-          ? 'bad-request'
-          : 'ok'
+  #resultOf({ name }: Peer, n: number): Omit<TaskResult, 'n' | 'epoch'> {
+    const outcome = this.#outcomeOf(name, n)
     return { outcome, statusCode: 200, body: '{}', promptTokens: 1, completionTokens: 1 }
   }
 

@@ -2,7 +2,7 @@ import type {
   ReplicationEffect,
   ReplicationEvent,
 } from '../../../src/context-sharing/replication/core/replication.ts'
-import type { Candidate } from '../../../src/tasks/submitter/core/candidate-book.ts'
+import type { Candidate } from '../../../src/tasks/submitter/core/candidate.ts'
 import type { LeaseKey } from '../../../src/tasks/wire/task-messages.ts'
 import type { WorkerOptions } from '../../../src/tasks/worker/core/worker-state.ts'
 import type { Kernel } from '../../kernel/kernel.ts'

@@ -3,7 +3,7 @@ import type { AdvertBoard } from '../../dht/advert/advert-board.ts'
 import type { Advert } from '../../dht/advert/advert.ts'
 import type { ContentRouting } from '../../dht/content-routing.ts'
 import type { Members } from '../../dht/members.ts'
-import type { Candidate } from '../../tasks/submitter/core/candidate-book.ts'
+import type { Candidate } from '../../tasks/submitter/core/candidate.ts'
 import type { CandidateSource } from '../../tasks/submitter/coordinator.ts'
 import { ADVERT_AGE_MS_MAX, ADVERT_DEADLINE_MS, LOOK_UP_DEADLINE_MS, PROVIDERS_MAX } from './timings.ts'
 

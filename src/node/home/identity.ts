@@ -35,6 +35,12 @@ export async function loadOrCreateIdentity(
   return (await loadIdentity(path, words)) ?? (await createIdentity(path, words))
 }
 
+/** The id of the peer whose key is in `path`; undefined when there is none. Throws as `loadOrCreateIdentity`. */
+export async function peerIdAt(path: string): Promise<string | undefined> {
+  const identity = await loadIdentity(path)
+  return identity?.publicKey.toString()
+}
+
 /** A key that is stored nowhere: for peers that live for one command, and for tests. */
 export async function temporaryIdentity(): Promise<Identity> {
   return await generateKeyPair('Ed25519')

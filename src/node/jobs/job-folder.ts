@@ -26,8 +26,11 @@ export interface JobIdentity {
 export class JobFolder {
   readonly jobId: string
   readonly path: string
+  /** The key of the peer that runs from the same data folder; there may be none. */
+  readonly ownPeerPath: string
 
   constructor(data: DataFolder, jobId: string) {
+    this.ownPeerPath = data.identityPath
     this.jobId = jobId
     this.path = join(data.jobsPath, jobId)
   }

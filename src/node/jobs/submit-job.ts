@@ -12,7 +12,7 @@ import { Journal, type JournalCounts } from '../../tasks/journal/journal.ts'
 import type { Mended } from '../../tasks/journal/journal-mend.ts'
 import { claimOutput, outputPathOf, writeOutputFile } from '../../tasks/journal/output-file.ts'
 import type { DataFolder } from '../home/data-folder.ts'
-import { loadOrCreateIdentity } from '../home/identity.ts'
+import { loadOrCreateIdentity, peerIdAt } from '../home/identity.ts'
 import { hashFile, JobFolder, jobIdOf } from './job-folder.ts'
 import { Peer } from '../peer.ts'
 import { resolveContext } from '../contexts/resolve-context.ts'
@@ -170,7 +170,7 @@ async function coordinate(
     }
     const coordinator = new Coordinator(
       { ...components, network: peer.network, journal, candidates: peer.swarmView, events },
-      { ...COORDINATOR_SHELL_DEFAULTS, giveUpMs, leaseSize },
+      { ...COORDINATOR_SHELL_DEFAULTS, giveUpMs, leaseSize, ownPeer: await peerIdAt(folder.ownPeerPath) },
     )
     onRunning({ progress: () => coordinator.progress(), counts: () => journal.counts() })
     await coordinator.run(signal)

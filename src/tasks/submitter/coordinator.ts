@@ -4,7 +4,8 @@ import type { EventSink } from '../../base/log/event-log.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import type { Network } from '../../base/stream/network.ts'
 import type { Random } from '../../base/random.ts'
-import type { Candidate, Refusal } from './core/candidate-book.ts'
+import type { Refusal } from './core/candidate-book.ts'
+import type { Candidate } from './core/candidate.ts'
 import { explain, step } from './core/coordinator.ts'
 import {
   COORDINATOR_DEFAULTS,
@@ -20,6 +21,7 @@ import { GroupCommit } from '../journal/group-commit.ts'
 import type { CommitEntry, Journal } from '../journal/journal.ts'
 import { COMMIT_GROUP_MAX, COMMIT_SHARE, COMMIT_WAIT_MS_MAX } from '../journal/timings.ts'
 import { ALIVE_EVERY_MS, OPEN_MS } from '../wire/timings.ts'
+import { DoubtedResults, errorCode } from './doubted-results.ts'
 import { progressOf, WorkTime, type JobProgress } from './job-progress.ts'
 import { nextTickMs } from './core/pace.ts'
 import { COORDINATOR_TICK_MS, LINK_CLOSE_MS } from './timings.ts'
@@ -78,6 +80,7 @@ export class Coordinator {
   #isFinding = false
   /** The common prefix of the job's bodies. */
   readonly #prefix: string | undefined
+  readonly #doubted = new DoubtedResults()
   #stop = new AbortController()
   #outcome = Promise.withResolvers<void>()
   #startedAtMs = 0
@@ -101,8 +104,10 @@ export class Coordinator {
       options,
     )
     this.#commits = new GroupCommit(components.clock, journal, options, {
-      onCommitted: ({ peer, result: { n, epoch } }) =>
-        this.#dispatch({ kind: 'committed', peer: peer === '' ? undefined : peer, key: { n, epoch } }),
+      onCommitted: ({ peer, result: { n, epoch } }) => {
+        this.#doubted.forget(n)
+        this.#dispatch({ kind: 'committed', peer: peer === '' ? undefined : peer, key: { n, epoch } })
+      },
       onError: (error) => this.#outcome.reject(error),
     })
   }
@@ -183,6 +188,12 @@ export class Coordinator {
         break
       case 'commit':
         this.#commits.addResult(requireArrived(effect, arrived))
+        break
+      case 'doubt':
+        this.#doubted.keep(requireArrived(effect, arrived))
+        break
+      case 'accept':
+        this.#commits.addResult(this.#doubted.accept(effect.key))
         break
       case 'fail':
         this.#commits.addResult({ peer: '', result: ownError(effect) })
@@ -271,7 +282,9 @@ export class Coordinator {
   #onResult(peer: string, result: TaskResult): void {
     const checked = checkedResult(result)
     const key = { n: result.n, epoch: result.epoch }
-    this.#dispatch({ kind: 'result', peer, key, outcome: checked.outcome }, { peer, result: checked })
+    const { outcome } = checked
+    const code = outcome === 'bad-request' ? errorCode(checked) : undefined
+    this.#dispatch({ kind: 'result', peer, key, outcome, code }, { peer, result: checked })
   }
 
   #send(peer: string, leases: LeaseKey[]): void {
@@ -300,9 +313,9 @@ export class Coordinator {
   }
 }
 
-/** The result of a commit effect. Throws `internal` unless the same event carried it. */
+/** The result of a commit or doubt effect. Throws `internal` unless the same event carried it. */
 export function requireArrived(
-  { peer, key }: Extract<CoordinatorEffect, { kind: 'commit' }>,
+  { peer, key }: Extract<CoordinatorEffect, { kind: 'commit' | 'doubt' }>,
   arrived: CommitEntry | undefined,
 ): CommitEntry {
   if (arrived?.peer === peer && arrived.result.n === key.n && arrived.result.epoch === key.epoch)

@@ -4,21 +4,10 @@ import type { Random } from '../../../base/random.ts'
 import { SmallMap } from '../../../base/small-map.ts'
 import { backoffMs, withJitter } from '../../../base/waiting/backoff.ts'
 import { REQUEST_RATE, WorkRate } from '../../../base/work-rate.ts'
-import { usualFacts, type ReadyDefaults, type ReadyFacts } from './ready-cost.ts'
+import { saysSomething, saysTheSame, weighsTheSame, type Candidate } from './candidate.ts'
+import { usualFacts, type ReadyDefaults } from './ready-cost.ts'
 import { RecruitOrder } from './recruit-order.ts'
 import type { Phase } from '../../wire/task-messages.ts'
-
-/** A peer that might run the job, as its advert says. */
-export interface Candidate extends ReadyFacts {
-  peer: string
-  accepts: boolean
-  /** The peer itself said so just now: whatever was wrong with the way to it, it is there again. */
-  isHere?: boolean | undefined
-  /** Why it does not accept, as a code. */
-  reason?: string | undefined
-  /** Measured on the job's context, all its slots together. */
-  tokensPerSecond?: number | undefined
-}
 
 /** Why nothing runs: a code for programs, words for people. */
 export interface Refusal {
@@ -62,6 +51,9 @@ export interface PeerView extends Candidate {
   failures: number
   /** Requests on which it failed since its last result. */
   failuresInRow: number
+  /** Its errors that no second peer has confirmed, and those that a second peer has answered instead. */
+  doubted: number
+  contradicted: number
   retryAtMs: number
   resultCount: number
   /** Drawn by this coordinator, in [0, 1). */
@@ -140,6 +132,11 @@ export class CandidateBook {
   /** Whether a link could be made to one more. */
   get hasRoom(): boolean {
     return this.#linked.size < this.#options.peersMax
+  }
+
+  /** The number of peers that are ready or are preparing. */
+  get reachedCount(): number {
+    return this.#reached
   }
 
   /** Whether a peer is ready or is preparing. */
@@ -258,6 +255,22 @@ export class CandidateBook {
     return chosen.map(({ peer }) => peer)
   }
 
+  /** The peer that can soonest give a second opinion, even if it would not pay back: it needs the files already. */
+  recruitJudge(nowMs: number): string[] {
+    if (!this.hasRoom) return []
+    const wish = { nowMs, projectedMs: Infinity, requestMs: 0, mayFetch: this.#holders > 0, room: 1 }
+    const chosen = this.#order.choose(wish).filter(({ tier }) => tier !== 'absent')
+    this.#retryAtMs = this.#order.retryAtMs
+    return chosen.map(({ peer }) => peer)
+  }
+
+  /** Peers that may judge: those with a link, and those that have the files and were not tried in vain. */
+  *judges(): Iterable<PeerView> {
+    yield* this.#linked.values()
+    for (const view of this.#known.values())
+      if (view.accepts && view.tier !== 'absent' && view.refusal === undefined) yield view
+  }
+
   /** Why nothing can run; undefined while a peer is ready or is preparing. */
   explain(): Refusal | undefined {
     if (this.isReached) return undefined
@@ -337,6 +350,8 @@ export class CandidateBook {
       heardAtMs: 0,
       failures: 0,
       failuresInRow: 0,
+      doubted: 0,
+      contradicted: 0,
       retryAtMs: 0,
       resultCount: 0,
       lot: random.next(),
@@ -348,31 +363,6 @@ export class CandidateBook {
 
 function isReached(phase: PeerPhase): boolean {
   return phase !== 'known' && phase !== 'connecting'
-}
-
-/** Most adverts repeat the last one. */
-function saysTheSame(view: PeerView, candidate: Candidate): boolean {
-  return (
-    view.tier === candidate.tier &&
-    view.accepts === candidate.accepts &&
-    view.reason === candidate.reason &&
-    view.share === candidate.share &&
-    view.tokensPerSecond === candidate.tokensPerSecond &&
-    weighsTheSame(view, candidate)
-  )
-}
-
-/** Whether the fields that other peers are compared with are unchanged. */
-function weighsTheSame(view: ReadyFacts, candidate: ReadyFacts): boolean {
-  return (
-    view.bytes === candidate.bytes &&
-    view.loadMs === candidate.loadMs &&
-    view.fetchBytesPerSecond === candidate.fetchBytesPerSecond
-  )
-}
-
-function saysSomething({ bytes, loadMs, fetchBytesPerSecond }: ReadyFacts): boolean {
-  return bytes !== undefined || loadMs !== undefined || fetchBytesPerSecond !== undefined
 }
 
 function countBy(words: string[]): Map<string, number> {

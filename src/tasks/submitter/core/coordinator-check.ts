@@ -1,10 +1,12 @@
 import { invariant, present } from '../../../base/invariants.ts'
 import type { PeerView } from './candidate-book.ts'
-import type { CoordinatorState, Lease } from './coordinator-state.ts'
+import type { CoordinatorState, Doubt, Lease } from './coordinator-state.ts'
 
 /** How many entries of the state a check walks. */
-export function sizeOf({ leases, book, pending, ended, failures, losses }: CoordinatorState): number {
-  return leases.size + book.size + pending.entries + ended.size + failures.size + losses.size
+export function sizeOf({ book, pending, ...state }: CoordinatorState): number {
+  const { leases, ended, failures, losses, doubts } = state
+  const maps = [leases, ended, failures, losses, doubts]
+  return maps.reduce((sum, { size }) => sum + size, book.size + pending.entries)
 }
 
 /** Throws `internal` when an invariant of a job's coordination does not hold between two steps. */
@@ -15,6 +17,7 @@ export function checkCoordinator(state: CoordinatorState): void {
     checkLease(state, request, lease)
     if (!lease.isCommitting) for (const peer of lease.peers) checkHolder(state, request, peer)
   }
+  for (const [request, doubt] of state.doubts) checkDoubt(state, request, doubt)
   for (const view of state.book.all()) checkPeer(state, view)
   for (const peer of state.hungry) {
     const credit = state.book.get(peer)?.credit ?? 0
@@ -41,7 +44,7 @@ function checkRequests({ pending, leases, committing, ...state }: CoordinatorSta
   }
   const isUnsettled = (request: number): boolean =>
     isPending(request) || leases.has(request) || committing.has(request)
-  for (const remembered of [state.ended, state.failures, state.losses]) {
+  for (const remembered of [state.ended, state.failures, state.losses, state.doubts]) {
     for (const request of remembered.keys())
       invariant(isUnsettled(request), 'nothing is remembered of what is settled', { request })
   }
@@ -59,6 +62,16 @@ function checkLease(state: CoordinatorState, request: number, lease: Lease): voi
   invariant(new Set(peers).size === peers.length, 'a peer holds a lease once', { request, peers })
   invariant(peers.length <= copiesMax, 'no more peers hold a lease than may', { request, peers })
   invariant(isCommitting || peers.length > 0, 'somebody holds a lease', { request, epoch })
+}
+
+function checkDoubt({ leases, options }: CoordinatorState, request: number, { peers, codes }: Doubt): void {
+  const hasEachOnce = peers.length > 0 && new Set(peers).size === peers.length
+  invariant(hasEachOnce && codes.length === peers.length, 'a peer is in doubt once', { request, peers })
+  invariant(new Set(codes).size === codes.length, 'an error that two peers give is final', { request, codes })
+  invariant(peers.length < options.failedPeersMax, 'a request is in doubt with few peers', { request, peers })
+  const lease = leases.get(request)
+  const judge = lease?.isCommitting === true ? undefined : lease?.peers.find((peer) => peers.includes(peer))
+  invariant(judge === undefined, 'no peer confirms itself', { request, judge })
 }
 
 function checkHolder({ book }: CoordinatorState, request: number, peer: string): void {

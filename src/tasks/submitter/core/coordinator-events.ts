@@ -62,6 +62,11 @@ function effectLine(effect: CoordinatorEffect): LoggedEvent | undefined {
       return { kind: 'send', peer: effect.peer, leases: effect.leases.map(({ n, epoch }) => [n, epoch]) }
     case 'cancel':
       return { kind: 'cancel', peer: effect.peer, leases: effect.keys.map(({ n, epoch }) => [n, epoch]) }
+    case 'doubt':
+    case 'accept': {
+      const { key, ...rest } = effect
+      return { ...rest, ...key }
+    }
     case 'fail':
       return { kind: 'fail', ...effect.key, code: effect.code, message: effect.message }
     default:

@@ -1,4 +1,5 @@
-import { CandidateBook, type Candidate, type Refusal } from './candidate-book.ts'
+import { CandidateBook, type Refusal } from './candidate-book.ts'
+import type { Candidate } from './candidate.ts'
 import { PEER_SILENCE_MS } from '../../wire/timings.ts'
 import type { RequestRange } from '../../job/request-range.ts'
 import { PendingRequests } from './pending-requests.ts'
@@ -15,6 +16,14 @@ export interface CoordinatorOptions {
   attemptsMax: number
   /** A peer that fails on this many requests in a row is avoided for a while: the fault is probably its own. */
   failuresInRowMax: number
+  /** This submitter's own peer, if it has one: its errors need no second peer. */
+  ownPeer?: string | undefined
+  /** An error that no other peer can confirm becomes final this long after the last other peer was there. */
+  aloneMs: number
+  /** An error becomes final when no second peer has answered the request for this long. */
+  judgeMs: number
+  /** A peer with this many unconfirmed errors gets no new requests: it may lie, or its disk may be damaged. */
+  doubtedMax: number
   /** Times that a request may be lost with its peer before it becomes an error line. */
   lossesMax: number
   /** How many peers may work on one request at the tail of a job. */
@@ -46,6 +55,9 @@ export const COORDINATOR_DEFAULTS: CoordinatorOptions = {
   failedPeersMax: 3,
   attemptsMax: 6,
   failuresInRowMax: 4,
+  aloneMs: 2_000,
+  judgeMs: 60_000,
+  doubtedMax: 256,
   lossesMax: 20,
   copiesMax: 2,
   copyGainMs: 200,
@@ -68,7 +80,8 @@ export type CoordinatorEvent =
   | { kind: 'heard'; peer: string }
   | { kind: 'status'; peer: string; phase: Phase; reason?: string | undefined; detail?: string | undefined }
   | { kind: 'credit'; peer: string; requests: number }
-  | { kind: 'result'; peer: string; key: LeaseKey; outcome: Outcome }
+  /** `code`: of an error. */
+  | { kind: 'result'; peer: string; key: LeaseKey; outcome: Outcome; code?: string | undefined }
   | { kind: 'committed'; peer: string | undefined; key: LeaseKey }
   /** The draining peer returns unstarted requests. */
   | { kind: 'returned'; peer: string; keys: LeaseKey[] }
@@ -83,6 +96,10 @@ export type CoordinatorEffect =
   | { kind: 'send'; peer: string; leases: LeaseKey[] }
   /** Make the result that `peer` sent under `key` durable, then report `committed`. */
   | { kind: 'commit'; peer: string; key: LeaseKey }
+  /** Keep the error that `peer` sent under `key` until the request is settled: no second peer has confirmed it. */
+  | { kind: 'doubt'; peer: string; key: LeaseKey; code: string }
+  /** Make the error kept from `peer` durable under `key`, marked as unconfirmed, then report `committed`. */
+  | { kind: 'accept'; peer: string; key: LeaseKey }
   /** Make the submitter's own error line durable, then report `committed`. */
   | { kind: 'fail'; key: LeaseKey; code: string; message: string }
   | { kind: 'acknowledge'; peer: string; keys: LeaseKey[] }
@@ -98,6 +115,8 @@ export interface Lease {
   peers: string[]
   /** Peers that were sent it under this epoch and have stopped; their late answers still count. */
   left: string[] | undefined
+  /** Peers that gave an error for it already: they do not get it again. */
+  barred: readonly string[] | undefined
   /** A result is on its way into the journal: nothing else may happen to this request. */
   isCommitting: boolean
 }
@@ -107,6 +126,15 @@ export interface EndedLease {
   epoch: number
   /** Every peer that was sent the request under this epoch. */
   holders: readonly string[]
+}
+
+/** A request of which only errors came that no second peer confirmed. */
+export interface Doubt {
+  /** The peers that gave an error, each once, and its code. */
+  peers: string[]
+  codes: string[]
+  /** When the last one came. */
+  sinceMs: number
 }
 
 /** The whole state of one job's coordination. Made by `createCoordinator`, changed only by `step`. */
@@ -119,6 +147,7 @@ export interface CoordinatorState {
   /** The peers that failed on a request, once per time. */
   readonly failures: Map<number, string[]>
   readonly losses: Map<number, number>
+  readonly doubts: Map<number, Doubt>
   readonly book: CandidateBook
   /** Peers with unused credit, in the order they ran out of requests. */
   readonly hungry: Set<string>
@@ -131,6 +160,10 @@ export interface CoordinatorState {
   startedAtMs: number
   findAtMs: number
   runnableAtMs: number
+  /** When a second peer was last there. */
+  companyAtMs: number
+  /** When doubts are looked at next. */
+  reviewAtMs: number
   pace: Pace
   /** When it is next asked who else should be used. */
   recruitAtMs: number
@@ -173,6 +206,7 @@ export function createCoordinator(start: CoordinatorStart, options: CoordinatorO
     ended,
     failures: new Map(),
     losses: new Map(),
+    doubts: new Map(),
     book: new CandidateBook(options),
     hungry: new Set(),
     committing: new Set(),
@@ -182,6 +216,8 @@ export function createCoordinator(start: CoordinatorStart, options: CoordinatorO
     startedAtMs: 0,
     findAtMs: 0,
     runnableAtMs: 0,
+    companyAtMs: 0,
+    reviewAtMs: 0,
     pace: { perSecond: 0, requestMs: 0, measureAtMs: 0 },
     recruitAtMs: 0,
     fedAtMs: 0,

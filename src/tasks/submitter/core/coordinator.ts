@@ -1,11 +1,12 @@
-import { invariant, isCheckDue, present } from '../../../base/invariants.ts'
+import { invariant, isCheckDue } from '../../../base/invariants.ts'
 import type { Random } from '../../../base/random.ts'
-import { backoffMs, withJitter } from '../../../base/waiting/backoff.ts'
-import type { PeerView, Refusal } from './candidate-book.ts'
+import { contradict, failedOn } from './blame.ts'
+import type { Refusal } from './candidate-book.ts'
 import { checkCoordinator, sizeOf } from './coordinator-check.ts'
 import type { CoordinatorState, CoordinatorEffect, CoordinatorEvent, Lease } from './coordinator-state.ts'
-import { beginCommit, endLease, failLease, feed, feedHungry, giveBack, leaveLease } from './leases.ts'
+import { beginCommit, endLease, feed, feedHungry, leaveLease, releasePeer } from './leases.ts'
 import { feedDueMs, measureWhenDue, projectedMs, recruitDueMs } from './pace.ts'
+import { doubt, forgetDoubt, isFinal, reviewDoubts, wantsJudge } from './second-opinion.ts'
 import { takeBack } from './tail.ts'
 import type { LeaseKey, Outcome } from '../../wire/task-messages.ts'
 
@@ -20,10 +21,12 @@ export function step(
   if (state.isFinished) return []
   const effects: CoordinatorEffect[] = []
   if (state.book.isReached) state.runnableAtMs = nowMs
+  if (state.book.reachedCount > 1) state.companyAtMs = nowMs
   switch (event.kind) {
     case 'start':
       state.startedAtMs = nowMs
       state.runnableAtMs = nowMs
+      state.companyAtMs = nowMs
       state.silentAtMs = nowMs + state.options.silenceMs
       tick(state, nowMs, effects)
       break
@@ -125,22 +128,43 @@ function onResult(
   const held = state.leases.get(key.n)
   // A result under an old epoch does not concern the peer's present lease.
   if (view !== undefined && held?.epoch === key.epoch) takeBack(view, key.n, outcome !== 'retry', nowMs)
-  if (held === undefined) {
-    redelivered(state, peer, key, outcome, effects)
-  } else if (held.isCommitting || !mayAnswer(held, peer, key.epoch, outcome)) {
+  const isWanted =
+    held === undefined
+      ? mayRedeliver(state, event)
+      : !held.isCommitting && mayAnswer(held, peer, key.epoch, outcome)
+  if (!isWanted || state.doubts.get(key.n)?.peers.includes(peer) === true) {
     state.staleCount += 1
     effects.push({ kind: 'acknowledge', peer, keys: [key] })
-  } else if (outcome === 'retry') {
+  } else if (held !== undefined && outcome === 'retry') {
     effects.push({ kind: 'acknowledge', peer, keys: [key] })
     failedOn(state, held, peer, nowMs, random, effects)
+  } else if (outcome === 'bad-request' && !isFinal(state, event)) {
+    doubt(state, event, nowMs, effects)
+  } else {
+    settleWith(state, event, held, effects)
+    if (outcome === 'ok') contradict(state, key.n, nowMs, random, effects)
+  }
+}
+
+/** The request's one result is committed. */
+function settleWith(
+  state: CoordinatorState,
+  { peer, key }: Extract<CoordinatorEvent, { kind: 'result' }>,
+  held: Lease | undefined,
+  effects: CoordinatorEffect[],
+): void {
+  if (held === undefined) {
+    invariant(state.pending.settle(key.n), 'a redelivered result is of a pending request', { request: key.n })
+    state.committing.add(key.n)
   } else {
     beginCommit(held)
+    const view = state.book.get(peer)
     if (view !== undefined) {
       view.resultCount += 1
-      state.book.forgive(view)
+      if (view.contradicted < state.options.failuresInRowMax) state.book.forgive(view)
     }
-    effects.push({ kind: 'commit', peer, key })
   }
+  effects.push({ kind: 'commit', peer, key })
 }
 
 /**
@@ -152,69 +176,14 @@ function mayAnswer({ peers, left, epoch }: Lease, peer: string, ofEpoch: number,
   return peers.includes(peer) || (outcome !== 'retry' && left?.includes(peer) === true)
 }
 
-/** Accepts a result of a revoked lease, or of an earlier run of this job, while the request is unsettled. */
-function redelivered(
+/** Whether a result of a revoked lease, or of an earlier run of this job, still counts: its request is pending. */
+function mayRedeliver(
   state: CoordinatorState,
-  peer: string,
-  key: LeaseKey,
-  outcome: Outcome,
-  effects: CoordinatorEffect[],
-): void {
+  { peer, key, outcome }: Extract<CoordinatorEvent, { kind: 'result' }>,
+): boolean {
   const ended = state.ended.get(key.n)
   const isOwn = ended?.epoch === key.epoch && ended.holders.includes(peer)
-  if (outcome === 'retry' || !isOwn || !state.pending.settle(key.n)) {
-    state.staleCount += 1
-    effects.push({ kind: 'acknowledge', peer, keys: [key] })
-    return
-  }
-  state.committing.add(key.n)
-  effects.push({ kind: 'commit', peer, key })
-}
-
-function failedOn(
-  state: CoordinatorState,
-  held: Lease,
-  peer: string,
-  nowMs: number,
-  random: Random,
-  effects: CoordinatorEffect[],
-): void {
-  leaveLease(held, peer)
-  const failures = [...(state.failures.get(held.request) ?? []), peer]
-  state.failures.set(held.request, failures)
-  const { failedPeersMax, attemptsMax, retryMs, retryMsMax } = state.options
-  const peers = new Set(failures).size
-  if (peers >= failedPeersMax || failures.length >= attemptsMax) {
-    failLease(
-      held,
-      'attempts-exhausted',
-      `${peers} peers failed on this request, ${failures.length} times in all`,
-      effects,
-    )
-  } else if (held.peers.length === 0) {
-    const waitMs = withJitter(backoffMs(retryMs, retryMsMax, failures.length), random)
-    giveBack(state, held, nowMs + waitMs, nowMs, effects)
-  }
-  blame(state, peer, nowMs, random, effects)
-}
-
-/** Avoids a peer that fails on one request after another: the peer is the cause, not the requests. */
-function blame(
-  state: CoordinatorState,
-  peer: string,
-  nowMs: number,
-  random: Random,
-  effects: CoordinatorEffect[],
-): void {
-  const view = state.book.get(peer)
-  // The rest of a message may come after the peer was left alone for the beginning of it.
-  if (view === undefined || view.phase === 'known') return
-  view.failuresInRow += 1
-  if (view.failuresInRow < state.options.failuresInRowMax) return
-  const words = `it failed on ${view.failuresInRow} requests in a row`
-  effects.push({ kind: 'close', peer, reason: words })
-  releasePeer(state, view, nowMs, effects)
-  state.book.refuse(peer, { code: 'failing', words }, nowMs, random)
+  return isOwn && outcome !== 'retry' && !state.committing.has(key.n)
 }
 
 function onCommitted(
@@ -245,6 +214,7 @@ function onCommitted(
   state.ended.delete(key.n)
   state.failures.delete(key.n)
   state.losses.delete(key.n)
+  forgetDoubt(state, key.n)
   state.unsettled -= 1
   state.settledCount += 1
 }
@@ -291,33 +261,6 @@ function onReturned(
   feedHungry(state, nowMs, effects)
 }
 
-/** Revokes all leases of a peer; each request goes to the next peer under a new epoch. */
-function releasePeer(
-  state: CoordinatorState,
-  view: PeerView,
-  nowMs: number,
-  effects: CoordinatorEffect[],
-  isLoss = true,
-): void {
-  const { peer } = view
-  state.hungry.delete(peer)
-  view.credit = 0
-  const outstanding = view.outstanding.keys().sort((a, b) => a - b)
-  for (const request of outstanding) {
-    takeBack(view, request, false, nowMs)
-    const held = present(state.leases.get(request), 'what is out is leased', { request, peer })
-    invariant(leaveLease(held, peer), 'what a peer has out it holds', { request, peer })
-    if (held.isCommitting || held.peers.length > 0) continue
-    const losses = (state.losses.get(request) ?? 0) + (isLoss ? 1 : 0)
-    state.losses.set(request, losses)
-    if (isLoss && losses >= state.options.lossesMax) {
-      failLease(held, 'peers-lost', `${losses} peers were lost while they ran this request`, effects)
-    } else {
-      giveBack(state, held, nowMs, nowMs, effects)
-    }
-  }
-}
-
 function onTick(state: CoordinatorState, nowMs: number, random: Random, effects: CoordinatorEffect[]): void {
   if (nowMs >= state.silentAtMs) loseSilent(state, nowMs, random, effects)
   tick(state, nowMs, effects)
@@ -353,6 +296,7 @@ function tick(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect
     effects.push({ kind: 'find' })
   }
   if (nowMs >= feedDueMs(state)) feedHungry(state, nowMs, effects)
+  reviewDoubts(state, nowMs, effects)
   giveUpIfStuck(state, nowMs, effects)
 }
 
@@ -362,7 +306,9 @@ function recruit(state: CoordinatorState, nowMs: number, effects: CoordinatorEff
   measureWhenDue(state, nowMs)
   const leftMs = projectedMs(state)
   state.recruitAtMs = state.pace.perSecond === 0 ? Infinity : state.pace.measureAtMs
-  for (const peer of state.book.recruits(nowMs, leftMs, state.pace.requestMs)) {
+  const peers = state.book.recruits(nowMs, leftMs, state.pace.requestMs)
+  if (peers.length === 0 && wantsJudge(state)) peers.push(...state.book.recruitJudge(nowMs))
+  for (const peer of peers) {
     state.book.connect(peer, nowMs)
     effects.push({ kind: 'open', peer })
   }

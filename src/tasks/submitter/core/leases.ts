@@ -3,7 +3,7 @@ import { invariant, present } from '../../../base/invariants.ts'
 import type { PeerView } from './candidate-book.ts'
 import type { CoordinatorState, CoordinatorEffect, Lease } from './coordinator-state.ts'
 import { lookEveryMs, measureWhenDue, projectedMs } from './pace.ts'
-import { giveOut, isBetterLeft, slowLeases, worthCopying, type SlowLease } from './tail.ts'
+import { giveOut, isBetterLeft, slowLeases, takeBack, worthCopying, type SlowLease } from './tail.ts'
 import type { LeaseKey } from '../../wire/task-messages.ts'
 
 /**
@@ -17,18 +17,15 @@ export function feed(
   effects: CoordinatorEffect[],
   slow?: SlowLease[],
 ): void {
-  const { leaseSize } = state.options
+  const { leaseSize, doubtedMax } = state.options
   // A request that failed elsewhere goes to any peer that has not failed on it.
-  const mayWait = leaseSize === undefined && state.failures.size === 0
+  const mayWait = leaseSize === undefined && state.failures.size === 0 && state.doubts.size === 0
   const leases: LeaseKey[] = []
-  const suits =
-    state.failures.size === 0 || state.book.linkedCount === 1
-      ? undefined
-      : (request: number): boolean => state.failures.get(request)?.includes(view.peer) !== true
+  const suits = suitsOf(state, view)
   if (mayWait && view.credit > 0 && state.pending.size > 0) measureWhenDue(state, nowMs)
   while (view.credit > 0 && state.pending.size > 0) {
     if (mayWait && isBetterLeft(view, state.book, projectedMs(state), nowMs)) break
-    const request = state.pending.take(nowMs, suits)
+    const request = state.pending.take(nowMs, suits, view.doubted < doubtedMax)
     if (request === undefined) break
     leases.push(lease(state, request, view, nowMs))
   }
@@ -45,6 +42,18 @@ export function feed(
   if (leases.length > 0) effects.push({ kind: 'send', peer: view.peer, leases })
 }
 
+/** Whether a request that came back may go to this peer: not where it failed, and never where its error is in doubt. */
+function suitsOf(
+  { failures, doubts, book }: CoordinatorState,
+  { peer }: PeerView,
+): ((request: number) => boolean) | undefined {
+  if (failures.size === 0 && doubts.size === 0) return undefined
+  const mayRepeat = book.linkedCount === 1
+  return (request) =>
+    doubts.get(request)?.peers.includes(peer) !== true &&
+    (mayRepeat || failures.get(request)?.includes(peer) !== true)
+}
+
 function lease(state: CoordinatorState, request: number, view: PeerView, nowMs: number): LeaseKey {
   invariant(!state.leases.has(request), 'a request that is pending is not leased', { request })
   // 0 where it was never leased.
@@ -54,6 +63,7 @@ function lease(state: CoordinatorState, request: number, view: PeerView, nowMs: 
     epoch,
     peers: [view.peer],
     left: undefined,
+    barred: state.doubts.get(request)?.peers,
     isCommitting: false,
   })
   view.credit -= 1
@@ -94,10 +104,19 @@ export function beginCommit(held: Lease): void {
   held.isCommitting = true
 }
 
-/** Turns the request into the submitter's own error line. */
-export function failLease(held: Lease, code: string, message: string, effects: CoordinatorEffect[]): void {
+/** Turns the request into an error line: the error that a peer gave and none confirmed, or the submitter's own. */
+export function failLease(
+  state: CoordinatorState,
+  held: Lease,
+  code: string,
+  message: string,
+  effects: CoordinatorEffect[],
+): void {
   beginCommit(held)
-  effects.push({ kind: 'fail', key: { n: held.request, epoch: held.epoch }, code, message })
+  const key = { n: held.request, epoch: held.epoch }
+  const peer = state.doubts.get(held.request)?.peers.at(-1)
+  if (peer === undefined) effects.push({ kind: 'fail', key, code, message })
+  else effects.push({ kind: 'accept', peer, key })
 }
 
 /** The last peer stopped working on an unsettled request. */
@@ -109,6 +128,34 @@ export function endLease(
   const holders = present(left, 'a lease that ends was held', { request, epoch })
   invariant(state.leases.delete(request), 'a lease ends once', { request, epoch })
   state.ended.set(request, { epoch, holders })
+}
+
+/** Revokes all leases of a peer; each request goes to the next peer under a new epoch. */
+export function releasePeer(
+  state: CoordinatorState,
+  view: PeerView,
+  nowMs: number,
+  effects: CoordinatorEffect[],
+  isLoss = true,
+): void {
+  const { peer } = view
+  state.hungry.delete(peer)
+  view.credit = 0
+  const outstanding = view.outstanding.keys().sort((a, b) => a - b)
+  for (const request of outstanding) {
+    takeBack(view, request, false, nowMs)
+    const held = present(state.leases.get(request), 'what is out is leased', { request, peer })
+    invariant(leaveLease(held, peer), 'what a peer has out it holds', { request, peer })
+    if (held.isCommitting || held.peers.length > 0) continue
+    const losses = (state.losses.get(request) ?? 0) + (isLoss ? 1 : 0)
+    state.losses.set(request, losses)
+    if (isLoss && losses >= state.options.lossesMax) {
+      const message = `${losses} peers were lost while they ran this request`
+      failLease(state, held, 'peers-lost', message, effects)
+    } else {
+      giveBack(state, held, nowMs, nowMs, effects)
+    }
+  }
 }
 
 /** Queues the request for any peer with credit, from `notBeforeMs` on. */

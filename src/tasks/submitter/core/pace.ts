@@ -45,6 +45,7 @@ export function nextTickMs(state: CoordinatorState): number {
   const { book, options } = state
   let dueMs = Math.min(state.silentAtMs, feedDueMs(state))
   if (!book.isReached) dueMs = Math.min(dueMs, state.runnableAtMs + options.giveUpMs)
+  if (state.doubts.size > 0) dueMs = Math.min(dueMs, state.reviewAtMs)
   if (book.hasRoom) dueMs = Math.min(dueMs, state.findAtMs, recruitDueMs(state))
   return dueMs
 }

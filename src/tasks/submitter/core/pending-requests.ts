@@ -43,9 +43,9 @@ export class PendingRequests {
    * The next request that may go out now; undefined when there is none. Of those that came back, only
    * one that `suits` is taken: a peer that failed on a request should not get it again.
    */
-  take(nowMs: number, suits?: (request: number) => boolean): number | undefined {
-    if (this.#retries.length === 0) return this.#takeFresh()
-    return this.#takeRetry(nowMs, suits) ?? this.#takeFresh()
+  take(nowMs: number, suits?: (request: number) => boolean, mayBeFresh = true): number | undefined {
+    const retry = this.#retries.length === 0 ? undefined : this.#takeRetry(nowMs, suits)
+    return retry ?? (mayBeFresh ? this.#takeFresh() : undefined)
   }
 
   /** Puts a request back; it is not sent before `notBeforeMs`. */

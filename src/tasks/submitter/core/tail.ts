@@ -89,7 +89,7 @@ export function worthCopying(
   for (let at = 0; at < slow.length && worth.length < view.credit;) {
     const { lease, leftMs: left } = slow[at] as SlowLease
     if (left < leastMs) break
-    if (lease.peers.includes(view.peer)) at += 1
+    if (lease.peers.includes(view.peer) || lease.barred?.includes(view.peer) === true) at += 1
     else {
       slow.splice(at, 1)
       worth.push(lease)

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { seededRandom } from '../../../../src/base/random.ts'
-import { CandidateBook, type Candidate } from '../../../../src/tasks/submitter/core/candidate-book.ts'
+import { CandidateBook } from '../../../../src/tasks/submitter/core/candidate-book.ts'
+import type { Candidate } from '../../../../src/tasks/submitter/core/candidate.ts'
 import { step } from '../../../../src/tasks/submitter/core/coordinator.ts'
 import {
   COORDINATOR_DEFAULTS,
