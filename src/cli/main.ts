@@ -64,6 +64,7 @@ command(program, 'up', 'run a peer on this machine')
     '--keep-free <bytes|%>',
     'disk space always kept free, such as 10GB or 5%; remembered (default: 2 %)',
   )
+  .option('--keep-jobs <days>', 'how long finished jobs are kept, or "forever"; remembered (default: 30)')
   .option(
     '--upload-rate <bytes>',
     'upload limit per second, such as 5MB, or "unlimited" (default: 70 % of the measured uplink)',
@@ -286,6 +287,14 @@ addPlaceOptions(
     (await import('./commands/job-control.ts')).jobCancelCommand(id, context, options),
   ),
 )
+
+addPlaceOptions(command(jobs, 'rm <id>', 'remove a finished job; its output file stays'))
+  .option('--force', 'remove it even when lines of it have no answer')
+  .action((id: string, options: CommonOptions & PlaceOptions & { force?: boolean }) =>
+    runCommand(options, async (context) =>
+      (await import('./commands/job-control.ts')).jobRemoveCommand(id, context, options),
+    ),
+  )
 
 command(jobs, 'retry <id>', 'run the failed requests of a job again')
   .option(

@@ -234,12 +234,14 @@ export class Peer {
     }
   }
 
-  /** Disk use of its contexts. */
+  /** Disk use of its contexts and jobs. */
   async storeStatus(): Promise<StoreStatus> {
-    const { store } = this.#require()
+    const { store, data, jobsUsage } = this.#require()
     const pinned = store.list().filter(({ isPinned }) => isPinned)
     const pinnedBytes = pinned.reduce((sum, { bytes }) => sum + bytes, 0)
-    return { ...(await store.room.usage()), pinnedBytes }
+    const keepDays = Number.isFinite(data.keepJobsDays) ? data.keepJobsDays : null
+    const jobs = { ...(await jobsUsage.size()), keepDays }
+    return { ...(await store.room.usage()), pinnedBytes, jobs }
   }
 
   /** The other members; asks again for adverts that are old. */

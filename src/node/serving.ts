@@ -26,6 +26,7 @@ import { ContextPreparer } from './contexts/context-preparer.ts'
 import { modelTrial } from './contexts/model-trial.ts'
 import { OriginSeekers } from './contexts/origin-seekers.ts'
 import { ContextTiers } from './contexts/context-tiers.ts'
+import { JobsUsage } from './home/jobs-usage.ts'
 import type { DataFolder } from './home/data-folder.ts'
 import { Departure } from './contexts/departure.ts'
 import { servingAdvert } from './status/peer-advert.ts'
@@ -80,6 +81,7 @@ const DECISIONS_WAITING_MAX = 4096
 export interface Serving {
   devices: Devices
   data: DataFolder
+  jobsUsage: JobsUsage
   events: EventLog
   decisions: DecisionLog
   care: ContextCare
@@ -110,7 +112,12 @@ export function createServing(
   const decisions = new DecisionLog(clock, events)
   // The fake engine runs without a model.
   const models = engine.engine === 'fake' ? {} : { models: modelTrial({ clock, log }) }
-  const store = new ContextStore({ clock, log, ...models }, { folder: data.contextsPath, ...bounds })
+  const jobsUsage = new JobsUsage(clock, data)
+  const otherBytes = async (): Promise<number> => (await jobsUsage.size()).bytes
+  const store = new ContextStore(
+    { clock, log, otherBytes, ...models },
+    { folder: data.contextsPath, ...bounds },
+  )
   const findHolders = (contextId: string, { signal }: { signal: AbortSignal }): Promise<string[]> =>
     link.view.holders(contextId, signal)
   const parts: { warm?: WarmContexts; replicator?: Replicator } = {}
@@ -195,6 +202,7 @@ export function createServing(
   const care = new ContextCare({ clock, store, sharing, decisions, preparer, view: link.view })
   return {
     data,
+    jobsUsage,
     events,
     decisions,
     devices,

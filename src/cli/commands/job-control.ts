@@ -2,6 +2,8 @@ import { askPeer } from '../../api/control-client.ts'
 import { HearthError } from '../../base/errors.ts'
 import { findJob, readJournal, type JobFolder } from '../../node/jobs/job-folder.ts'
 import { cancelJob, openJournal, type CancelledJob } from '../../node/jobs/job-view.ts'
+import { removeJob } from '../../node/jobs/job-upkeep.ts'
+import type { GivenAnswer } from '../../node/owner/job-messages.ts'
 import { copyResults, printResults, type DistantJob } from '../../node/owner/copy-results.ts'
 import { unexpected } from '../../node/owner/job-asker.ts'
 import { outputPathOf, STDOUT, writeOutputFile } from '../../tasks/journal/output-file.ts'
@@ -76,6 +78,28 @@ async function cancelThere({
   const answer = await ask({ type: 'cancel', job: jobId })
   if (answer.type === 'cancelled') return answer.job
   throw unexpected(peer, answer.type)
+}
+
+/** `hearth job rm ID`: removes a finished job and its journal; its output file stays. */
+export async function jobRemoveCommand(
+  id: string,
+  context: CommandContext,
+  options: PlaceOptions & { force?: boolean } = {},
+): Promise<number> {
+  const { terminal } = context
+  const isForced = options.force === true
+  return await atPlace(id, options, context, async (place) => {
+    const jobId = place.kind === 'here' ? place.folder.jobId : place.jobId
+    if (place.kind === 'here') removeJob(place.folder, { isForced })
+    else requireRemoved(place.peer, await place.ask({ type: 'remove', job: jobId, isForced }))
+    terminal.event({ event: 'job-removed', jobId })
+    terminal.note(`Removed job ${jobId}; its output file stays`)
+    return EXIT.ok
+  })
+}
+
+function requireRemoved(peer: string, { type }: GivenAnswer): void {
+  if (type !== 'removed') throw unexpected(peer, type)
 }
 
 export interface JobRetryOptions {

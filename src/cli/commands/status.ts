@@ -72,6 +72,7 @@ function printStatus(status: PeerReport, terminal: Terminal): void {
       : `idle      ${status.idle.words} (${status.idle.code}); ${tasks.completed} requests done so far`,
   )
   terminal.print(`disk      ${storeLine(status.store)}`)
+  terminal.print(`jobs      ${jobsLine(status.store)}`)
   for (const line of contextLines(status.contexts)) terminal.print(line)
   for (const line of copiesLines(status)) terminal.print(line)
 }
@@ -80,6 +81,12 @@ function printStatus(status: PeerReport, terminal: Terminal): void {
 function storeLine({ usedBytes, quotaBytes, pinnedBytes, freeBytes, keepFreeBytes }: StoreStatus): string {
   const pinned = pinnedBytes === 0 ? 'nothing' : formatBytes(pinnedBytes)
   return `${formatBytes(usedBytes)} of ${formatBytes(quotaBytes)} used, ${pinned} pinned; ${formatBytes(freeBytes)} free (${formatBytes(keepFreeBytes)} always kept free)`
+}
+
+/** "12 of them use 3.1 MiB; finished ones are removed after 30 days (--keep-jobs)" */
+function jobsLine({ jobs: { count, bytes, keepDays } }: StoreStatus): string {
+  const kept = keepDays === null ? 'are kept for ever' : `are removed after ${keepDays} days`
+  return `${count} of them use ${formatBytes(bytes)}; finished ones ${kept} (--keep-jobs)`
 }
 
 const TAKES_WORDS = {

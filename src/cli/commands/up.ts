@@ -20,7 +20,7 @@ import type { EngineName, FakeTiming } from '../../inference/contract/engine.ts'
 import type { CommandContext, CommonOptions } from '../terminal/command-context.ts'
 import { readEndpoint, serveEndpoint, type EndpointCommandOptions } from './endpoint.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
-import { type StoreCommandOptions, boundsOf, uploadOf } from '../terminal/store-options.ts'
+import { type StoreCommandOptions, boundsOf, keepJobsOf, uploadOf } from '../terminal/store-options.ts'
 import { paint } from '../terminal/terminal.ts'
 
 /** How long a stopped peer still answers "hearth drain", ms: longer than the interval at which that asks. */
@@ -58,6 +58,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
   const endpoint = readEndpoint(options)
   const unlock = data.lock()
   tunePeerHeap()
+  data.remember(keepJobsOf(options))
   const peer = await Peer.createServing(context, {
     data,
     listen: listenOn(options, data.memory().port),

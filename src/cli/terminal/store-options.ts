@@ -1,4 +1,5 @@
 import { HearthError } from '../../base/errors.ts'
+import { numberOption } from '../../base/number-option.ts'
 import type { KeepFree } from '../../context-sharing/store/store-memory.ts'
 import type { StoreBounds } from '../../context-sharing/store/store-room.ts'
 import type { UploadRate } from '../../context-sharing/upload/upload-gate.ts'
@@ -7,6 +8,7 @@ import type { UploadRate } from '../../context-sharing/upload/upload-gate.ts'
 export interface StoreCommandOptions {
   storeQuota?: string
   keepFree?: string
+  keepJobs?: string
   uploadRate?: string
   uploadMonth?: string
 }
@@ -29,6 +31,13 @@ export function boundsOf({ storeQuota, keepFree }: StoreCommandOptions): StoreBo
     quotaBytes: storeQuota === undefined ? undefined : bytesOf('--store-quota', storeQuota),
     keepFree: keepFree === undefined ? undefined : keepFreeOf(keepFree),
   }
+}
+
+/** How long finished jobs are kept, to be remembered; nothing when the option is absent. Throws `usage`. */
+export function keepJobsOf({ keepJobs }: StoreCommandOptions): { keepJobsDays?: number | 'forever' } {
+  if (keepJobs === undefined) return {}
+  if (keepJobs === 'forever') return { keepJobsDays: keepJobs }
+  return { keepJobsDays: numberOption('--keep-jobs', keepJobs, { above: 0, unit: 'days' }) }
 }
 
 export function uploadOf({ uploadRate, uploadMonth }: StoreCommandOptions): {

@@ -38,6 +38,8 @@ export interface ContextStoreComponents {
   writable?: (file: FileHandle) => WritableAt
   /** Refuses models that no engine can open, at their import. */
   models?: ModelOpener
+  /** Bytes of other things that count towards the quota. */
+  otherBytes?: (() => Promise<number>) | undefined
   /** Replaces the file system's report of free space, in tests. */
   freeSpace?: (folder: string) => Promise<FreeSpace>
 }
@@ -77,6 +79,7 @@ export class ContextStore {
       folder: this.#paths.root,
       contexts: () => this.#whenOpen?.contexts.all() ?? [],
       memory: this.memory,
+      otherBytes: components.otherBytes,
       freeSpace: components.freeSpace,
     })
   }

@@ -41,6 +41,8 @@ export interface StoreRoomComponents {
   contexts(): readonly HeldContext[]
   /** Keeps the bounds that were given last. */
   memory: StoreMemory
+  /** Bytes of other things that count as used, such as jobs. */
+  otherBytes?: (() => Promise<number>) | undefined
   /** The file system's own answer unless a test has another. */
   freeSpace?: ((folder: string) => Promise<FreeSpace>) | undefined
 }
@@ -76,9 +78,9 @@ export class StoreRoom {
   }
 
   async usage(): Promise<StoreUsage> {
-    const { folder, memory, freeSpace = freeSpaceOf } = this.#components
+    const { folder, memory, freeSpace = freeSpaceOf, otherBytes } = this.#components
     const { freeBytes, totalBytes } = await freeSpace(folder)
-    const usedBytes = this.#usedBytes()
+    const usedBytes = this.#usedBytes() + ((await otherBytes?.()) ?? 0)
     const { quotaBytes = defaultQuota(freeBytes + usedBytes), keepFree } = memory.bounds
     return { usedBytes, quotaBytes, freeBytes, keepFreeBytes: keepFreeBytesOf(keepFree, totalBytes) }
   }
@@ -94,7 +96,7 @@ export class StoreRoom {
       return { limit: 'disk', bytes: overDisk, words }
     }
     if (overQuota <= 0) return undefined
-    const words = `cannot store ${bytes} bytes at ${folder}: it uses ${usedBytes} of its quota of ${quotaBytes} bytes. Raise --store-quota, or remove contexts with "hearth context rm"`
+    const words = `cannot store ${bytes} bytes at ${folder}: it uses ${usedBytes} of its quota of ${quotaBytes} bytes. Raise --store-quota, or remove contexts with "hearth context rm" or jobs with "hearth job rm"`
     return { limit: 'quota', bytes: overQuota, words }
   }
 

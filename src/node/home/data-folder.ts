@@ -13,6 +13,8 @@ export interface PeerMemory {
   swarm?: string | undefined
   /** The TCP port it had last, so that the line others joined with stays true. */
   port?: number | undefined
+  /** How many days finished jobs are kept. */
+  keepJobsDays?: number | 'forever' | undefined
   /** Peers that were there last time. */
   peers?: RememberedPeer[] | undefined
 }
@@ -23,9 +25,13 @@ export interface ControlAccess {
   key: string
 }
 
+/** How long a finished job is kept when the owner does not say, days. */
+const KEEP_JOBS_DAYS = 30
+
 const memorySchema: ZodType<PeerMemory> = z.object({
   swarm: z.string().optional(),
   port: z.number().int().min(1).max(65_535).optional(),
+  keepJobsDays: z.union([z.number().positive(), z.literal('forever')]).optional(),
   peers: RememberedPeersSchema.optional(),
 })
 const controlSchema: ZodType<ControlAccess> = z.object({ port: z.number().int(), key: z.string() })
@@ -101,6 +107,12 @@ export class DataFolder {
 
   remember(change: PeerMemory): void {
     writeJson(this.#memoryPath, { ...this.memory(), ...change })
+  }
+
+  /** How many days finished jobs are kept; Infinity keeps them for ever. */
+  get keepJobsDays(): number {
+    const { keepJobsDays = KEEP_JOBS_DAYS } = this.memory()
+    return keepJobsDays === 'forever' ? Number.POSITIVE_INFINITY : keepJobsDays
   }
 
   /** How to reach the peer that runs on this folder; undefined when none has published its address. */

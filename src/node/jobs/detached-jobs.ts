@@ -1,10 +1,11 @@
-import { sleep } from '../../base/clock.ts'
+import { every, sleep, type Cancel } from '../../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import type { Refusal } from '../../tasks/submitter/core/candidate-book.ts'
 import type { JobProgress } from '../../tasks/submitter/job-progress.ts'
 import type { JournalCounts } from '../../tasks/journal/journal.ts'
 import type { DataFolder } from '../home/data-folder.ts'
 import { JobFolder, listJobs, readJournal } from './job-folder.ts'
+import { expireJobs } from './job-upkeep.ts'
 import { openJob, runJob, type JobRequest, type OpenJob, type SubmitComponents } from './submit-job.ts'
 import { Journal } from '../../tasks/journal/journal.ts'
 
@@ -33,6 +34,8 @@ interface Entry {
   ended: Promise<void>
 }
 
+/** How often jobs that are over for long are looked for, ms. */
+const EXPIRE_EVERY_MS = 3_600_000
 /** Wait before a job that could not run is retried, ms. */
 const AGAIN_MS = 5_000
 
@@ -44,14 +47,17 @@ export class DetachedJobs {
   readonly #components: SubmitComponents
   readonly #options: DetachedJobsOptions
   readonly #running = new Map<string, Entry>()
+  #cancelExpiry: Cancel = () => {}
 
   constructor(components: SubmitComponents, options: DetachedJobsOptions) {
     this.#components = components
     this.#options = options
   }
 
-  /** Resumes every unfinished detached job. */
+  /** Resumes every unfinished detached job, and removes those that were over for long, now and every hour. */
   start(): void {
+    this.#expire()
+    this.#cancelExpiry = every(this.#components.clock, EXPIRE_EVERY_MS, () => this.#expire())
     const { data } = this.#options
     const { log } = this.#components
     for (const jobId of listJobs(data)) {
@@ -65,6 +71,7 @@ export class DetachedJobs {
 
   /** Stops all jobs. Committed results are on disk; the rest runs when this peer restarts. */
   async stop(): Promise<void> {
+    this.#cancelExpiry()
     const entries = [...this.#running.values()]
     for (const { stop } of entries) stop.abort(new HearthError('stream-closed', 'the peer is stopping'))
     await Promise.all(entries.map(({ ended }) => ended))
@@ -107,6 +114,14 @@ export class DetachedJobs {
       const now = progress?.()
       return { jobId, counts: job.journal.counts(), progress: now, waiting: waiting ?? now?.waiting }
     })
+  }
+
+  #expire(): void {
+    const { data } = this.#options
+    const { clock, log } = this.#components
+    const keepDays = data.keepJobsDays
+    const removed = expireJobs(data, { keepDays, wallMs: clock.wallMs(), log })
+    if (removed.length > 0) log.info({ removed, keepDays }, 'jobs that were over for long are removed')
   }
 
   #resume(jobId: string): void {

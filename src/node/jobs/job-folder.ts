@@ -51,7 +51,9 @@ export class JobFolder {
 /** The ids of all jobs of a data folder. */
 export function listJobs(data: DataFolder): string[] {
   try {
-    return readdirSync(data.jobsPath).sort()
+    return readdirSync(data.jobsPath)
+      .filter((name) => !name.startsWith('.'))
+      .sort()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
     throw asStorageError(error, data.jobsPath)

@@ -42,6 +42,7 @@ export type JobQuestion =
   | { type: 'list' }
   | { type: 'show'; job: string }
   | { type: 'cancel'; job: string }
+  | { type: 'remove'; job: string; isForced: boolean }
   /** The part of the output file that begins at a byte. */
   | { type: 'results'; job: string; at: number }
 
@@ -51,6 +52,7 @@ export const jobQuestionSchema: z.ZodType<JobQuestion> = z.discriminatedUnion('t
   z.strictObject({ type: z.literal('list') }),
   z.strictObject({ type: z.literal('show'), job: idStart }),
   z.strictObject({ type: z.literal('cancel'), job: idStart }),
+  z.strictObject({ type: z.literal('remove'), job: idStart, isForced: z.boolean() }),
   z.strictObject({ type: z.literal('results'), job: idStart, at: z.int().min(0) }),
 ])
 
@@ -59,6 +61,7 @@ export type JobAnswer =
   | { type: 'jobs'; jobs: JobView[]; leftOut: number }
   | { type: 'job'; job: JobDetail }
   | { type: 'cancelled'; job: CancelledJob }
+  | { type: 'removed'; jobId: string }
   | { type: 'page'; page: ResultPage }
   | { type: 'failed'; code: ErrorCode; message: string }
 
@@ -133,6 +136,7 @@ export const jobAnswerSchema: z.ZodType<JobAnswer> = z.discriminatedUnion('type'
   z.object({ type: z.literal('jobs'), jobs: z.array(view).max(JOBS_TOLD_MAX), leftOut: count }),
   z.object({ type: z.literal('job'), job: detail }),
   z.object({ type: z.literal('cancelled'), job: cancelled }),
+  z.object({ type: z.literal('removed'), jobId: text }),
   z.object({ type: z.literal('page'), page }),
   z.object({
     type: z.literal('failed'),

@@ -9,6 +9,7 @@ import type { DataFolder } from '../home/data-folder.ts'
 import type { DetachedJobs } from '../jobs/detached-jobs.ts'
 import { findJob, type JobFolder } from '../jobs/job-folder.ts'
 import { cancelJob, detailJob, viewJobs, type JobView } from '../jobs/job-view.ts'
+import { removeJob } from '../jobs/job-upkeep.ts'
 import {
   JOB_PROTOCOL,
   jobQuestionSchema,
@@ -106,6 +107,10 @@ export class OwnedJobs {
     if (question.type === 'show') return await this.#show(folder)
     if (question.type === 'results')
       return { type: 'page', page: await this.#pages.page(folder, question.at) }
+    if (question.type === 'remove') {
+      removeJob(folder, question)
+      return { type: 'removed', jobId: folder.jobId }
+    }
     await jobs.release(folder.jobId)
     return { type: 'cancelled', job: await cancelJob(folder, clock.wallMs()) }
   }

@@ -61,6 +61,8 @@ export interface PeerStatus {
 export interface StoreStatus extends StoreUsage {
   /** Bytes of pinned contexts; a file that several share counts for each. */
   pinnedBytes: number
+  /** Jobs of this data folder; their bytes are part of `usedBytes`. A finished one is kept so long; null: for ever. */
+  jobs: { count: number; bytes: number; keepDays: number | null }
 }
 
 /** The answer of `GET /v0/status`. */

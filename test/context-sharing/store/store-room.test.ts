@@ -292,3 +292,13 @@ async function flipByte(path: string, at: number): Promise<void> {
   await file.write(byte, 0, 1, at)
   await file.close()
 }
+
+it('counts the bytes of other things, such as jobs, towards the quota', async () => {
+  let jobs = 0
+  const store = await openStore(closers, { otherBytes: () => Promise.resolve(jobs) })
+  await store.room.setBounds({ quotaBytes: MIB })
+  expect(await store.room.shortage(MIB / 2)).toBeUndefined()
+  jobs = 0.75 * MIB
+  expect((await store.room.usage()).usedBytes).toBe(jobs)
+  expect(await store.room.shortage(MIB / 2)).toMatchObject({ limit: 'quota', bytes: MIB / 4 })
+})

@@ -115,6 +115,15 @@ describe('jobs at another machine', () => {
     expect(output.match(/batch_cancelled/g)).toHaveLength(3)
   })
 
+  test('are removed there when they are over', async () => {
+    await addJob(desktop, JOB, { count: 1, answered: 0 })
+    const remove = (isForced: boolean): Promise<unknown> =>
+      laptop.asker.ask(desktop.id, { type: 'remove', job: JOB, isForced }, NEVER)
+    await expect(remove(false)).rejects.toMatchObject({ code: 'usage' })
+    expect(await remove(true)).toEqual({ type: 'removed', jobId: JOB })
+    await expect(remove(true)).rejects.toThrow('No job id starts')
+  })
+
   test('an error there is the error here', async () => {
     await expect(laptop.asker.ask(desktop.id, { type: 'show', job: 'ff' }, NEVER)).rejects.toMatchObject({
       code: 'usage',
