@@ -7,6 +7,7 @@ import { EventLog } from '../../base/log/event-log.ts'
 import { numberOption } from '../../base/number-option.ts'
 import { withGrace } from '../../context-sharing/replication/core/replication.ts'
 import { CHURN_LOG_SCHEMA } from '../../node/home/churn-log.ts'
+import type { DataFolder } from '../../node/home/data-folder.ts'
 import { DetachedJobs } from '../../node/jobs/detached-jobs.ts'
 import { JobAsker } from '../../node/owner/job-asker.ts'
 import { OwnedJobs } from '../../node/owner/owned-jobs.ts'
@@ -56,9 +57,8 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
   const { data } = context
   const drainMs = msOf('--drain-deadline', options.drainDeadline)
   const endpoint = readEndpoint(options)
-  const unlock = data.lock()
+  const unlock = takeFolder(options, data)
   tunePeerHeap()
-  data.remember(keepJobsOf(options))
   const peer = await Peer.createServing(context, {
     data,
     listen: listenOn(options, data.memory().port),
@@ -112,6 +112,14 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     await peer.stop()
     unlock()
   }
+}
+
+/** Takes the data folder for this process, and remembers the options that are kept in it. */
+function takeFolder(options: UpCommandOptions, data: DataFolder): () => void {
+  const kept = keepJobsOf(options)
+  const unlock = data.lock()
+  data.remember(kept)
+  return unlock
 }
 
 /** The owner's jobs: those here for other machines, and those of other machines from here. */
