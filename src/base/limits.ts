@@ -46,6 +46,9 @@ export const CONNECTION_STREAMS_MAX = 256
 export const FOREIGN_PEERS_REMEMBERED_MAX = 256
 /** Peers that are neither connected nor in the routing table, whose addresses are kept. */
 export const ADDRESSED_PEERS_MAX = 4096
+/** Provider records of the DHT that are kept for one other peer, and for all together. */
+export const PROVIDER_RECORDS_PER_PEER_MAX = 256
+export const PROVIDER_RECORDS_MAX = 32_768
 /** Streams of one protocol that one remote peer may have open to us. */
 export const STREAMS_PER_PROTOCOL_AND_PEER_MAX = 4
 

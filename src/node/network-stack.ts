@@ -1,3 +1,4 @@
+import type { SingleKadDHT } from '@libp2p/kad-dht'
 import type { PeerInfo } from '@libp2p/interface'
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/log/logger.ts'
@@ -13,6 +14,7 @@ import { parsePeerId } from './libp2p/dial.ts'
 import { createHost, HOST_TIMING, startHost } from './libp2p/host.ts'
 import type { HostNode, HostOptions } from './libp2p/host.ts'
 import { Libp2pKademlia } from './libp2p/kademlia.ts'
+import { boundProviderRecords } from './libp2p/provider-bounds.ts'
 import { Libp2pLanes } from './libp2p/lanes.ts'
 import { Libp2pMembers, MEMBERS_OPTIONS } from './libp2p/members.ts'
 import { Libp2pNetwork } from './libp2p/network.ts'
@@ -81,6 +83,10 @@ export class Libp2pStack {
         : new DirectNetwork({ network, hostsOf, clock, log }, { host: hostToListenOn(options.listen) })
     this.network = this.#direct ?? network
     this.kademlia = new Libp2pKademlia(node, { swarm })
+    boundProviderRecords(
+      { dht: node.services.dht as SingleKadDHT, clock },
+      { self: node.peerId, validityMs: options.timing?.recordValidityMs ?? HOST_TIMING.recordValidityMs },
+    )
     this.#addressUpkeep = new AddressUpkeep(
       { node, clock, log, isInTable: (peer) => this.kademlia.isInTable(peer) },
       { ageMs: options.timing?.addressAgeMs ?? HOST_TIMING.addressAgeMs },

@@ -35,6 +35,8 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   INBOUND_CONNECTIONS_PENDING_MAX: HOST,
   CONNECTION_STREAMS_MAX: HOST,
   ADDRESSED_PEERS_MAX: 'node/libp2p/address-upkeep.test.ts',
+  PROVIDER_RECORDS_PER_PEER_MAX: 'node/libp2p/provider-bounds.test.ts',
+  PROVIDER_RECORDS_MAX: 'node/libp2p/provider-bounds.test.ts',
   FOREIGN_PEERS_REMEMBERED_MAX: HOST,
   STREAMS_PER_PROTOCOL_AND_PEER_MAX: 'node/libp2p/libp2p-network.test.ts',
   DIRECT_OFFERS_MAX: LANE,
