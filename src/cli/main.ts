@@ -119,7 +119,7 @@ addReadingOptions(
   .option('--force', 'replace an existing output file that this job did not write')
   .option(
     '--bootstrap <multiaddr>',
-    'a peer of the swarm; may be repeated (default: the peer of this machine)',
+    'a peer of the swarm; may be repeated (default: this machine’s peer, or those remembered)',
     gather,
     [],
   )

@@ -5,6 +5,7 @@ import type { Network } from '../base/stream/network.ts'
 import { randomHex } from '../base/system-random.ts'
 import type { ImportOptions, ImportResult } from '../context-sharing/store/context-store.ts'
 import type { Origins } from '../context-sharing/origin/origins.ts'
+import type { RememberedPeer } from '../dht/join/remembered-peers.ts'
 import type { AdvertBody } from '../dht/advert/advert.ts'
 import { detectDevices, type Devices } from '../inference/device/device-probe.ts'
 import { ChurnLog } from './home/churn-log.ts'
@@ -31,6 +32,8 @@ export interface SubmitterOptions {
   identity: Identity
   bootstrap: readonly string[]
   swarm?: string | undefined
+  /** Told of peers of the swarm that answered, now and then and at the end. */
+  onVisit?: ((swarm: string, peers: readonly RememberedPeer[]) => void) | undefined
 }
 
 /** How long a bootstrap peer may take to name its swarm, ms. */
@@ -86,10 +89,10 @@ export class Peer {
 
   /** A peer that only submits: it listens nowhere and keeps nothing for others. */
   static async createSubmitter(components: PeerComponents, options: SubmitterOptions): Promise<Peer> {
-    const { identity, bootstrap } = options
+    const { identity, bootstrap, onVisit = () => {} } = options
     const swarm = await chooseSwarm(components, options.swarm, bootstrap, undefined)
     const link = await SwarmLink.create(
-      { ...components, identity, describe: submitterAdvert, save: () => Promise.resolve() },
+      { ...components, identity, describe: submitterAdvert, save: async (peers) => onVisit(swarm, peers) },
       { swarm, listen: [], bootstrap, remembered: [], dhtMode: 'client', mdns: false, agentVersion: VERSION },
     )
     return new Peer(components, swarm, link, undefined)

@@ -11,13 +11,13 @@ import {
   type OpenJob,
   type RunOptions,
 } from '../../node/jobs/submit-job.ts'
-import type { PeerStatus } from '../../node/status/peer-status.ts'
 import type { JobProgress } from '../../tasks/submitter/job-progress.ts'
 import type { JournalCounts } from '../../tasks/journal/journal.ts'
 import { outputPathOf } from '../../tasks/journal/output-file.ts'
 import { askPeer } from '../../api/control-client.ts'
 import type { CommandContext, CommonOptions } from '../terminal/command-context.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
+import { findSwarm, rememberVisit } from '../terminal/find-swarm.ts'
 import { readingOf, type ReadingOptions } from '../terminal/reading-options.ts'
 import { requireControl } from './status.ts'
 import {
@@ -120,29 +120,12 @@ export async function whereToRun(
   context: CommandContext,
 ): Promise<RunOptions> {
   const giveUpMs = 1000 * numberOption('--wait', options.wait, { above: 0, unit: 'seconds' })
-  return { ...(await whereIsTheSwarm(options, context)), giveUpMs, signal: context.signal }
-}
-
-/** The bootstrap addresses given, or those of the peer that runs on this machine's data folder. */
-async function whereIsTheSwarm(
-  options: { bootstrap: string[]; swarm?: string },
-  { data, signal }: CommandContext,
-): Promise<{ bootstrap: string[]; swarm?: string | undefined }> {
-  if (options.bootstrap.length > 0) return { bootstrap: options.bootstrap, swarm: options.swarm }
-  const access = data.control()
-  if (access !== undefined) {
-    try {
-      const status = await askPeer<PeerStatus>(access, '/v0/status', undefined, signal)
-      return { bootstrap: status.addresses, swarm: status.swarm }
-    } catch (error) {
-      signal.throwIfAborted()
-      if (!(error instanceof HearthError) || error.code !== 'peer-unreachable') throw error
-    }
+  return {
+    ...(await findSwarm(options, context)),
+    giveUpMs,
+    signal: context.signal,
+    onVisit: (swarm, peers) => rememberVisit(context.data, swarm, peers),
   }
-  throw new HearthError(
-    'no-peers',
-    'No peer runs on this machine, so the swarm is unknown. Start one with "hearth up", or give --bootstrap ADDRESS as another "hearth up" printed it',
-  )
 }
 
 function leaseSizeOf({ leaseSize: text, detach }: SubmitCommandOptions): number | undefined {

@@ -17,6 +17,8 @@ export interface PeerMemory {
   keepJobsDays?: number | 'forever' | undefined
   /** Peers that were there last time. */
   peers?: RememberedPeer[] | undefined
+  /** The swarm that a command was on last, without a peer of its own. */
+  visited?: { swarm: string; peers: RememberedPeer[] } | undefined
 }
 
 /** How programs on this machine reach the running peer: a loopback port and the key it asks for. */
@@ -33,6 +35,7 @@ const memorySchema: ZodType<PeerMemory> = z.object({
   port: z.number().int().min(1).max(65_535).optional(),
   keepJobsDays: z.union([z.number().positive(), z.literal('forever')]).optional(),
   peers: RememberedPeersSchema.optional(),
+  visited: z.object({ swarm: z.string(), peers: RememberedPeersSchema }).optional(),
 })
 const controlSchema: ZodType<ControlAccess> = z.object({ port: z.number().int(), key: z.string() })
 

@@ -11,6 +11,7 @@ import type { JobProgress } from '../../tasks/submitter/job-progress.ts'
 import { Journal, type JournalCounts } from '../../tasks/journal/journal.ts'
 import type { Mended } from '../../tasks/journal/journal-mend.ts'
 import { claimOutput, outputPathOf, writeOutputFile } from '../../tasks/journal/output-file.ts'
+import type { RememberedPeer } from '../../dht/join/remembered-peers.ts'
 import type { DataFolder } from '../home/data-folder.ts'
 import { loadOrCreateIdentity, peerIdAt } from '../home/identity.ts'
 import { hashFile, JobFolder, jobIdOf } from './job-folder.ts'
@@ -42,6 +43,8 @@ export interface RunOptions {
   bootstrap: readonly string[]
   /** The swarm's id; asked of the bootstrap peer when absent. */
   swarm?: string | undefined
+  /** Told of peers of the swarm that answered, now and then and at the end. */
+  onVisit?: ((swarm: string, peers: readonly RememberedPeer[]) => void) | undefined
   /** For evaluation: requests of one lease. Without it peers are given what they have credit for. */
   leaseSize?: number | undefined
   /** How long nothing may be able to run before the job is given up, ms; Infinity waits for ever. */
@@ -143,12 +146,12 @@ async function coordinate(
   components: SubmitComponents,
   folder: JobFolder,
   journal: Journal,
-  { bootstrap, swarm, leaseSize, giveUpMs, signal }: RunOptions,
+  { bootstrap, swarm, leaseSize, giveUpMs, signal, onVisit }: RunOptions,
   onRunning: OnRunning,
 ): Promise<void> {
   const { clock } = components
   const identity = await loadOrCreateIdentity(folder.identityPath)
-  const peer = await Peer.createSubmitter(components, { identity, bootstrap, swarm })
+  const peer = await Peer.createSubmitter(components, { identity, bootstrap, swarm, onVisit })
   const events = new EventLog(clock, folder.eventsPath, {
     schema: { ...JOB_LOG_SCHEMA, jobId: folder.jobId, requests: journal.counts().requests },
     flushEveryMs: EVENT_FLUSH_MS,
