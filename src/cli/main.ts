@@ -124,7 +124,7 @@ addReadingOptions(
     [],
   )
   .option('--swarm <id>', 'the swarm (default: the bootstrap peer’s)')
-  .option('--wait <seconds>', 'stop when no peer could run a request for this long', '60')
+  .option('--wait <seconds>', 'stop when no result and no progress with loading came for this long', '60')
   .option('--lease-size <n>', 'for evaluation: requests per lease (default: as many as peers ask for)')
   .option('--detach', 'hand the job to the peer that runs on this machine, and exit')
   .action((file: string, options: SubmitCommandOptions) =>
@@ -304,7 +304,7 @@ command(jobs, 'retry <id>', 'run the failed requests of a job again')
     [],
   )
   .option('--swarm <id>', 'the swarm (default: the bootstrap peer’s)')
-  .option('--wait <seconds>', 'stop when no peer could run a request for this long', '60')
+  .option('--wait <seconds>', 'stop when no result and no progress with loading came for this long', '60')
   .option('--detach', 'hand the job to the peer that runs on this machine, and exit')
   .action((id: string, options: CommonOptions & JobRetryOptions) =>
     runCommand(options, async (context) =>

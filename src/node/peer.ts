@@ -171,11 +171,11 @@ export class Peer {
    * Resolves once the DHT can be used. Throws `no-peers` when no peer answers in time, and at once
    * `swarm-mismatch` when the only bootstrap address leads to another swarm.
    */
-  async joined(signal?: AbortSignal): Promise<void> {
+  async joined(signal?: AbortSignal, deadlineMs: number = JOIN_MS): Promise<void> {
     const { join } = this.#link
     const stop = new AbortController()
     const waiting = join.untilJoined({
-      deadlineMs: JOIN_MS,
+      deadlineMs: Math.min(deadlineMs, JOIN_MS),
       signal: AbortSignal.any([stop.signal, ...(signal === undefined ? [] : [signal])]),
     })
     const cancelWatch = every(this.#components.clock, MISMATCH_LOOK_EVERY_MS, () => {

@@ -131,9 +131,13 @@ export class ContextPreparer {
   }
 }
 
+const MIB = 1024 * 1024
+
 function wordsOf({ bytesDone, bytesTotal, sources }: FetchProgress): string {
   const percent = bytesTotal === 0 ? 100 : Math.floor((100 * bytesDone) / bytesTotal)
-  return `${percent} % from ${sources.length} ${sources.length === 1 ? 'peer' : 'peers'}`
+  // The bytes change with every chunk, the percentage of a large context only after minutes.
+  const done = `${percent} % (${Math.floor(bytesDone / MIB)} MiB)`
+  return `${done} from ${sources.length} ${sources.length === 1 ? 'peer' : 'peers'}`
 }
 
 /** Errors of the request itself are the line's result; errors of this host send the request elsewhere. */

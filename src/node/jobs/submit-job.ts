@@ -159,7 +159,7 @@ async function coordinate(
   })
   try {
     await peer.start()
-    await peer.joined(signal)
+    await peer.joined(signal, giveUpMs)
     if (journal.job.contextId === '') {
       journal.bindContext(
         await resolveContext(

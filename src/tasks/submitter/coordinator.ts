@@ -154,7 +154,7 @@ export class Coordinator {
 
   /** Why nothing runs now; undefined while a request runs. */
   explain(): Refusal | undefined {
-    return explain(this.#state)
+    return explain(this.#state, this.#components.clock.nowMs())
   }
 
   /** An impossible state ends the job, because going on could silently lose a request. */

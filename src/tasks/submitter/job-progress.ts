@@ -59,7 +59,7 @@ export function progressOf(
   { elapsedMs, workedMs, completionTokens }: RunAmounts,
 ): JobProgress {
   const { settledCount, unsettled } = state
-  const waiting = unsettled === 0 ? undefined : explain(state)
+  const waiting = unsettled === 0 ? undefined : explain(state, state.startedAtMs + elapsedMs)
   const isProjectable = settledCount > 0 && waiting === undefined
   return {
     settled: settledCount,

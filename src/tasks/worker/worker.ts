@@ -13,7 +13,7 @@ import {
 import { isDrained } from './core/drain.ts'
 import { ALIVE_EVERY_MS, OPEN_MS, SUBMITTER_SILENCE_MS } from '../wire/timings.ts'
 import { stepWorker } from './core/worker.ts'
-import { WORKER_FLUSH_MS_MAX, WORKER_TICK_MS } from './timings.ts'
+import { WORKER_FLUSH_MS_MAX, WORKER_LOADING_TOLD_MS, WORKER_TICK_MS } from './timings.ts'
 import { WorkerSession } from './worker-session.ts'
 import {
   createWorker,
@@ -280,9 +280,16 @@ export class Worker {
   }
 
   async #prepare(contextId: string): Promise<void> {
-    const { log } = this.#components
-    const onProgress = (phase: 'fetching' | 'loading', detail: string): void =>
-      this.#dispatch({ kind: 'progress', contextId, phase, detail })
+    const { clock, log } = this.#components
+    let last: Extract<WorkerEvent, { kind: 'progress' }> | undefined
+    const onProgress = (phase: 'fetching' | 'loading', detail: string): void => {
+      last = { kind: 'progress', contextId, phase, detail }
+      this.#dispatch(last)
+    }
+    // Loading has no steps, and its own deadline.
+    const cancel = every(clock, WORKER_LOADING_TOLD_MS, () => {
+      if (last?.phase === 'loading') this.#dispatch(last)
+    })
     try {
       const context = await this.#components.prepare(contextId, { signal: this.#stop.signal, onProgress })
       this.#contexts.set(contextId, context)
@@ -294,6 +301,7 @@ export class Worker {
       this.#lastFailure = { contextId, reason, detail: messageOf(error) }
       this.#dispatch({ kind: 'unprepared', ...this.#lastFailure })
     } finally {
+      cancel()
       this.#preparing.delete(contextId)
     }
   }

@@ -287,6 +287,20 @@ export class CandidateBook {
     }
   }
 
+  /** Why nothing got on although peers are linked. */
+  explainStall(silentMs: number): Refusal {
+    const words = [...this.#linked.values()].map(
+      ({ phase, refusal, outstanding }) =>
+        refusal?.words ?? (outstanding.size > 0 ? 'it does not answer' : phase),
+    )
+    const reasons = [...countBy(words)].map(([reason, count]) => `${count}: ${reason}`).join('; ')
+    const seconds = Math.round(silentMs / 1_000)
+    return {
+      code: 'no-progress',
+      words: `${this.#reached} peers are connected, but no result came for ${seconds} s (${reasons})`,
+    }
+  }
+
   #move(view: PeerView, phase: PeerPhase): void {
     const { peer, phase: before } = view
     invariant(MOVES[before].includes(phase), 'a peer goes from one phase to the next', {

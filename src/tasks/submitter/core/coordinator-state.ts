@@ -45,7 +45,7 @@ export interface CoordinatorOptions {
   outstandingMax: number
   /** For evaluation: the fixed size of a lease; the next lease follows when it is done. */
   leaseSize?: number | undefined
-  /** The job gives up when no peer could run a request for this long. */
+  /** The job gives up when no result came and no peer got on with loading for this long. */
   giveUpMs: number
 }
 
@@ -159,7 +159,9 @@ export interface CoordinatorState {
   settledCount: number
   startedAtMs: number
   findAtMs: number
-  runnableAtMs: number
+  /** When the last result came, or a peer got on with loading. */
+  progressAtMs: number
+  steppedAtMs: number
   /** When a second peer was last there. */
   companyAtMs: number
   /** When doubts are looked at next. */
@@ -215,7 +217,8 @@ export function createCoordinator(start: CoordinatorStart, options: CoordinatorO
     settledCount: 0,
     startedAtMs: 0,
     findAtMs: 0,
-    runnableAtMs: 0,
+    progressAtMs: 0,
+    steppedAtMs: 0,
     companyAtMs: 0,
     reviewAtMs: 0,
     pace: { perSecond: 0, requestMs: 0, measureAtMs: 0 },

@@ -1,14 +1,14 @@
 import { invariant, isCheckDue } from '../../../base/invariants.ts'
 import type { Random } from '../../../base/random.ts'
 import { contradict, failedOn } from './blame.ts'
-import type { Refusal } from './candidate-book.ts'
+import type { PeerView, Refusal } from './candidate-book.ts'
 import { checkCoordinator, sizeOf } from './coordinator-check.ts'
 import type { CoordinatorState, CoordinatorEffect, CoordinatorEvent, Lease } from './coordinator-state.ts'
 import { beginCommit, endLease, feed, feedHungry, leaveLease, releasePeer } from './leases.ts'
 import { feedDueMs, measureWhenDue, projectedMs, recruitDueMs } from './pace.ts'
 import { doubt, forgetDoubt, isFinal, reviewDoubts, wantsJudge } from './second-opinion.ts'
 import { takeBack } from './tail.ts'
-import type { LeaseKey, Outcome } from '../../wire/task-messages.ts'
+import type { LeaseKey, Outcome, Phase } from '../../wire/task-messages.ts'
 
 /** Takes one event and returns its effects. The only function that changes a coordinator. */
 export function step(
@@ -20,12 +20,12 @@ export function step(
   // Messages and timers are still on their way when a job ends.
   if (state.isFinished) return []
   const effects: CoordinatorEffect[] = []
-  if (state.book.isReached) state.runnableAtMs = nowMs
+  noteLeap(state, nowMs)
   if (state.book.reachedCount > 1) state.companyAtMs = nowMs
   switch (event.kind) {
     case 'start':
       state.startedAtMs = nowMs
-      state.runnableAtMs = nowMs
+      state.progressAtMs = nowMs
       state.companyAtMs = nowMs
       state.silentAtMs = nowMs + state.options.silenceMs
       tick(state, nowMs, effects)
@@ -70,9 +70,23 @@ export function step(
   return effects
 }
 
-/** Why nothing runs, as a code and as words; undefined while a request runs. */
-export function explain(state: CoordinatorState): Refusal | undefined {
-  return state.book.explain()
+/** A linked peer is heard every few seconds, and others are searched for: a longer pause is the machine's own. */
+const LEAP_MS = 10_000
+
+/** The time for which this machine slept is no time without progress. */
+function noteLeap(state: CoordinatorState, nowMs: number): void {
+  const pauseMs = nowMs - state.steppedAtMs
+  if (pauseMs > LEAP_MS && state.book.isReached) state.progressAtMs += pauseMs
+  state.steppedAtMs = nowMs
+}
+
+/** Time without a result or progress after which a job says that it waits, ms. */
+const STALLED_MS = 10_000
+
+/** Why nothing runs, as a code and as words; undefined while requests are answered. */
+export function explain(state: CoordinatorState, nowMs: number): Refusal | undefined {
+  const silentMs = nowMs - state.progressAtMs
+  return state.book.explain() ?? (silentMs < STALLED_MS ? undefined : state.book.explainStall(silentMs))
 }
 
 function onStatus(
@@ -98,7 +112,22 @@ function onStatus(
     )
     return
   }
+  if (isProgress(view, phase, detail)) state.progressAtMs = nowMs
   state.book.advance(view, phase, detail)
+}
+
+/** A peer that failed more often than this begins to fetch or to load again and again. */
+const FETCH_FAILURES_MAX = 3
+
+/**
+ * Whether a peer got on since it was heard: it fetched more, still loads, or computes. One that failed and
+ * begins anew has not.
+ */
+function isProgress(view: PeerView, phase: Phase, detail: string | undefined): boolean {
+  const { phase: before, detail: said, failures } = view
+  if (phase === 'fetching') return failures <= FETCH_FAILURES_MAX && (before !== phase || said !== detail)
+  if (phase === 'ready') return detail !== undefined || (failures === 0 && before !== phase)
+  return failures === 0 && (phase === 'loading' || before !== phase)
 }
 
 function onCredit(
@@ -139,6 +168,7 @@ function onResult(
     effects.push({ kind: 'acknowledge', peer, keys: [key] })
     failedOn(state, held, peer, nowMs, random, effects)
   } else if (outcome === 'bad-request' && !isFinal(state, event)) {
+    state.progressAtMs = nowMs
     doubt(state, event, nowMs, effects)
   } else {
     settleWith(state, event, held, effects)
@@ -210,6 +240,7 @@ function onCommitted(
     if (view !== undefined) takeBack(view, key.n, false, nowMs)
     effects.push({ kind: 'cancel', peer: other, keys: [key] })
   }
+  state.progressAtMs = nowMs
   state.leases.delete(key.n)
   state.ended.delete(key.n)
   state.failures.delete(key.n)
@@ -315,9 +346,9 @@ function recruit(state: CoordinatorState, nowMs: number, effects: CoordinatorEff
 }
 
 function giveUpIfStuck(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect[]): void {
-  if (state.book.isReached || nowMs - state.runnableAtMs < state.options.giveUpMs) return
-  const reason = state.book.explain()
-  if (reason === undefined) return
+  const silentMs = nowMs - state.progressAtMs
+  if (silentMs < state.options.giveUpMs) return
+  const reason = state.book.explain() ?? state.book.explainStall(silentMs)
   state.isFinished = true
   effects.push({ kind: 'give-up', reason })
 }

@@ -43,8 +43,7 @@ export function lookEveryMs({ pace, startedAtMs }: CoordinatorState, nowMs: numb
 export function nextTickMs(state: CoordinatorState): number {
   if (state.isFinished) return Infinity
   const { book, options } = state
-  let dueMs = Math.min(state.silentAtMs, feedDueMs(state))
-  if (!book.isReached) dueMs = Math.min(dueMs, state.runnableAtMs + options.giveUpMs)
+  let dueMs = Math.min(state.silentAtMs, feedDueMs(state), state.progressAtMs + options.giveUpMs)
   if (state.doubts.size > 0) dueMs = Math.min(dueMs, state.reviewAtMs)
   if (book.hasRoom) dueMs = Math.min(dueMs, state.findAtMs, recruitDueMs(state))
   return dueMs

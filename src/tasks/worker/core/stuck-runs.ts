@@ -20,6 +20,26 @@ export function noteProgress(state: WorkerState, id: number, nowMs: number): voi
   run.context.begunRun = Math.max(run.context.begunRun, id)
 }
 
+/** A submitter waits for results, and is told so often that the engine computes them. */
+const COMPUTING_TOLD_MS = 5_000
+
+export function onProgressed(
+  state: WorkerState,
+  runs: readonly number[],
+  nowMs: number,
+  effects: WorkerEffect[],
+): void {
+  for (const id of runs) {
+    noteProgress(state, id, nowMs)
+    const session = state.runs.get(id)?.session
+    // A submitter that is away is told nothing.
+    if (session === undefined || !state.sessions.has(session.id)) continue
+    if (nowMs - session.toldAtMs < COMPUTING_TOLD_MS) continue
+    session.toldAtMs = nowMs
+    effects.push({ kind: 'status', session: session.id, phase: 'ready', detail: 'computing' })
+  }
+}
+
 /** Ends the runs without progress as failures of this peer, so that another peer gets their requests. */
 export function takeAwayStuck(state: WorkerState, nowMs: number, effects: WorkerEffect[]): void {
   const hasLeapt = nowMs - state.tickedAtMs > LEAP_MS

@@ -99,6 +99,8 @@ export interface Session {
   context: ContextView
   /** State shared with the other sessions of its submitter. */
   share: Share
+  /** When its submitter was last told that the engine computes. */
+  toldAtMs: number
   /** Results that the ledger keeps until the submitter acknowledges them. */
   results: JobResults
   leaseSize: number | undefined

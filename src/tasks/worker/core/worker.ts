@@ -5,7 +5,7 @@ import { grantCredit } from './credit.ts'
 import { closeIfDone, drain, giveBackWaiting, giveBackAll } from './drain.ts'
 import { finishRun, oneDone, startWaiting, stopRun } from './runs.ts'
 import { endSession, joinContext, loseSession, makeRoom } from './sessions.ts'
-import { noteProgress, takeAwayStuck } from './stuck-runs.ts'
+import { noteProgress, onProgressed, takeAwayStuck } from './stuck-runs.ts'
 import { createShare } from './turns.ts'
 import type { LeaseKey, TaskRequest } from '../../wire/task-messages.ts'
 import { checkWorker, sizeOf } from './worker-check.ts'
@@ -69,7 +69,7 @@ export function stepWorker(state: WorkerState, event: WorkerEvent, nowMs: number
       takeAwayStuck(state, nowMs, effects)
       break
     case 'progressed':
-      for (const run of event.runs) noteProgress(state, run, nowMs)
+      onProgressed(state, event.runs, nowMs, effects)
       break
   }
   lookAtTouched(state, nowMs, effects)
@@ -117,6 +117,7 @@ function onOpened(
     granted: 0,
     waiting: [],
     runs: new SmallMap(),
+    toldAtMs: nowMs,
   }
   state.sessions.set(session.id, session)
   redeliver(state, session, effects)

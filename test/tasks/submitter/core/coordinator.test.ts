@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { nextTickMs } from '../../../../src/tasks/submitter/core/pace.ts'
 import { seededRandom } from '../../../../src/base/random.ts'
 import { explain, step } from '../../../../src/tasks/submitter/core/coordinator.ts'
 import {
@@ -301,9 +302,89 @@ describe('a coordinator', () => {
   ])('says why nothing runs: %s', (code, candidates, words) => {
     const state = job(1)
     play(state, [0, { kind: 'start' }], [0, { kind: 'candidates', candidates }])
-    expect(explain(state)?.code).toBe(code)
-    expect(explain(state)?.words).toContain(words)
+    expect(explain(state, 0)?.code).toBe(code)
+    expect(explain(state, 0)?.words).toContain(words)
     const effects = play(state, [COORDINATOR_DEFAULTS.giveUpMs, { kind: 'tick' }])
     expect(effects).toMatchObject([{ kind: 'give-up', reason: { code } }])
+  })
+})
+
+describe('the time after which a job gives up', () => {
+  const giveUpMs = 10_000
+  const status = (phase: 'queued' | 'fetching' | 'loading' | 'ready' | 'refused', detail?: string) =>
+    ({ kind: 'status', peer: 'a', phase, detail }) as const
+
+  /** A job with one peer that is ready; then each event at its time, with heartbeats and ticks between them. */
+  function gaveUpAtMs(
+    untilMs: number,
+    at: (nowMs: number) => CoordinatorEvent[],
+    events: CoordinatorEvent[] = [],
+  ) {
+    const state = job(100, { giveUpMs })
+    play(state, [0, { kind: 'start' }], [0, found('a')], [0, { kind: 'opened', peer: 'a' }])
+    for (const event of events) play(state, [0, event])
+    for (let nowMs = 1_000; nowMs <= untilMs; nowMs += 1_000) {
+      const tick: CoordinatorEvent[] = nowMs >= nextTickMs(state) ? [{ kind: 'tick' }] : []
+      for (const event of [{ kind: 'heard', peer: 'a' } as const, ...at(nowMs), ...tick]) {
+        const end = play(state, [nowMs, event]).find(({ kind }) => kind === 'give-up')
+        if (end?.kind === 'give-up') return { nowMs, code: end.reason.code, words: end.reason.words }
+      }
+    }
+    return undefined
+  }
+
+  test('is not put off by a peer that takes requests and answers none', () => {
+    const end = gaveUpAtMs(60_000, () => [], [status('ready'), credit('a', 8)])
+    expect(end).toMatchObject({ nowMs: giveUpMs, code: 'no-progress' })
+    expect(end?.words).toContain('1: it does not answer')
+  })
+
+  test('is not put off by a peer that is queued for ever, or that begins again and again', () => {
+    expect(gaveUpAtMs(60_000, () => [status('queued')], [])).toMatchObject({ nowMs: giveUpMs })
+    const state = job(1, { giveUpMs })
+    play(state, [0, { kind: 'start' }], [0, found('a')], [0, { kind: 'opened', peer: 'a' }])
+    let end: CoordinatorEffect | undefined
+    for (let nowMs = 1_000; nowMs <= 60_000 && end === undefined; nowMs += 1_000) {
+      const again: CoordinatorEvent[] = [
+        { kind: 'status', peer: 'a', phase: 'loading' },
+        { kind: 'status', peer: 'a', phase: 'refused', reason: 'model-unsupported' },
+        { kind: 'tick' },
+      ]
+      const effects = again.flatMap((event) => play(state, [nowMs, event]))
+      end = effects.find(({ kind }) => kind === 'give-up')
+      if (effects.some(({ kind }) => kind === 'open')) play(state, [nowMs, { kind: 'opened', peer: 'a' }])
+    }
+    expect(end).toMatchObject({
+      kind: 'give-up',
+      reason: { words: expect.stringContaining('model-unsupported') },
+    })
+  })
+
+  test('counts from the last result', () => {
+    let n = 0
+    const answers = (nowMs: number): CoordinatorEvent[] =>
+      nowMs % 9_000 === 0 && nowMs <= 27_000 ? [result('a', n, 1), committed('a', n++, 1)] : []
+    const end = gaveUpAtMs(120_000, answers, [status('ready'), credit('a', 8)])
+    expect(end?.nowMs).toBe(27_000 + giveUpMs)
+  })
+
+  test('counts from the last progress with fetching, loading and computing', () => {
+    const chunks = (nowMs: number): CoordinatorEvent[] => [
+      status('fetching', `${Math.floor(nowMs / 8_000)} MiB`),
+    ]
+    expect(gaveUpAtMs(100_000, chunks)).toBeUndefined()
+    expect(gaveUpAtMs(100_000, () => [status('fetching', 'looking for holders')])?.nowMs).toBe(
+      1_000 + giveUpMs,
+    )
+    expect(gaveUpAtMs(100_000, () => [status('loading', 'loading the model')])).toBeUndefined()
+    const computing = (): CoordinatorEvent[] => [status('ready', 'computing')]
+    expect(gaveUpAtMs(100_000, computing, [status('ready'), credit('a', 8)])).toBeUndefined()
+  })
+
+  test('does not count the sleep of the machine', () => {
+    const state = job(9, { giveUpMs })
+    play(state, [0, { kind: 'start' }], [0, found('a')], ...ready('a'), [0, credit('a', 8)])
+    const woken = play(state, [3_600_000, { kind: 'heard', peer: 'a' }], [3_600_000, { kind: 'tick' }])
+    expect(woken.some(({ kind }) => kind === 'give-up')).toBe(false)
   })
 })
