@@ -347,7 +347,7 @@ function recruit(state: CoordinatorState, nowMs: number, effects: CoordinatorEff
 
 function giveUpIfStuck(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect[]): void {
   const silentMs = nowMs - state.progressAtMs
-  if (silentMs < state.options.giveUpMs) return
+  if (silentMs < state.options.giveUpMs || state.doubts.size > 0) return
   const reason = state.book.explain() ?? state.book.explainStall(silentMs)
   state.isFinished = true
   effects.push({ kind: 'give-up', reason })

@@ -43,8 +43,9 @@ export function lookEveryMs({ pace, startedAtMs }: CoordinatorState, nowMs: numb
 export function nextTickMs(state: CoordinatorState): number {
   if (state.isFinished) return Infinity
   const { book, options } = state
-  let dueMs = Math.min(state.silentAtMs, feedDueMs(state), state.progressAtMs + options.giveUpMs)
-  if (state.doubts.size > 0) dueMs = Math.min(dueMs, state.reviewAtMs)
+  // A doubt has its own deadline, after which a result is there.
+  const doneMs = state.doubts.size > 0 ? state.reviewAtMs : state.progressAtMs + options.giveUpMs
+  let dueMs = Math.min(state.silentAtMs, feedDueMs(state), doneMs)
   if (book.hasRoom) dueMs = Math.min(dueMs, state.findAtMs, recruitDueMs(state))
   return dueMs
 }
