@@ -2,6 +2,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { HearthError, messageOf } from '../../src/base/errors.ts'
 import { reportPage } from '../report/report.ts'
+import { requireComparable } from '../report/require-comparable.ts'
 import { RUN_RESULT_VERSION, type RunResult } from '../runs/result/run-result.ts'
 import type { Output } from './run-command.ts'
 
@@ -11,7 +12,9 @@ export async function reportCommand(
   options: { output: string },
   output: Output,
 ): Promise<number> {
-  const runs = await Promise.all(paths.map((path) => readRun(path)))
+  const read = await Promise.all(paths.map(async (path) => ({ path, run: await readRun(path) })))
+  requireComparable(read)
+  const runs = read.map(({ run }) => run)
   const file = resolve(options.output)
   await writeReport(runs, file)
   output.print(output.isJson ? { report: file, runs: runs.length } : file)

@@ -5,6 +5,7 @@ import { numberOption } from '../../src/base/number-option.ts'
 import { varyingParameters, wordOf } from '../report/variants.ts'
 import { defaultJobs, runMany } from '../runs/run-many.ts'
 import type { RunRequest } from '../runs/run.ts'
+import { codeHash } from '../runs/code-hash.ts'
 import { RUN_RESULT_VERSION, type RunResult } from '../runs/result/run-result.ts'
 import { loadScenario } from '../scenarios/load.ts'
 import { combinationsOf, gridOf } from '../sweep/grid.ts'
@@ -93,7 +94,10 @@ function keptRun({ request, hash }: Planned): RunResult | undefined {
   try {
     const run = JSON.parse(readFileSync(join(request.out, 'run.json'), 'utf8')) as RunResult
     const isSame =
-      run.version === RUN_RESULT_VERSION && run.scenarioHash === hash && run.seed === request.seed
+      run.version === RUN_RESULT_VERSION &&
+      run.codeHash === codeHash() &&
+      run.scenarioHash === hash &&
+      run.seed === request.seed
     return isSame ? run : undefined
   } catch {
     return undefined

@@ -107,7 +107,7 @@ export function checksSummary(runs: readonly RunResult[]): string {
 
 /** The commands that repeat each run. */
 export function provenance(runs: readonly RunResult[]): string {
-  const rows = runs.map(({ scenario, seed, parameters, events, eventHash, node }) => [
+  const rows = runs.map(({ scenario, seed, parameters, events, eventHash, codeHash, node }) => [
     scenario,
     String(seed),
     Object.entries(parameters)
@@ -115,7 +115,8 @@ export function provenance(runs: readonly RunResult[]): string {
       .join(' '),
     formatNumber(events),
     eventHash.slice(0, 12),
+    codeHash.slice(0, 12),
     node,
   ])
-  return `<details><summary class="soft">Runs</summary>${htmlTable(['scenario', 'seed', 'set', 'events', 'event hash', 'Node'], rows)}</details>`
+  return `<details><summary class="soft">Runs</summary>${htmlTable(['scenario', 'seed', 'set', 'events', 'event hash', 'code', 'Node'], rows)}</details>`
 }

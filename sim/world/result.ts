@@ -1,3 +1,4 @@
+import { codeHash } from '../runs/code-hash.ts'
 import type { LoadedScenario } from '../scenarios/load.ts'
 import {
   RUN_RESULT_VERSION,
@@ -32,6 +33,7 @@ export function resultOf(
     seed,
     parameters: loaded.parameters,
     scenarioHash: loaded.hash,
+    codeHash: codeHash(),
     node: process.version,
     wallS,
     events: kernel.count,

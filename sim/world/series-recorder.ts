@@ -41,8 +41,12 @@ export class SeriesRecorder {
   }
 
   start(): void {
-    this.#sample()
     this.#sampleLater()
+  }
+
+  /** The first point: to be taken once the events of time 0 have run, which bring the first peers. */
+  begin(): void {
+    this.#sample()
   }
 
   /** The last point is the end of the run. */

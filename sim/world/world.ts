@@ -127,6 +127,8 @@ export class World implements Swarm {
       })
     }
     this.series.start()
+    this.kernel.run(0)
+    this.series.begin()
     this.kernel.run(this.scenario.horizonS * 1e6)
     this.series.end()
     for (const peer of this.peers) peer.settle()

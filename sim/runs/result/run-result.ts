@@ -3,7 +3,7 @@
  * Times in seconds of virtual time since the run began, bytes in bytes, work in inferences.
  */
 
-export const RUN_RESULT_VERSION = 2
+export const RUN_RESULT_VERSION = 3
 
 export type ParameterValue = string | number | boolean
 
@@ -17,6 +17,8 @@ export interface RunResult {
   parameters: Record<string, ParameterValue>
   /** sha-256 of the scenario after --set: two runs with the same one and the same seed are the same run. */
   scenarioHash: string
+  /** sha-256 of the code that ran. */
+  codeHash: string
   node: string
   /** Real seconds that the run took; nothing else here depends on the machine. */
   wallS: number

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { reportPage } from '../../../sim/report/report.ts'
 import { figuresOf } from '../../../sim/report/report.ts'
+import { requireComparable } from '../../../sim/report/require-comparable.ts'
 import { variantsOf } from '../../../sim/report/variants.ts'
 import { madeUpRun } from './runs.ts'
 
@@ -90,4 +91,26 @@ test('variants are told apart by what differs, and hold their runs by seed', () 
     'static',
     'drain',
   ])
+})
+
+test('runs of different code, or of one name and different scenarios, are refused, saying which differ', () => {
+  const read = (path: string, changes: Parameters<typeof madeUpRun>[0], scenarioHash = 'a') => ({
+    path,
+    run: { ...madeUpRun(changes), scenarioHash },
+  })
+  expect(() => {
+    requireComparable([read('one', {}), read('two', { seed: 2 }), read('three', { scenario: 'drain' }, 'b')])
+    requireComparable([read('one', {}), read('two', { parameters: { batch: 2 } }, 'b')])
+    requireComparable([])
+  }).not.toThrow()
+  expect(() =>
+    requireComparable([read('one', {}), read('two', {}), read('three', { codeHash: 'other' })]),
+  ).toThrow(/because the code changed between them: one \(c0de\) and three \(other\)/)
+  const swapped = [
+    { x: 1, y: 2 },
+    { y: 2, x: 1 },
+  ].map((parameters, n) => read(`run-${n}`, { parameters }, `h${n}`))
+  expect(() => requireComparable(swapped)).toThrow(
+    /because the scenario "static" changed between them: run-0 \(h0\) and run-1 \(h1\)/,
+  )
 })

@@ -14,6 +14,7 @@ export function madeUpRun(changes: {
   parameters?: Record<string, ParameterValue>
   makespanS?: number
   peers?: number
+  codeHash?: string
 }): RunResult {
   const {
     scenario = 'static',
@@ -22,6 +23,7 @@ export function madeUpRun(changes: {
     parameters = {},
     makespanS = 800,
     peers = 20,
+    codeHash = 'c0de',
   } = changes
   const random = seededRandom(seed)
   const total = 10_000
@@ -48,6 +50,7 @@ export function madeUpRun(changes: {
     seed,
     parameters,
     scenarioHash: JSON.stringify(parameters),
+    codeHash,
     node: 'v24.21.0',
     wallS: 1,
     events: 123_456,
