@@ -11,12 +11,12 @@ import { loadScenario } from '../sim/scenarios/load.ts'
 import { churnSchema } from '../sim/scenarios/churn-schema.ts'
 import { combinationsOf, gridOf } from '../sim/sweep/grid.ts'
 import { BATCH_FILE, isLineError, readJobFile } from '../src/tasks/job/job-file.ts'
-import { programOf } from '../testing/command-line.ts'
-import { blocksOf, inlineCodeOf, linesOf, PAGES, ROOT, textOf, type Block } from '../testing/pages.ts'
+import { programOf } from '../testing/docs/command-line.ts'
+import { blocksOf, inlineCodeOf, linesOf, PAGES, ROOT, textOf, type Block } from '../testing/docs/pages.ts'
 import { temporaryFolder } from '../testing/temporary-folder.ts'
 
-const hearth = await programOf('../src/cli/main.ts')
-const sim = await programOf('../sim/main.ts')
+const hearth = await programOf('../../src/cli/main.ts')
+const sim = await programOf('../../sim/main.ts')
 const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> }
 
 /** A command line as a page prints it. A whole one could be typed; one in a sentence may leave out arguments. */

@@ -2,7 +2,7 @@
 import { existsSync, globSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { codeOf, PAGES, ROOT, textOf, withoutBlocks } from '../testing/pages.ts'
+import { codeOf, PAGES, ROOT, textOf, withoutBlocks } from '../testing/docs/pages.ts'
 
 /** A path of the repository: it begins with one of its folders, or is one of the files in its root. */
 const PATH =

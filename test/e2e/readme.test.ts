@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import type { FlowReport } from '../../testing/empty-home/readme-flow.ts'
 import { inNamespace, whyNoNamespace } from '../../testing/empty-home/namespace.ts'
-import { ROOT } from '../../testing/pages.ts'
+import { ROOT } from '../../testing/docs/pages.ts'
 import { temporaryFolder } from '../../testing/temporary-folder.ts'
 
 const folder = temporaryFolder('readme')

@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { lookup } from 'node:dns/promises'
 import { createInterface } from 'node:readline'
-import { blocksOf, linesOf, ROOT } from '../pages.ts'
+import { blocksOf, linesOf, ROOT } from '../docs/pages.ts'
 import { recordNames } from './name-recorder.ts'
 
 /** The output of the program. */

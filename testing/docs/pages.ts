@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-export const ROOT: string = join(import.meta.dirname, '..')
+export const ROOT: string = join(import.meta.dirname, '../..')
 
 /** All pages of the repository, by their paths. */
 export const PAGES: readonly string[] = [
