@@ -135,27 +135,7 @@ export const OVER: Record<Ceiling, string[]> = {
     'testing/libp2p-swarm.ts',
     'testing/virtual/task-world.ts',
   ],
-  'max-params': [
-    'bench/transfer/aria2.ts',
-    'sim/dht/dht-world.ts',
-    'sim/world/peer/fetch.ts',
-    'sim/world/peer/peer.ts',
-    'sim/world/result.ts',
-    'sim/world/swarm/task-link.ts',
-    'sim/world/swarm/uploads.ts',
-    'sim/world/swarm/workload.ts',
-    'sim/world/task-recorder.ts',
-    'sim/world/world.ts',
-    'src/inference/running/delta-graph.ts',
-    'src/inference/running/kv-store.ts',
-    'src/inference/text/jinja/formatting.ts',
-    'src/inference/text/jinja/lexer.ts',
-    'src/inference/text/jinja/text-methods.ts',
-    'src/inference/text/jinja/to-json.ts',
-    'src/node/contexts/resolve-context.ts',
-    'src/node/jobs/submit-job.ts',
-    'testing/sharing-peers.ts',
-  ],
+  'max-params': ['src/node/contexts/resolve-context.ts', 'src/node/jobs/submit-job.ts'],
 }
 
 const config: ReturnType<typeof defineConfig> = defineConfig({

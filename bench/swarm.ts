@@ -289,7 +289,12 @@ class Swarms {
       return undefined
     }
     const folder = join(this.#folder, `run-${(this.#runs += 1)}`)
-    const seconds = await aria2Seconds(places, folder, this.#file, FETCHERS, uploadBytesPerSecond)
+    const seconds = await aria2Seconds(places, {
+      folder,
+      file: this.#file,
+      leechers: FETCHERS,
+      uploadBytesPerSecond,
+    })
     this.#options.note(`aria2: ${seconds.toFixed(2)} s`)
     rmSync(folder, { recursive: true, force: true })
     return seconds

@@ -212,7 +212,7 @@ export async function startHolder(
     for (;;) {
       const message = await stream.receive(fetcherMessageSchema, { deadlineMs: 60_000 })
       if (message === undefined) return
-      await answer(stream, message, context, behaviour, holder)
+      await answer(stream, message, context, { behaviour, holder })
     }
   })
   return holder
@@ -222,8 +222,7 @@ async function answer(
   stream: MessageStream,
   message: FetcherMessage,
   context: HeldContext,
-  behaviour: HolderBehaviour,
-  holder: ScriptedHolder,
+  { behaviour, holder }: { behaviour: HolderBehaviour; holder: ScriptedHolder },
 ): Promise<void> {
   if (message.type === 'manifest-request') {
     if (behaviour.onManifestRequest !== undefined) return await behaviour.onManifestRequest(stream, context)

@@ -22,16 +22,20 @@ export function hasAria2(): boolean {
   }
 }
 
+interface Aria2Run {
+  folder: string
+  file: string
+  leechers: number
+  uploadBytesPerSecond: number | undefined
+}
+
 /**
  * Seconds in which `leechers` get the file from one seed: from the start of their processes, which takes
  * aria2 about 50 ms, to the last one's having it. With `uploadBytesPerSecond` as each one's own upload limit.
  */
 export async function aria2Seconds(
   places: Places,
-  folder: string,
-  file: string,
-  leechers: number,
-  uploadBytesPerSecond?: number,
+  { folder, file, leechers, uploadBytesPerSecond }: Aria2Run,
 ): Promise<number> {
   const tracker = new Child('tracker-main.ts', [places.hostOf()], places.within())
   const { port } = await tracker.next<{ port: number }>()
@@ -43,7 +47,7 @@ export async function aria2Seconds(
     const own = join(folder, String(index))
     mkdirSync(own)
     if (index === 0) linkSync(file, join(own, 'file'))
-    clients.push(spawnClient(places, index, own, torrent, uploadBytesPerSecond))
+    clients.push(spawnClient(places, index, own, { torrent, uploadBytesPerSecond }))
     return join(own, 'done')
   }
   try {
@@ -66,8 +70,7 @@ function spawnClient(
   places: Places,
   index: number,
   folder: string,
-  torrent: string,
-  uploadBytesPerSecond = 0,
+  { torrent, uploadBytesPerSecond = 0 }: { torrent: string; uploadBytesPerSecond: number | undefined },
 ): ChildProcess {
   const hook = join(folder, 'hook.sh')
   writeFileSync(hook, `#!/bin/sh\ntouch '${join(folder, 'done')}'\n`)

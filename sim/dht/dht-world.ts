@@ -318,9 +318,12 @@ export class DhtWorld {
     const goOn = (): void => {
       if (isOver || seeker.session !== session) return
       for (const id of lookup.next())
-        this.#ask(seeker, id, lookup, onAnswer, (ends) => {
-          isOver ||= ends
-          goOn()
+        this.#ask(seeker, id, lookup, {
+          onAnswer,
+          onDone: (ends) => {
+            isOver ||= ends
+            goOn()
+          },
         })
       if (!lookup.isOver) return
       isOver = true
@@ -333,8 +336,7 @@ export class DhtWorld {
     seeker: Peer,
     id: Id,
     lookup: Lookup,
-    onAnswer: (asked: Peer) => boolean,
-    then: (ends: boolean) => void,
+    { onAnswer, onDone }: { onAnswer: (asked: Peer) => boolean; onDone: (ends: boolean) => void },
   ): void {
     const asked = this.#byId.get(id)
     this.#measures.questions += 1
@@ -346,7 +348,7 @@ export class DhtWorld {
       if (!answers || asked === undefined || !asked.isUp) {
         seeker.table.evict(id)
         lookup.failed(id)
-        return then(false)
+        return onDone(false)
       }
       asked.table.admit(seeker.id)
       seeker.table.admit(id)
@@ -355,7 +357,7 @@ export class DhtWorld {
         id,
         asked.table.closest(lookup.target, bucketSize).filter((other) => other !== seeker.id),
       )
-      then(ends)
+      onDone(ends)
     })
   }
 }

@@ -39,7 +39,7 @@ export function runOnce(request: RunRequest): RunResult {
   })
   runChecked(world)
   const wallS = (systemClock.nowMs() - beganMs) / 1000
-  const result = resultOf(world, loaded, request.seed, tasks, wallS)
+  const result = resultOf(world, { loaded, seed: request.seed, tasks, wallS })
   const kept = request.isBrief === true ? undefined : tasks.kept()
   folder?.write(result, kept, (peer) => world.peers[peer]?.id ?? '')
   return result

@@ -188,7 +188,7 @@ export class JobRun implements SubmitterEnd, JobView {
       isCutOff() || peer.state === 'frozen' || (peer.state === 'down' && scenario.losses === 'silent')
     const tookUs = isSilent ? this.#shell.openMs * 1000 : 4 * latencyUs
     const session = `${this.id}-${this.#nextSession++}`
-    const link = new TaskLink(kernel, { peer: name, session }, latencyUs, this, peer)
+    const link = new TaskLink(kernel, { peer: name, session, latencyUs }, this, peer)
     this.#links.set(name, link)
     kernel.after(tookUs, TAG.job + this.tag, () => {
       if (this.isOver || this.#links.get(name) !== link) return
@@ -259,7 +259,7 @@ export class JobRun implements SubmitterEnd, JobView {
     if (link === undefined) this.failedInferences += inferences
     else {
       this.committedInferences += inferences
-      this.#world.onCommitted(this, link.worker, key, inferences, facts)
+      this.#world.onCommitted(this, link.worker, key, { inferences, facts })
     }
     this.dispatch({ kind: 'committed', peer: link?.peer, key }, link)
   }

@@ -25,7 +25,11 @@ export function planJobs(
   planned.sort((left, right) => left.atS - right.atS)
   return planned.map(({ kind, submitter, atS, context }, number) => {
     const id = `job-${String(number).padStart(4, '0')}`
-    const workload = new Workload(id, kind.inferences, scenario.inferencesPerRequest, scenario.work, streams)
+    const workload = new Workload(
+      id,
+      { inferences: kind.inferences, batch: scenario.inferencesPerRequest, work: scenario.work },
+      streams,
+    )
     const job = new JobRun(world, workload, {
       number,
       id,

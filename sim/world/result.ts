@@ -17,10 +17,12 @@ import type { World } from './world.ts'
 /** The outcome of a run. `wallS` is its wall-clock time, s. */
 export function resultOf(
   world: World,
-  loaded: LoadedScenario,
-  seed: number,
-  tasks: TaskRecorder,
-  wallS: number,
+  {
+    loaded,
+    seed,
+    tasks,
+    wallS,
+  }: { loaded: LoadedScenario; seed: number; tasks: TaskRecorder; wallS: number },
 ): RunResult {
   const { kernel, jobs, scenario } = world
   const peers = world.peers.filter((peer) => peer.sessions > 0)

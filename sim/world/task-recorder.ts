@@ -11,6 +11,8 @@ export interface Task {
   committedUs: number
 }
 
+type CommittedTask = Pick<Task, 'job' | 'n' | 'peer' | 'committedUs'>
+
 /** Numbers of one task, one after the other. */
 const COLUMNS = 7
 
@@ -28,7 +30,7 @@ export class TaskRecorder {
     this.#keptMax = keptMax
   }
 
-  add(job: number, n: number, peer: number, facts: RunFacts, committedUs: number): void {
+  add({ job, n, peer, committedUs }: CommittedTask, facts: RunFacts): void {
     const { startedUs, endedUs, ranUs } = facts
     const seconds = (endedUs - startedUs) / 1e6
     if (this.#count < this.#keptMax) {

@@ -16,7 +16,6 @@ import { Bootstrap } from './overlay/bootstrap.ts'
 import { CopiesLedger } from './swarm/copies-ledger.ts'
 import { deviceOf } from './swarm/device.ts'
 import { Directory } from './overlay/directory.ts'
-import type { RunFacts } from './events/run-facts.ts'
 import { Fates } from './fates.ts'
 import { Host } from './swarm/host.ts'
 import type { HostView } from './swarm/host-view.ts'
@@ -29,7 +28,7 @@ import type { ReplicaKeeper } from './peer/replica-keeper.ts'
 import { SeriesRecorder } from './series-recorder.ts'
 import { Shelf } from './swarm/shelf.ts'
 import { TAG } from './events/tags.ts'
-import type { JobView, PeerView, Swarm } from './swarm/swarm.ts'
+import type { Committed, JobView, PeerView, Swarm } from './swarm/swarm.ts'
 import type { TaskLink, WorkerEnd } from './swarm/task-link.ts'
 import type { TaskRecorder } from './task-recorder.ts'
 import type { Workload } from './swarm/workload.ts'
@@ -228,13 +227,7 @@ export class World implements Swarm {
     })
   }
 
-  onCommitted(
-    job: JobView,
-    peer: WorkerEnd,
-    key: LeaseKey,
-    inferences: number,
-    facts: RunFacts | undefined,
-  ): void {
+  onCommitted(job: JobView, peer: WorkerEnd, key: LeaseKey, { inferences, facts }: Committed): void {
     peer.inferences += inferences
     this.#committedInferences += inferences
     if (this.#committedInferences >= (1 - TAIL_SHARE) * this.#inferences)
@@ -243,7 +236,8 @@ export class World implements Swarm {
     if (facts === undefined) return
     peer.meter.usefulUs += facts.ranUs
     if (!facts.isLast) return
-    this.#options.tasks.add(job.number, key.n, peer.number, facts, this.kernel.nowUs)
+    const committedUs = this.kernel.nowUs
+    this.#options.tasks.add({ job: job.number, n: key.n, peer: peer.number, committedUs }, facts)
   }
 
   onJobEnded(job: JobView): void {
@@ -308,7 +302,7 @@ export class World implements Swarm {
     if (group.holds) {
       for (const context of this.#contextIds.keys()) host.shelves.set(context, this.#wholeShelf)
     }
-    const peer = new Peer(this, this.peers.length, group.name, device, host)
+    const peer = new Peer(this, { number: this.peers.length, group: group.name, device, host })
     this.peers.push(peer)
     this.#byName.set(id, peer)
     return peer

@@ -46,8 +46,7 @@ export class Fetch implements Fetcher {
   /** `onEnd` gets why it was given up; undefined when all is here. */
   constructor(
     world: FetchWorld,
-    host: HostView,
-    context: number,
+    { host, context }: { host: HostView; context: number },
     random: Random,
     onEnd: (reason: string | undefined) => void,
   ) {

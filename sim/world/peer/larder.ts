@@ -257,7 +257,7 @@ export class Larder implements DiskOwner {
     const { host } = this.#peer
     const { context } = wish
     const random = this.#world.streams.of(host.id, 'fetch', this.#fetchesBegun++)
-    const fetch: Fetch = new Fetch(this.#world, host, context, random, (problem) => {
+    const fetch: Fetch = new Fetch(this.#world, { host, context }, random, (problem) => {
       wish.fetch = undefined
       this.#end(fetch, wish.onStocked.length === 0)
       if (problem === undefined) return this.#onWhole(wish)

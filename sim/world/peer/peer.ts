@@ -17,6 +17,13 @@ import { WorkerRun, type WorkerOwner } from './worker-run.ts'
 /** The work that a peer ends before it shuts down. */
 type Duty = 'work' | 'copies'
 
+interface PeerPlace {
+  number: number
+  group: string
+  device: PeerDevice
+  host: Host
+}
+
 /** One serving peer: a machine that comes and goes, with its GPU, disk and line. */
 export class Peer implements WorkerOwner, LarderOwner {
   readonly number: number
@@ -49,7 +56,7 @@ export class Peer implements WorkerOwner, LarderOwner {
   /** Loads of contexts before it last came up. */
   #loads = 0
 
-  constructor(world: Swarm, number: number, group: string, device: PeerDevice, host: Host) {
+  constructor(world: Swarm, { number, group, device, host }: PeerPlace) {
     this.#world = world
     this.number = number
     this.group = group

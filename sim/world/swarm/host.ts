@@ -58,7 +58,7 @@ export class Host implements HostView {
 
   #makeUploads(capBytesPerS?: number): Uploads {
     const { kernel, flows, streams } = this.#world
-    return new Uploads(kernel, flows, this, streams.of(this.id, 'release'), capBytesPerS)
+    return new Uploads(kernel, flows, this, { random: streams.of(this.id, 'release'), capBytesPerS })
   }
 
   shelf(context: number): Shelf | undefined {

@@ -55,6 +55,12 @@ export interface JobView {
   readonly workload: Workload
 }
 
+/** The work of a committed request; `facts` is undefined where its run is not recorded. */
+export interface Committed {
+  inferences: number
+  facts: RunFacts | undefined
+}
+
 /** The surroundings of peers and jobs. */
 export interface Swarm {
   readonly kernel: Kernel
@@ -91,12 +97,6 @@ export interface Swarm {
   onLeft(): void
   /** The peer's end of a link is gone; the submitter's end sees that at once, or by silence. */
   breakLink(link: TaskLink, isSilent: boolean): void
-  onCommitted(
-    job: JobView,
-    peer: WorkerEnd,
-    key: LeaseKey,
-    inferences: number,
-    facts: RunFacts | undefined,
-  ): void
+  onCommitted(job: JobView, peer: WorkerEnd, key: LeaseKey, committed: Committed): void
   onJobEnded(job: JobView): void
 }

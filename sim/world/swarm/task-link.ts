@@ -56,13 +56,12 @@ export class TaskLink {
 
   constructor(
     kernel: Kernel,
-    names: { peer: string; session: string },
-    latencyUs: number,
+    { peer, session, latencyUs }: { peer: string; session: string; latencyUs: number },
     submitter: SubmitterEnd,
     worker: WorkerEnd,
   ) {
-    this.peer = names.peer
-    this.session = names.session
+    this.peer = peer
+    this.session = session
     this.latencyUs = latencyUs
     this.#kernel = kernel
     this.#madeUs = kernel.nowUs

@@ -42,8 +42,7 @@ export class Uploads implements Uploader {
     kernel: Kernel,
     flows: FairFlows,
     host: HostView,
-    random: Random,
-    capBytesPerS: number | undefined,
+    { random, capBytesPerS }: { random: Random; capBytesPerS: number | undefined },
   ) {
     this.#kernel = kernel
     this.#flows = flows

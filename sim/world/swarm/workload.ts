@@ -12,7 +12,11 @@ export class Workload {
   /** Requests of the job. */
   readonly requests: number
 
-  constructor(job: string, inferences: number, batch: number, work: Work, streams: RandomStreams) {
+  constructor(
+    job: string,
+    { inferences, batch, work }: { inferences: number; batch: number; work: Work },
+    streams: RandomStreams,
+  ) {
     this.#batch = batch
     this.#work = work
     this.#lengths = streams.family(job, 'length')

@@ -46,8 +46,7 @@ export class DeltaGraph implements StepGraph {
     session: InferenceSession,
     delta: DeltaModel,
     decoder: Decoder,
-    rowsMin: number,
-    devicePast: DevicePast | undefined,
+    { rowsMin, devicePast }: { rowsMin: number; devicePast: DevicePast | undefined },
   ) {
     this.#rowsMin = rowsMin
     this.#devicePast = devicePast
@@ -73,7 +72,7 @@ export class DeltaGraph implements StepGraph {
     )
     const rowsMin = sumsSingleRowsApart(model, options) ? 2 : 1
     const devicePast = keepsPastOnDevice ? await DevicePast.open(decoder.kvShape, options) : undefined
-    return new DeltaGraph(session, delta, decoder, rowsMin, devicePast)
+    return new DeltaGraph(session, delta, decoder, { rowsMin, devicePast })
   }
 
   async run(input: StepInput): Promise<StepOutput> {

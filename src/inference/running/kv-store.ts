@@ -70,7 +70,7 @@ export class KvStore {
     const isKept = heads * after <= room && heads * after * ROOM * 2 > room
     this.#arrays = this.#arrays.map((old) => {
       const array = isKept ? old : new Float32Array(heads * after * ROOM)
-      moveHeads(old, array, slotsUsed * keyValueHeads, before, after)
+      moveHeads(old, array, slotsUsed * keyValueHeads, { before, after })
       return array
     })
     this.#capacity = capacity
@@ -153,7 +153,12 @@ export class KvStore {
 }
 
 /** Moves what fits of each head's elements from places of size `before` to such of size `after`. */
-function moveHeads(from: Float32Array, to: Float32Array, heads: number, before: number, after: number): void {
+function moveHeads(
+  from: Float32Array,
+  to: Float32Array,
+  heads: number,
+  { before, after }: { before: number; after: number },
+): void {
   const kept = Math.min(before, after)
   const move = (head: number): void => {
     to.set(from.subarray(head * before, head * before + kept), head * after)

@@ -480,7 +480,7 @@ export const FILTERS: Readonly<Record<string, Filter>> = {
   replace: onText((value, args, fuel) => {
     const [from = null, to = null, count] = bind('replace', args, ['old', 'new', 'count'], 2)
     const limit = count === undefined || count === null ? -1 : int('replace', count)
-    return replace(value, print(from), print(to), limit, fuel)
+    return replace(value, print(from), print(to), { limit, fuel })
   }),
   reverse,
   round,

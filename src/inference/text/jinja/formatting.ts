@@ -34,22 +34,15 @@ const PERCENT = /%(?:\(([^)]*)\))?([-+ 0#]*)(\d+|\*)?(?:\.(\d+))?([a-zA-Z%])/g
 export function formatPercent(format: string, values: Value): string {
   const items = values instanceof PyTuple ? values.items : [values]
   let used = 0
-  const result = format.replace(
-    PERCENT,
-    (_whole, name: string | undefined, flags: string, width, precision, type) => {
-      if (type === '%') return '%'
-      if (width === '*') throw new TemplateError('"%*" is not supported')
-      const value = name === undefined ? items[used++] : namedValue(values, name)
-      if (value === undefined) throw new TemplateError('not enough arguments for the format string')
-      const digits = precision === undefined ? undefined : Number(precision)
-      return padPercent(
-        percentBody(value, type as string, flags, digits),
-        flags,
-        Number(width ?? 0),
-        type as string,
-      )
-    },
-  )
+  const result = format.replace(PERCENT, (_whole: string, ...groups: (string | undefined)[]) => {
+    const [name, flags = '', width, precision, type = ''] = groups
+    if (type === '%') return '%'
+    if (width === '*') throw new TemplateError('"%*" is not supported')
+    const value = name === undefined ? items[used++] : namedValue(values, name)
+    if (value === undefined) throw new TemplateError('not enough arguments for the format string')
+    const digits = precision === undefined ? undefined : Number(precision)
+    return padPercent(percentBody(value, type, flags, digits), flags, Number(width ?? 0), type)
+  })
   // Whatever has items by key counts as a mapping, and those may stay unused.
   const isMapping = values instanceof Map || values instanceof PyRange || Array.isArray(values)
   const takesAll = isMapping || used === items.length

@@ -169,11 +169,12 @@ const ESCAPES: Readonly<Record<string, string>> = {
 function unescape(text: string): string {
   return text.replace(
     /\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{1,3})|([\s\S]))/g,
-    (whole, x?: string, u?: string, long?: string, octal?: string, one = '') => {
+    (whole: string, ...groups: (string | undefined)[]) => {
+      const [x, u, long, octal, one = ''] = groups
       const hex = x ?? u ?? long
       if (hex !== undefined) return String.fromCodePoint(parseInt(hex, 16))
       if (octal !== undefined) return String.fromCodePoint(parseInt(octal, 8))
-      return ESCAPES[one as string] ?? whole
+      return ESCAPES[one] ?? whole
     },
   )
 }

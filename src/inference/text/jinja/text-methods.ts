@@ -107,7 +107,12 @@ function splitLines(self: string, args: Arguments): Value {
 }
 
 /** Replaces as Python does, from the left, `limit` times at most when it is not negative. */
-export function replace(self: string, from: string, to: string, limit: number, fuel: Fuel): string {
+export function replace(
+  self: string,
+  from: string,
+  to: string,
+  { limit, fuel }: { limit: number; fuel: Fuel },
+): string {
   const parts = from === '' ? ['', ...Array.from(self), ''] : self.split(from)
   const count = limit < 0 ? parts.length - 1 : Math.min(limit, parts.length - 1)
   fuel.spend(self.length + count * to.length)
@@ -304,7 +309,8 @@ export const TEXT_METHODS: Readonly<Record<string, Method>> = {
   },
   replace: (self, args, fuel) => {
     const [from, to, limit = -1] = bind('replace', args, ['old', 'new', 'count'], 2)
-    return replace(self, text('replace', from), text('replace', to), int('replace', limit), fuel)
+    const bounds = { limit: int('replace', limit), fuel }
+    return replace(self, text('replace', from), text('replace', to), bounds)
   },
   rfind: (self, args) => find(self, args, true),
   rindex: (self, args) => found(self, args, true),

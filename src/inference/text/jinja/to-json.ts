@@ -74,13 +74,13 @@ function writeText(value: string, { isAscii, fuel }: Layout): string {
 }
 
 function writeList(items: readonly Value[], layout: Layout, line: string): string {
-  return bracketed('[', ']', layout, line, (inner) => items.map((item) => write(item, layout, inner)))
+  return bracketed(['[', ']'], layout, line, (inner) => items.map((item) => write(item, layout, inner)))
 }
 
 function writeDict(dict: Map<Value, Value>, layout: Layout, line: string): string {
   const entries = [...dict]
   if (layout.sortsKeys) entries.sort(([a], [b]) => compare(a, b))
-  return bracketed('{', '}', layout, line, (inner) =>
+  return bracketed(['{', '}'], layout, line, (inner) =>
     entries.map(
       ([key, value]) => `${writeText(keyText(key), layout)}${layout.colon}${write(value, layout, inner)}`,
     ),
@@ -93,8 +93,7 @@ function keyText(key: Value): string {
 }
 
 function bracketed(
-  open: string,
-  close: string,
+  [open, close]: [open: string, close: string],
   { step, comma }: Layout,
   line: string,
   write: (inner: string) => string[],
