@@ -2,6 +2,12 @@ import { Option, type Command } from 'commander'
 import { HearthError } from '../../base/errors.ts'
 import { numberOption } from '../../base/number-option.ts'
 import {
+  REQUEST_BOUNDS,
+  STOP_STRING_CHARACTERS_MAX,
+  STOP_STRINGS_MAX,
+  type BoundedSetting,
+} from '../../inference/contract/request-bounds.ts'
+import {
   formatOf,
   JOB_URLS,
   type JobFileOptions,
@@ -9,14 +15,10 @@ import {
   type JobUrl,
 } from '../../tasks/job/job-file.ts'
 
-/** A sampling setting of a whole job: its field in a request body, and its bounds. */
+/** A sampling setting of a whole job. Its field in a request body has the bounds of the option. */
 interface SamplingOption {
   flag: string
-  field: string
-  isWhole: boolean
-  least: number
-  /** When present, the value must be above 0 and at most this, as in the schema of the body. */
-  aboveZeroTo?: number
+  field: BoundedSetting
   help: string
 }
 
@@ -27,52 +29,36 @@ const SAMPLING_OPTIONS: Readonly<Record<SamplingName, SamplingOption>> = {
   maxTokens: {
     flag: '--max-tokens <n>',
     field: 'max_tokens',
-    isWhole: true,
-    least: 1,
     help: 'default for requests that set no max_tokens; the sampling options below are defaults, too',
   },
   temperature: {
     flag: '--temperature <t>',
     field: 'temperature',
-    isWhole: false,
-    least: 0,
     help: '0 always takes the likeliest token',
   },
   topP: {
     flag: '--top-p <p>',
     field: 'top_p',
-    isWhole: false,
-    least: 0,
-    aboveZeroTo: 1,
     help: 'sample from the likeliest tokens whose probabilities add up to this share',
   },
   topK: {
     flag: '--top-k <n>',
     field: 'top_k',
-    isWhole: true,
-    least: 0,
     help: 'sample from the n likeliest tokens; 0 means all',
   },
   minP: {
     flag: '--min-p <p>',
     field: 'min_p',
-    isWhole: false,
-    least: 0,
     help: 'drop tokens whose probability is below this share of the likeliest one',
   },
   repetitionPenalty: {
     flag: '--repetition-penalty <r>',
     field: 'repetition_penalty',
-    isWhole: false,
-    least: 0,
-    aboveZeroTo: 100,
     help: 'a value above 1 makes repeated tokens less likely',
   },
   seed: {
     flag: '--seed <n>',
     field: 'seed',
-    isWhole: true,
-    least: 0,
     help: 'make sampling repeatable',
   },
 }
@@ -117,10 +103,18 @@ export function readingOf(file: string, options: ReadingOptions): JobFileOptions
       `--template works with JSONL and CSV records, and the format is ${format}. Add --format jsonl or --format csv, or leave out --template`,
     )
   }
+  const defaults = defaultsOf(options)
+  const [setting] = Object.keys(defaults)
+  if (url === '/v1/embeddings' && format !== 'batch' && setting !== undefined) {
+    throw new HearthError(
+      'usage',
+      `--${setting.replaceAll('_', '-')} cannot be combined with --endpoint ${url}, because an embedding has no such setting. Leave one of them out`,
+    )
+  }
   return {
     format,
     url,
-    defaults: defaultsOf(options),
+    defaults,
     ...(options.template === undefined ? {} : { template: options.template }),
   }
 }
@@ -129,19 +123,19 @@ function defaultsOf(options: ReadingOptions): Record<string, unknown> {
   const defaults: Record<string, unknown> = {}
   for (const [name, option] of Object.entries(SAMPLING_OPTIONS)) {
     const text = options[name as SamplingName]
-    if (text !== undefined) defaults[option.field] = settingOf(option, text)
+    if (text !== undefined)
+      defaults[option.field] = numberOption(flagOf(option), text, REQUEST_BOUNDS[option.field])
   }
-  if (options.stop.length > 0) defaults['stop'] = options.stop
+  if (options.stop.length > 0) defaults['stop'] = stopOf(options.stop)
   return defaults
 }
 
-function settingOf(option: SamplingOption, text: string): number {
-  const value = numberOption(flagOf(option), text, option)
-  const { aboveZeroTo } = option
-  if (aboveZeroTo === undefined || (value > 0 && value <= aboveZeroTo)) return value
+function stopOf(texts: string[]): string[] {
+  const isUsable = texts.every((text) => text !== '' && text.length <= STOP_STRING_CHARACTERS_MAX)
+  if (isUsable && texts.length <= STOP_STRINGS_MAX) return texts
   throw new HearthError(
     'usage',
-    `${flagOf(option)} is "${text}", but must be a number above 0 and at most ${aboveZeroTo}`,
+    `--stop takes a text of 1 to ${STOP_STRING_CHARACTERS_MAX} characters, and may be given ${STOP_STRINGS_MAX} times`,
   )
 }
 

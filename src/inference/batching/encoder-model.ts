@@ -7,8 +7,6 @@ import { runApart, runKernels } from './apart.ts'
 import { nextBatch, type EncoderBatchOptions } from './core/encoder-batch.ts'
 import { embed } from './embedding-head.ts'
 import { floatData, type Feeds } from '../running/onnx-session.ts'
-import { unsupported } from '../graph/decoder.ts'
-import type { OnnxModel } from '../onnx/onnx-reader.ts'
 
 /** One text. */
 export interface EncoderText {
@@ -23,33 +21,6 @@ interface Waiting extends EncoderText {
 
 /** A text that every model can read: where it fails, the engine is at fault and no request is. */
 const PROBE = { tokens: [0, 0] }
-
-const STATE_OUTPUTS = ['last_hidden_state', 'token_embeddings']
-/** A vector for each whole text, which some exports of sentence-transformers compute in the graph. */
-const TEXT_OUTPUT = 'sentence_embedding'
-const KNOWN_INPUTS = new Set(['input_ids', 'attention_mask', 'token_type_ids', 'position_ids'])
-
-/** Whether the graph is an encoder: it reads text and generates none. */
-export function isEncoder({ inputs, outputs }: OnnxModel): boolean {
-  const hasCache = inputs.some(({ name }) => name.startsWith('past_key_values'))
-  return !hasCache && outputs.some(({ name }) => name === TEXT_OUTPUT || STATE_OUTPUTS.includes(name))
-}
-
-export function hasTextOutput({ outputs }: OnnxModel): boolean {
-  return outputs.some(({ name }) => name === TEXT_OUTPUT)
-}
-
-/** The name of the output that the pooling reads. Throws `model-unsupported`. */
-export function checkEncoder(model: OnnxModel, pooling: EmbeddingRecipe['pooling']): string {
-  const initialized = new Set(model.initializers.map(({ name }) => name))
-  const foreign = model.inputs.find(({ name }) => !KNOWN_INPUTS.has(name) && !initialized.has(name))
-  if (foreign !== undefined)
-    throw unsupported(`it needs an input named ${foreign.name}, which Hearth does not provide`)
-  if (pooling === 'graph') return TEXT_OUTPUT
-  const output = STATE_OUTPUTS.find((name) => model.outputs.some((other) => other.name === name))
-  if (output === undefined) throw unsupported(`it has none of the outputs ${STATE_OUTPUTS.join(', ')}`)
-  return output
-}
 
 export class EncoderModel {
   readonly #session: InferenceSession

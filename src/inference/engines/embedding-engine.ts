@@ -4,12 +4,8 @@ import { readEmbeddingRecipe, type EmbeddingRecipe } from '../contract/embedding
 import type { ContextFiles } from '../contract/model-folder.ts'
 import { readEmbeddingRequest, writeEmbeddings, type EmbeddingRequest } from '../text/embedding-request.ts'
 import { shorten } from '../batching/embedding-head.ts'
-import {
-  checkEncoder,
-  EncoderModel,
-  hasTextOutput,
-  type EncoderText as Text,
-} from '../batching/encoder-model.ts'
+import { EncoderModel, type EncoderText as Text } from '../batching/encoder-model.ts'
+import { checkEncoder, hasTextOutput } from '../graph/encoder.ts'
 import type {
   Engine,
   EngineFacts,
@@ -19,7 +15,7 @@ import type {
 } from '../contract/engine.ts'
 import { openSession } from '../running/onnx-session.ts'
 import type { OnnxModel } from '../onnx/onnx-reader.ts'
-import { checkInputTokens } from '../text/request-check.ts'
+import { checkEmbedding, checkInputTokens } from '../text/request-check.ts'
 import { TextCodec } from '../text/text-codec.ts'
 import { ofRequest, refusal } from '../text/text-engine.ts'
 
@@ -93,7 +89,6 @@ export class EmbeddingEngine implements Engine {
     signal?.throwIfAborted()
     try {
       const embedding = ofRequest(() => readEmbeddingRequest(request))
-      ofRequest(() => this.#requireSize(embedding.dimensions))
       const texts = ofRequest(() => this.#textsOf(embedding))
       const encode = async (text: Text): ReturnType<EncoderModel['encode']> => {
         const vector = await this.#model.encode(text, signal)
@@ -115,18 +110,10 @@ export class EmbeddingEngine implements Engine {
   }
 
   /** Texts as the model reads them, with the prompt that the request names or the model wants. */
-  #textsOf({ inputs, promptName }: EmbeddingRequest): Text[] {
-    const { prompts, defaultPrompt, includesPrompt } = this.#recipe
-    const name = promptName ?? defaultPrompt
-    const prompt = name === undefined ? '' : prompts[name]
-    if (prompt === undefined) {
-      const known = Object.keys(prompts).join(', ')
-      throw invalid(
-        `the model has no prompt "${name}"${known === '' ? ': leave prompt_name out' : `; it has ${known}`}`,
-      )
-    }
-    const promptTokens = includesPrompt || prompt === '' ? 0 : this.#countPrompt(prompt)
-    return inputs.map((input) => ({ tokens: this.#tokensOf(input, prompt), promptTokens }))
+  #textsOf(embedding: EmbeddingRequest): Text[] {
+    const prompt = checkEmbedding(embedding, this.#recipe)
+    const promptTokens = this.#recipe.includesPrompt || prompt === '' ? 0 : this.#countPrompt(prompt)
+    return embedding.inputs.map((input) => ({ tokens: this.#tokensOf(input, prompt), promptTokens }))
   }
 
   /** As sentence-transformers counts: with the special tokens before it, and without one behind it. */
@@ -140,18 +127,6 @@ export class EmbeddingEngine implements Engine {
     return this.#recipe.lowercases ? text.toLowerCase() : text
   }
 
-  #requireSize(dimensions: number | undefined): void {
-    const { shorter, size } = this.#recipe
-    if (dimensions === undefined || dimensions === size) return
-    if (shorter === 'none') {
-      throw invalid(
-        'dimensions is not supported by this model: its config.json has no matryoshka_dimensions. Leave it out',
-      )
-    }
-    if (shorter !== 'any' && !shorter.includes(dimensions))
-      throw invalid(`dimensions must be one of ${shorter.join(', ')} for this model, got ${dimensions}`)
-  }
-
   #cut(vector: Float32Array, dimensions: number | undefined): Float32Array {
     if (dimensions === undefined || dimensions === vector.length) return vector
     if (dimensions > vector.length)
@@ -160,8 +135,6 @@ export class EmbeddingEngine implements Engine {
   }
 
   #tokensOf(input: string | number[], prompt: string): number[] {
-    if (typeof input !== 'string' && prompt !== '')
-      throw invalid('this model puts a prompt before each text, so "input" must be text, not tokens')
     const tokens = typeof input === 'string' ? this.#codec.encodeText(this.#cased(prompt + input)) : input
     checkInputTokens(tokens, {
       contextLengthMax: this.facts.contextLengthMax,

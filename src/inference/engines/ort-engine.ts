@@ -1,10 +1,11 @@
 // The engines on onnxruntime: a context folder becomes a text engine.
 import { freemem } from 'node:os'
 import { dirname } from 'node:path'
+import { contextLengthOf } from '../contract/context-length.ts'
 import { findModelFile, type ModelFile } from '../contract/model-file.ts'
 import { readContextFiles, type ContextFiles } from '../contract/model-folder.ts'
 import type { ExecutionProvider } from '../device/device-choice.ts'
-import { isEncoder } from '../batching/encoder-model.ts'
+import { isEncoder } from '../graph/encoder.ts'
 import type { EngineFacts, EngineOptions, LoadEngine } from '../contract/engine.ts'
 import { EmbeddingEngine, readEncoderText, type EncoderText } from './embedding-engine.ts'
 import { KvStore } from '../running/kv-store.ts'
@@ -30,8 +31,6 @@ const PREFILL_TOKENS_MAX = 512
 
 /** Logits of a prefill step, bytes: a stock export makes them for every position. */
 const LOGITS_BYTES_MAX = 256 * 1024 * 1024
-
-const CONTEXT_LENGTH_DEFAULT = 2_048
 
 /** A context whose files are read and checked, before native code sees the model. */
 export interface OrtContext {
@@ -130,34 +129,6 @@ async function factsOf(parts: FactsParts): Promise<EngineFacts> {
   })
   const contextLengthMax = contextLengthOf(files, options.contextLengthMax)
   return { slots: options.slots ?? SLOTS_DEFAULT, engine, provider, contextLengthMax, numericClass }
-}
-
-/** RoBERTa's models number positions from behind the padding token's id: so many places fewer. */
-const OFFSET_MODEL_TYPES = /roberta|camembert|longformer|mpnet/
-const PADDING_ID_DEFAULT = 1
-
-/** From here on, a length says that there is none: transformers writes 10^30, others infinity. */
-const UNBOUNDED_LENGTH = 2 ** 40
-
-/** The smallest length in the files: one token beyond a position table makes the engine's step fail. */
-export function contextLengthOf(
-  { config, tokenizerConfig }: Pick<ContextFiles, 'config' | 'tokenizerConfig'>,
-  bound: number | undefined,
-): number {
-  const { model_type: type = '', pad_token_id: padding } = config
-  const hasOffset = OFFSET_MODEL_TYPES.test(type)
-  const offset = hasOffset ? (padding ?? PADDING_ID_DEFAULT) + 1 : 0
-  const table = config.max_position_embeddings
-  const told = [
-    typeof table === 'number' ? Math.max(1, table - offset) : undefined,
-    config.n_positions,
-    config.n_ctx,
-    config.seq_length,
-    config.max_seq_len,
-    tokenizerConfig.model_max_length,
-  ].filter((length) => typeof length === 'number' && length >= 1 && length < UNBOUNDED_LENGTH)
-  const lengths = told.length === 0 ? [CONTEXT_LENGTH_DEFAULT] : told
-  return Math.floor(Math.min(...(lengths as number[]), bound ?? Infinity))
 }
 
 /** The store may take half of the free memory, and at least what one sequence needs. */

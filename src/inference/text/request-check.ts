@@ -1,8 +1,9 @@
 // All that can be said against a request before a tokenizer or a kernel sees it. Engines check by it, and so
 // does a submitter, which reports every bad line before anything runs.
 import { HearthError } from '../../base/errors.ts'
+import type { EmbeddingRecipe } from '../contract/embedding-recipe.ts'
 import type { EngineRequest } from '../contract/engine.ts'
-import { readEmbeddingRequest } from './embedding-request.ts'
+import { readEmbeddingRequest, type EmbeddingRequest } from './embedding-request.ts'
 import { readTextRequest } from './openai-request.ts'
 
 /** Bounds on the tokens of one prompt or input; undefined where they are not known. */
@@ -11,10 +12,13 @@ export interface TokenBounds {
   vocabularySize: number | undefined
 }
 
+/** What a model says of the requests for its embeddings. */
+export type EmbeddingRules = Pick<EmbeddingRecipe, 'prompts' | 'defaultPrompt' | 'shorter' | 'size'>
+
 /** The context's properties against which a request is checked. */
 export type RequestTarget =
   | ({ kind: 'generate'; hasChatTemplate: boolean } & TokenBounds)
-  | ({ kind: 'embeddings' } & TokenBounds)
+  | ({ kind: 'embeddings'; rules: EmbeddingRules } & TokenBounds)
   /** A server of its owner, which knows settings that Hearth does not. */
   | { kind: 'endpoint' }
   /** Any of these. */
@@ -26,8 +30,9 @@ export function checkRequest(target: RequestTarget, request: EngineRequest): voi
     case 'generate':
       return checkTextRequest(target, request)
     case 'embeddings': {
-      const { inputs } = readEmbeddingRequest(request)
-      for (const input of inputs) if (typeof input !== 'string') checkInputTokens(input, target)
+      const embedding = readEmbeddingRequest(request)
+      checkEmbedding(embedding, target.rules)
+      for (const input of embedding.inputs) if (typeof input !== 'string') checkInputTokens(input, target)
       return
     }
     case 'endpoint':
@@ -56,6 +61,35 @@ export function checkPromptTokens(tokens: readonly number[], bounds: TokenBounds
       `the prompt has ${tokens.length} tokens, and prompt and answer together may have ${contextLengthMax}: shorten the prompt`,
     )
   }
+}
+
+/**
+ * The prompt that goes before each text: the one that the request names, or the model's default. Throws
+ * `request-invalid` for settings that the model does not have.
+ */
+export function checkEmbedding(
+  { inputs, promptName, dimensions }: EmbeddingRequest,
+  { prompts, defaultPrompt, shorter, size }: EmbeddingRules,
+): string {
+  const isCut = dimensions !== undefined && dimensions !== size
+  if (isCut && shorter === 'none') {
+    throw invalid(
+      'dimensions is not supported by this model: its config.json has no matryoshka_dimensions. Leave it out',
+    )
+  }
+  if (isCut && shorter !== 'any' && !shorter.includes(dimensions))
+    throw invalid(`dimensions must be one of ${shorter.join(', ')} for this model, got ${dimensions}`)
+  const name = promptName ?? defaultPrompt
+  const prompt = name === undefined ? '' : prompts[name]
+  if (prompt === undefined) {
+    const known = Object.keys(prompts).join(', ')
+    throw invalid(
+      `the model has no prompt "${name}"${known === '' ? ': leave prompt_name out' : `; it has ${known}`}`,
+    )
+  }
+  if (prompt !== '' && inputs.some((input) => typeof input !== 'string'))
+    throw invalid('this model puts a prompt before each text, so "input" must be text, not tokens')
+  return prompt
 }
 
 /** Throws `request-invalid` for a text that an embedding model cannot run. */

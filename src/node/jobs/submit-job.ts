@@ -14,6 +14,7 @@ import { claimOutput, outputPathOf, writeOutputFile } from '../../tasks/journal/
 import type { RememberedPeer } from '../../dht/join/remembered-peers.ts'
 import type { DataFolder } from '../home/data-folder.ts'
 import { loadOrCreateIdentity, peerIdAt } from '../home/identity.ts'
+import { bodyCheckOf } from './body-check.ts'
 import { hashFile, JobFolder, jobIdOf } from './job-folder.ts'
 import { Peer } from '../peer.ts'
 import { resolveContext } from '../contexts/resolve-context.ts'
@@ -86,7 +87,7 @@ const EVENTS_WAITING_MAX = 65_536
  * same job. Throws `input-invalid` with every bad line, `usage` for an output that may not be written, `data-in-use`, `disk-full`.
  */
 export async function openJob(
-  { clock }: SubmitComponents,
+  { clock, log }: SubmitComponents,
   data: DataFolder,
   request: JobRequest,
 ): Promise<OpenJob> {
@@ -110,7 +111,8 @@ export async function openJob(
     createdAtMs: clock.wallMs(),
     isDetached,
   }
-  const journal = await Journal.create(folder.journalPath, record, readJobFile(inputPath, reading))
+  const check = await bodyCheckOf(log, data, context)
+  const journal = await Journal.create(folder.journalPath, record, readJobFile(inputPath, reading, check))
   return { folder, journal, isResumed: false }
 }
 

@@ -32,6 +32,9 @@ export type JobEntry = JobLine | LineError
 export const JOB_URLS = ['/v1/chat/completions', '/v1/completions', '/v1/embeddings'] as const
 export type JobUrl = (typeof JOB_URLS)[number]
 
+/** Why the engine of the job's context would refuse a body; undefined when it would run it. */
+export type BodyCheck = (url: JobUrl, body: unknown) => string | undefined
+
 /** batch: OpenAI batch JSONL. text: a prompt a line. jsonl, csv: records that fill a template. */
 export type JobFormat = 'batch' | 'text' | 'jsonl' | 'csv'
 
@@ -58,9 +61,14 @@ export function formatOf(path: string, template: string | undefined): JobFormat 
  * The requests of a job file, read as a stream: each is a request or the reason why it is not. Blank
  * lines are passed over. Throws `input-invalid` when the file cannot be read, `usage` for options
  * that do not fit together.
+ * @param check what the engine says of each body
  */
-export function readJobFile(path: string, options: JobFileOptions = BATCH_FILE): AsyncGenerator<JobEntry> {
-  const requestOf = requestReader(options)
+export function readJobFile(
+  path: string,
+  options: JobFileOptions = BATCH_FILE,
+  check: BodyCheck = () => undefined,
+): AsyncGenerator<JobEntry> {
+  const requestOf = requestReader({ ...options, check })
   return pipe(
     readLines(path),
     (lines) => valuesOf(lines, path, options.format),
@@ -107,10 +115,14 @@ async function* requestsOf(
     yield message === undefined ? requestOf(line, value) : { line, message }
 }
 
+interface RequestOptions extends JobFileOptions {
+  check: BodyCheck
+}
+
 /** How a value becomes a request. Throws `usage` for options that do not fit together. */
-function requestReader(options: JobFileOptions): (line: number, value: unknown) => JobEntry {
+function requestReader(options: RequestOptions): (line: number, value: unknown) => JobEntry {
   const { format } = options
-  if (format === 'batch') return (line, value) => batchLine(line, value, options.defaults)
+  if (format === 'batch') return (line, value) => batchLine(line, value, options)
   if (format === 'text') return (line, value) => promptLine(line, `line-${line}`, value as string, options)
   if (options.template === undefined)
     throw new HearthError('usage', `a ${format} file of records needs --template 'text with {field}'`)
@@ -124,23 +136,44 @@ const batchSchema = z.object({
     .min(1, 'custom_id must not be empty')
     .max(512, 'custom_id is longer than 512 characters'),
   method: z.literal('POST', 'method must be "POST"').optional(),
-  url: z.enum(JOB_URLS, `url must be one of ${JOB_URLS.join(', ')}`),
+  url: z.preprocess(jobUrlOf, z.enum(JOB_URLS, `url must be one of ${JOB_URLS.join(', ')}`)),
   body: z.record(z.string(), z.unknown(), 'body must be an object'),
 })
 
-function batchLine(line: number, value: unknown, defaults: JobFileOptions['defaults']): JobEntry {
+/** An endpoint as OpenAI, Azure (`/openai/deployments/NAME/chat/completions?api-version=…`) or a whole address write it. */
+const ENDPOINT =
+  /^(?:https?:\/\/[^/?#]+)?(?:\/openai)?(?:\/v1|\/deployments\/[^/?#]+)?\/(chat\/completions|completions|embeddings)(?:\?.*)?$/
+
+function jobUrlOf(url: unknown): unknown {
+  const endpoint = typeof url === 'string' ? ENDPOINT.exec(url)?.[1] : undefined
+  return endpoint === undefined ? url : `/v1/${endpoint}`
+}
+
+function batchLine(line: number, value: unknown, { defaults, check }: RequestOptions): JobEntry {
   const checked = batchSchema.safeParse(value)
   if (!checked.success) return { line, message: issuesOf(checked.error) }
   const { custom_id: customId, url, body } = checked.data
   if (body['stream'] === true) return { line, message: 'stream: true has no meaning in a batch' }
-  return { line, customId, url, body: JSON.stringify({ ...defaults, ...body }) }
+  return checkedLine({ line, customId, url }, { ...defaults, ...body }, check)
+}
+
+/** The request when the engine takes its body, or the reason why not. */
+function checkedLine(
+  request: Omit<JobLine, 'body'> & { url: JobUrl },
+  body: object,
+  check: BodyCheck,
+): JobEntry {
+  const text = JSON.stringify(body)
+  // A number that is kept as text is none yet. Few lines have one, so only a refused body is parsed as the engine does.
+  const message = check(request.url, body) === undefined ? undefined : check(request.url, JSON.parse(text))
+  return message === undefined ? { ...request, body: text } : { line: request.line, message }
 }
 
 function issuesOf(error: z.ZodError): string {
   return error.issues.map((issue) => `${issue.path.join('.') || 'line'}: ${issue.message}`).join('; ')
 }
 
-function recordLine(line: number, value: unknown, template: Template, options: JobFileOptions): JobEntry {
+function recordLine(line: number, value: unknown, template: Template, options: RequestOptions): JobEntry {
   if (value === null || typeof value !== 'object' || Array.isArray(value))
     return { line, message: 'not a record: each line must be a JSON object' }
   const record = value as Record<string, unknown>
@@ -156,15 +189,15 @@ function promptLine(
   line: number,
   customId: string,
   prompt: string,
-  { url, defaults }: JobFileOptions,
-): JobLine {
+  { url, defaults, check }: RequestOptions,
+): JobEntry {
   const input =
     url === '/v1/chat/completions'
       ? { messages: [{ role: 'user', content: prompt }] }
       : url === '/v1/completions'
         ? { prompt }
         : { input: prompt }
-  return { line, customId, url, body: JSON.stringify({ ...defaults, ...input }) }
+  return checkedLine({ line, customId, url }, { ...defaults, ...input }, check)
 }
 
 function promptText(text: string): { value: string } {

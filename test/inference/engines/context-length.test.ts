@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { contextLengthOf } from '../../../src/inference/engines/ort-engine.ts'
+import { contextLengthOf } from '../../../src/inference/contract/context-length.ts'
 
 test.each([
   [{ model_type: 'roberta', max_position_embeddings: 18, pad_token_id: 1 }, 16],

@@ -7,7 +7,9 @@ const generate: RequestTarget = {
   vocabularySize: 64,
   hasChatTemplate: false,
 }
-const embeddings: RequestTarget = { kind: 'embeddings', contextLengthMax: 4, vocabularySize: 64 }
+const rules = { prompts: { query: 'q: ' }, defaultPrompt: undefined, shorter: [8, 16], size: 32 }
+const embeddings: RequestTarget = { kind: 'embeddings', contextLengthMax: 4, vocabularySize: 64, rules }
+const prompted: RequestTarget = { ...embeddings, rules: { ...rules, defaultPrompt: 'query' } }
 const messages = [{ role: 'user', content: 'Hi' }]
 const chat = (body: object): [string, object] => ['/v1/chat/completions', { messages, ...body }]
 const completion = (prompt: unknown): [string, object] => ['/v1/completions', { prompt }]
@@ -22,6 +24,9 @@ const refused: [RequestTarget, [string, unknown], string][] = [
   [embeddings, completion('a'), 'makes embeddings and does not serve /v1/completions'],
   [embeddings, embedding([100_257]), "token 100257 of the input is not in the model's vocabulary"],
   [embeddings, embedding(['a', [1, 2, 3, 4, 5]]), 'the input has 5 tokens'],
+  [embeddings, ['/v1/embeddings', { input: 'a', dimensions: 9 }], 'dimensions must be one of 8, 16'],
+  [embeddings, ['/v1/embeddings', { input: 'a', prompt_name: 'p' }], 'no prompt "p"; it has query'],
+  [prompted, embedding([1]), 'puts a prompt before each text'],
   [{ kind: 'endpoint' }, ['/v1/chat/completions', { messages: [] }], 'at least one message'],
   [{ kind: 'endpoint' }, ['/v1/completions', {}], 'prompt is missing'],
   [{ kind: 'endpoint' }, ['/v1/responses', {}], 'does not serve /v1/responses'],
@@ -34,6 +39,8 @@ const taken: [RequestTarget, [string, unknown]][] = [
   [generate, completion([1, 2, 63])],
   [{ ...generate, contextLengthMax: undefined, vocabularySize: undefined }, completion([1, 2, 3, 4, 999])],
   [embeddings, embedding([1, 2, 3, 63])],
+  [embeddings, ['/v1/embeddings', { input: 'a', dimensions: 8, prompt_name: 'query' }]],
+  [embeddings, ['/v1/embeddings', { input: 'a', dimensions: 32 }]],
   // A server knows settings that Hearth does not, and so may a context that is not known here.
   [{ kind: 'endpoint' }, chat({ tools: [{}], n: 2, guided_json: {} })],
   [{ kind: 'unknown' }, chat({ tools: [{}], n: 2, temperature: 'hot' })],

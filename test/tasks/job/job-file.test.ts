@@ -6,6 +6,7 @@ import {
   BATCH_FILE,
   formatOf,
   readJobFile,
+  type BodyCheck,
   type JobFileOptions,
   type JobLine,
   type LineError,
@@ -21,10 +22,11 @@ beforeEach(() => {
 async function read(
   text: string | Buffer,
   options: Partial<JobFileOptions>,
+  check?: BodyCheck,
 ): Promise<(JobLine | LineError)[]> {
   const path = join(folder, 'in')
   await writeFile(path, text)
-  return Array.fromAsync(readJobFile(path, { ...BATCH_FILE, ...options }))
+  return Array.fromAsync(readJobFile(path, { ...BATCH_FILE, ...options }, check))
 }
 
 const bodies = (lines: (JobLine | LineError)[]): unknown[] =>
@@ -175,5 +177,71 @@ describe('a template', () => {
 
   test.each(['no field', 'a lone { brace {x}', 'a lone } brace {x}'])('"%s" is refused', (source) => {
     expect(() => new Template(source)).toThrow(/template/)
+  })
+})
+
+describe('the check of a body', () => {
+  const line = (id: string, body: string, url = '/v1/completions'): string =>
+    `{"custom_id":"${id}","method":"POST","url":"${url}","body":${body}}`
+  const check: BodyCheck = (_url, body) => {
+    const { prompt, top_k: topK } = body as { prompt?: unknown; top_k?: unknown }
+    if (topK !== undefined && typeof topK !== 'number') return 'top_k is no number'
+    return prompt === 'bad' ? 'the engine takes no such prompt' : undefined
+  }
+
+  test('makes a line of what it refuses an error of that line, defaults counted', async () => {
+    const file = [
+      line('a', '{"prompt":"good"}'),
+      line('b', '{"prompt":"bad"}'),
+      line('c', '{"prompt":"good","top_k":"x"}'),
+    ]
+    const lines = await read(file.join('\n'), { defaults: { top_k: 4 } }, check)
+    expect(lines).toEqual([
+      { line: 1, customId: 'a', url: '/v1/completions', body: '{"top_k":4,"prompt":"good"}' },
+      { line: 2, message: 'the engine takes no such prompt' },
+      { line: 3, message: 'top_k is no number' },
+    ])
+  })
+
+  test('sees a number that is kept as text as the number that the engine reads', async () => {
+    const [first] = await read(line('a', '{"prompt":"good","top_k":4.0}'), {}, check)
+    expect(first).toMatchObject({ body: '{"prompt":"good","top_k":4.0}' })
+  })
+
+  test.each(['text', 'jsonl', 'csv'] as const)('is made of %s, too', async (format) => {
+    const text = { text: 'good\nbad', jsonl: '{"p":"good"}\n{"p":"bad"}', csv: 'p\ngood\nbad' }[format]
+    const template = format === 'text' ? {} : { template: '{p}' }
+    const lines = await read(text, { format, url: '/v1/completions', ...template }, check)
+    expect(lines.map((entry) => 'message' in entry)).toEqual([false, true])
+  })
+})
+
+describe('the endpoint of a line', () => {
+  const read1 = async (url: string): Promise<unknown> => {
+    const [entry] = await read(JSON.stringify({ custom_id: 'a', method: 'POST', url, body: {} }), {})
+    return entry !== undefined && 'url' in entry ? entry.url : entry?.message
+  }
+
+  test.each([
+    ['/v1/chat/completions', '/v1/chat/completions'],
+    ['/chat/completions', '/v1/chat/completions'],
+    ['/embeddings', '/v1/embeddings'],
+    ['/openai/v1/completions', '/v1/completions'],
+    ['/deployments/gpt-4o/chat/completions', '/v1/chat/completions'],
+    ['/openai/deployments/my.model-1/chat/completions?api-version=2024-10-21', '/v1/chat/completions'],
+    ['/openai/deployments/m/embeddings?api-version=2024-10-21', '/v1/embeddings'],
+    ['https://x.openai.azure.com/openai/deployments/m/completions?api-version=1', '/v1/completions'],
+    ['https://api.openai.com/v1/chat/completions', '/v1/chat/completions'],
+  ])('%s is %s', async (url, read) => {
+    expect(await read1(url)).toBe(read)
+  })
+
+  test.each([
+    '/v1/responses',
+    '/v2/chat/completions',
+    'chat/completions',
+    '/openai/deployments//completions',
+  ])('%s is none', async (url) => {
+    expect(await read1(url)).toMatch(/^url: url must be one of \/v1\/chat\/completions/)
   })
 })

@@ -1,0 +1,32 @@
+// What a context's folder tells of the requests that it can answer, without loading the model.
+import { contextLengthOf } from '../contract/context-length.ts'
+import { readEmbeddingRecipe } from '../contract/embedding-recipe.ts'
+import { findModelFile } from '../contract/model-file.ts'
+import { readContextFiles } from '../contract/model-folder.ts'
+import { readDeclaration } from '../endpoint/declaration.ts'
+import { describeDecoder } from '../graph/decoder.ts'
+import { hasTextOutput, isEncoder } from '../graph/encoder.ts'
+import { readModel } from '../onnx/onnx-reader.ts'
+import { FileSource } from '../onnx/protobuf.ts'
+import type { RequestTarget } from '../text/request-check.ts'
+
+/** Throws `context-invalid` or `model-unsupported` for a folder that no engine could open. */
+export async function readRequestTarget(folder: string): Promise<RequestTarget> {
+  if ((await readDeclaration(folder)) !== undefined) return { kind: 'endpoint' }
+  const files = await readContextFiles(folder)
+  using source = new FileSource((await findModelFile(folder, undefined)).path)
+  const model = readModel(source)
+  const contextLengthMax = contextLengthOf(files, undefined)
+  const { vocab_size: vocabularySize } = files.config
+  if (isEncoder(model)) {
+    const rules = await readEmbeddingRecipe(folder, files.config, hasTextOutput(model))
+    const tokensMax = Math.min(contextLengthMax, rules.tokensMax ?? Infinity)
+    return { kind: 'embeddings', contextLengthMax: tokensMax, vocabularySize, rules }
+  }
+  return {
+    kind: 'generate',
+    contextLengthMax,
+    vocabularySize: describeDecoder(model, vocabularySize).vocabularySize,
+    hasChatTemplate: files.chatTemplate !== undefined,
+  }
+}
