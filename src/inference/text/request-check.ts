@@ -71,14 +71,7 @@ export function checkEmbedding(
   { inputs, promptName, dimensions }: EmbeddingRequest,
   { prompts, defaultPrompt, shorter, size }: EmbeddingRules,
 ): string {
-  const isCut = dimensions !== undefined && dimensions !== size
-  if (isCut && shorter === 'none') {
-    throw invalid(
-      'dimensions is not supported by this model: its config.json has no matryoshka_dimensions. Leave it out',
-    )
-  }
-  if (isCut && shorter !== 'any' && !shorter.includes(dimensions))
-    throw invalid(`dimensions must be one of ${shorter.join(', ')} for this model, got ${dimensions}`)
+  if (dimensions !== undefined && dimensions !== size) checkDimensions(dimensions, shorter)
   const name = promptName ?? defaultPrompt
   const prompt = name === undefined ? '' : prompts[name]
   if (prompt === undefined) {
@@ -90,6 +83,16 @@ export function checkEmbedding(
   if (prompt !== '' && inputs.some((input) => typeof input !== 'string'))
     throw invalid('this model puts a prompt before each text, so "input" must be text, not tokens')
   return prompt
+}
+
+function checkDimensions(dimensions: number, shorter: EmbeddingRules['shorter']): void {
+  if (shorter === 'none') {
+    throw invalid(
+      'dimensions is not supported by this model: its config.json has no matryoshka_dimensions. Leave it out',
+    )
+  }
+  if (shorter !== 'any' && !shorter.includes(dimensions))
+    throw invalid(`dimensions must be one of ${shorter.join(', ')} for this model, got ${dimensions}`)
 }
 
 /** Throws `request-invalid` for a text that an embedding model cannot run. */
