@@ -110,6 +110,8 @@ export interface SharingPeer {
   holders: string[]
   /** The same for one context alone. */
   holdersOf: Map<string, string[]>
+  /** Contexts of which files were found damaged, once per time. */
+  damaged: string[]
 }
 
 let seeds = 100
@@ -137,6 +139,7 @@ export async function startPeers(
         store,
         holders: [],
         holdersOf: new Map(),
+        damaged: [],
         decisions: new DecisionLog(systemClock),
       }
       const sharing = new ContextSharing(
@@ -148,6 +151,7 @@ export async function startPeers(
           random: seededRandom((seeds += 1)),
           log,
           decisions: peer.decisions,
+          onDamaged: (contextId) => peer.damaged.push(contextId),
         },
         { unavailableAfterMs: 5000, ...sharingOptions },
       )

@@ -37,6 +37,8 @@ export interface ContextSharingComponents {
   copies?: Copies
   /** Why an engine needs a context now; undefined when none does. */
   whyLoaded?: (contextId: string) => string | undefined
+  /** Called when files of a context were found damaged on disk: an engine may have read the damage. */
+  onDamaged?: (contextId: string) => void
 }
 
 export interface ContextSharingOptions {
@@ -194,6 +196,7 @@ export class ContextSharing {
     const words = `${chunks} chunks of ${path} are corrupted; they are no longer served and are downloaded again`
     for (const contextId of contextIds) {
       this.#components.decisions.note({ contextId, by: 'store', code: 'damaged', words })
+      this.#components.onDamaged?.(contextId)
     }
     for (const contextId of wholeIds) {
       // How it ended is in the log of decisions.

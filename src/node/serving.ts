@@ -132,6 +132,8 @@ export function createServing(
       decisions,
       copies: { mayDrop: (contextId) => parts.replicator?.mayDrop(contextId) ?? NOBODY_KNOWN },
       whyLoaded: (contextId) => whyLoaded(parts.warm, contextId),
+      onDamaged: (contextId) =>
+        void parts.warm?.evict(contextId, 'its files are damaged on disk').catch(() => {}),
     },
     { uploadRate: 'measured', ...upload },
   )

@@ -220,6 +220,17 @@ export class ContextStore {
     return this.#tiers.add(listener)
   }
 
+  /**
+   * Whether the files of a context are on disk as its manifest says: HeldContext.verify. When they are not,
+   * the context has lost its damaged chunks by then, and a fetch gets them.
+   */
+  async verify(contextId: string, options: { isAgain: boolean; signal?: AbortSignal }): Promise<boolean> {
+    const isSound = await this.held(contextId)?.verify(options)
+    if (isSound === true) return true
+    await this.#turns.settled()
+    return false
+  }
+
   /** Removes a context, and the files that no other context here uses. Nothing may be using it. */
   async remove(contextId: string): Promise<void> {
     await this.#turns.run(async () => {

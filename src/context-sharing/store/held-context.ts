@@ -1,4 +1,5 @@
 import { Bitfield } from '../content/bitfield.ts'
+import { CHUNK_BYTES } from '../../base/limits.ts'
 import type { BlobStore } from '../disk/blob-store.ts'
 import { type Chunk, ChunkMap } from '../content/chunk-map.ts'
 import { bytesEqual, sha256InTurns } from '../disk/disk.ts'
@@ -155,6 +156,21 @@ export class HeldContext {
   /** Whether a held chunk is intact on disk; always reads it again. */
   async check(index: number): Promise<boolean> {
     return (await this.readChecked(index)) !== undefined
+  }
+
+  /**
+   * Hashes the held chunks that were not hashed since this peer started, with `isAgain` all of them. False at
+   * the first that the disk does not have right: the store hears of it. Throws the signal's reason.
+   */
+  async verify({ isAgain, signal }: { isAgain: boolean; signal?: AbortSignal }): Promise<boolean> {
+    const buffer = Buffer.allocUnsafe(CHUNK_BYTES)
+    for (const index of this.held) {
+      signal?.throwIfAborted()
+      if (isAgain) this.#sound.delete(index)
+      else if (this.#sound.has(index)) continue
+      if ((await this.read(index, buffer)) === undefined) return false
+    }
+    return true
   }
 
   /** Completes every file. Throws `data-corrupt`, `disk-full`. */

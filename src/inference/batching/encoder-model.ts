@@ -2,6 +2,7 @@
 import '../device/no-telemetry.ts'
 import { Tensor, type InferenceSession } from 'onnxruntime-node'
 import { HearthError, messageOf } from '../../base/errors.ts'
+import { noNumbers } from '../contract/engine.ts'
 import type { EmbeddingRecipe } from '../contract/embedding-recipe.ts'
 import { runApart, runKernels } from './apart.ts'
 import { nextBatch, type EncoderBatchOptions } from './core/encoder-batch.ts'
@@ -106,7 +107,8 @@ export class EncoderModel {
       const from = row * rowLength
       const rowStates = states.subarray(from, from + (isText ? size : tokens.length * size))
       const vector = embed(rowStates, size, this.#recipe, promptTokens)
-      finish(vector.every(Number.isFinite) ? { vector } : { error: noNumbers() })
+      // Refuses this text only: fp16 weights can overflow for one text and not for its batch mates.
+      finish(vector.every(Number.isFinite) ? { vector } : { error: noNumbers('input') })
     }
   }
 
@@ -128,12 +130,4 @@ export class EncoderModel {
     const wanted = Object.entries(feeds).filter(([name]) => this.#session.inputNames.includes(name))
     return Object.fromEntries(wanted)
   }
-}
-
-/** Refuses this text only: fp16 weights can overflow for one text and not for its batch mates. */
-function noNumbers(): HearthError {
-  return new HearthError(
-    'request-invalid',
-    'the model computes NaN for this input: change the input, or use another dtype of the model',
-  )
 }

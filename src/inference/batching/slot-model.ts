@@ -1,6 +1,7 @@
 // Runs sequences through a model in steps that they share: the shell of core/slot-scheduler.ts.
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import { runApart, runKernels } from './apart.ts'
+import { noNumbers } from '../contract/engine.ts'
 import { KV_PARTS, KvStore, type KvPlace, type KvRows } from '../running/kv-store.ts'
 import { PrefixFinder, type Prefix } from './core/prefix.ts'
 import { PrefixStores } from './prefix-stores.ts'
@@ -260,8 +261,7 @@ export class SlotModel implements TokenModel {
     )
     if (isFinite && (!choosesToken || output.hasNumbers(row))) return true
     this.#store.clear(slot)
-    const why = 'the model computes NaN for this prompt: change the prompt, or use another dtype of the model'
-    this.#runs.get(sequence)?.finish(new HearthError('request-invalid', why))
+    this.#runs.get(sequence)?.finish(noNumbers('prompt'))
     return false
   }
 

@@ -1,7 +1,7 @@
 // An engine has one context loaded and answers OpenAI requests on it. A fake is
 // a page (engines/fake-engine.ts). Engines run in a child process of their own; see engine-host.ts.
 import type { Clock } from '../../base/clock.ts'
-import type { ErrorCode } from '../../base/errors.ts'
+import { HearthError, type ErrorCode } from '../../base/errors.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import type { Random } from '../../base/random.ts'
 import type { ExecutionProvider } from '../device/device-choice.ts'
@@ -38,6 +38,17 @@ export interface EngineUsage {
 export interface EngineError {
   code: ErrorCode
   message: string
+  /** The model computed no numbers: damaged weights do that, and so do a few requests. */
+  doubtsWeights?: true | undefined
+}
+
+/** The error of a request for which the model computes NaN, infinity or nothing but zeros. */
+export function noNumbers(what: string): HearthError {
+  return new HearthError(
+    'request-invalid',
+    `the model computes NaN for this ${what}: change the ${what}, or use another dtype of the model`,
+    { data: { doubtsWeights: true } },
+  )
 }
 
 /** The answer to one request: a response body in OpenAI's form, or the reason why it failed. */

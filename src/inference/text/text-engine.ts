@@ -122,8 +122,9 @@ export function ofRequest<T>(work: () => T): T {
   }
 }
 
-export function refusal({ code, message }: HearthError): EngineResult {
-  return { ok: false, statusCode: 400, error: { code, message } }
+export function refusal({ code, message, data }: HearthError): EngineResult {
+  const doubt = data['doubtsWeights'] === true ? { doubtsWeights: true as const } : {}
+  return { ok: false, statusCode: 400, error: { code, message, ...doubt } }
 }
 
 function readDefaults({ config, generationConfig }: ContextFiles, endToken: number | undefined): Defaults {

@@ -5,21 +5,39 @@ import type { FetchProgress } from '../../context-sharing/download/fetch.ts'
 import type { ContextStore } from '../../context-sharing/store/context-store.ts'
 import type { EngineResult } from '../../inference/contract/engine.ts'
 import { WorkRate } from '../../base/work-rate.ts'
-import type { WarmContexts } from '../../inference/residency/warm-contexts.ts'
+import type { EngineHost, EngineHostFacts } from '../../inference/host/engine-host.ts'
 import type { PrepareOptions, RunOptions, RunResult, WarmContext } from '../../tasks/worker/worker.ts'
+
+/** The loaded contexts of this peer, as far as they are used here. WarmContexts is one. */
+export interface WarmPool {
+  acquire(
+    contextId: string,
+    folder: string,
+    options: { signal: AbortSignal },
+  ): Promise<{ facts: Pick<EngineHostFacts, 'loadMs' | 'slots'>; release(): void }>
+  borrow(contextId: string): { host: Pick<EngineHost, 'run'>; release(): void } | undefined
+  evict(contextId: string, reason: string): Promise<boolean>
+}
 
 export interface ContextPreparerComponents {
   clock: Clock
   store: ContextStore
   sharing: ContextSharing
-  warm: WarmContexts
+  warm: WarmPool
   /** The name of a context in the swarm, if it has one. */
   nameInSwarm(contextId: string): string | undefined
 }
 
+/** Times that a context is fetched because its files are damaged again. */
+const FETCHES_MAX = 3
+/** Shortest interval between two hashes of a context because of its results, ms: some requests give NaN on sound weights. */
+const RECHECK_MS = 600_000
+
 /** Takes a context from wherever it is to warm: fetched from peers, verified, loaded in an engine host. */
 export class ContextPreparer {
   readonly #components: ContextPreparerComponents
+  /** When a context was last hashed again because of its results, and what came of it. */
+  readonly #rechecks = new Map<string, { atMs: number; isSound: Promise<boolean> }>()
   readonly #fetchedFrom = new Map<string, Map<string, number>>()
   /** How long contexts took to load here, the last time. */
   readonly #loadMs = new Map<string, number>()
@@ -36,7 +54,7 @@ export class ContextPreparer {
   async prepare(contextId: string, options: PrepareOptions): Promise<WarmContext> {
     const { store, warm } = this.#components
     store.memory.use(contextId)
-    if (store.tier(contextId).kind !== 'stored') await this.#fetch(contextId, options)
+    await this.#makeSound(contextId, options)
     options.onProgress('loading', 'loading the model')
     const lease = await warm.acquire(contextId, store.folder(contextId), { signal: options.signal })
     lease.release()
@@ -45,6 +63,32 @@ export class ContextPreparer {
       slots: lease.facts.slots,
       run: (request, options) => this.#run(contextId, request, options),
     }
+  }
+
+  /** Stored, and hashed since this peer started: an engine must not load what the disk has damaged. */
+  async #makeSound(contextId: string, options: PrepareOptions): Promise<void> {
+    const { store } = this.#components
+    for (let times = 0; times < FETCHES_MAX; times += 1) {
+      if (store.tier(contextId).kind !== 'stored') await this.#fetch(contextId, options)
+      options.onProgress('loading', 'checking the files')
+      if (await store.verify(contextId, { isAgain: false, signal: options.signal })) return
+    }
+    throw new HearthError(
+      'chunk-corrupt',
+      `the disk of this peer damaged files of context ${contextId} ${FETCHES_MAX} times; check the disk`,
+    )
+  }
+
+  /** Whether the weights are what they should be; they are hashed again at most once in `RECHECK_MS`. */
+  async #hasSoundWeights(contextId: string): Promise<boolean> {
+    const { clock, store } = this.#components
+    const last = this.#rechecks.get(contextId)
+    if (last !== undefined && clock.nowMs() - last.atMs < RECHECK_MS) return await last.isSound
+    const isSound = store.verify(contextId, { isAgain: true })
+    this.#rechecks.set(contextId, { atMs: clock.nowMs(), isSound })
+    if (await isSound) return true
+    this.#rechecks.delete(contextId)
+    return false
   }
 
   /**
@@ -87,6 +131,9 @@ export class ContextPreparer {
     rate.begin(clock.nowMs())
     try {
       const result = await use.host.run({ url, body: JSON.parse(body) as unknown }, options)
+      const isDoubtful = !result.ok && result.error.doubtsWeights === true
+      if (isDoubtful && !(await this.#hasSoundWeights(contextId)))
+        throw new HearthError('engine-failed', 'the weights are damaged on the disk of this peer')
       if (result.ok) tokens = result.usage.completionTokens
       return runResult(result)
     } finally {
@@ -154,7 +201,7 @@ function runResult(result: EngineResult): RunResult {
   return {
     outcome,
     statusCode: result.statusCode,
-    body: JSON.stringify(result.error),
+    body: JSON.stringify({ code: result.error.code, message: result.error.message }),
     promptTokens: 0,
     completionTokens: 0,
   }
