@@ -88,7 +88,7 @@ export class ContextCare {
       return store.resolve(nameOrId)
     } catch (error) {
       if (!isHearthError(error, 'context-unknown')) throw error
-      return await resolveContext(clock, view, nameOrId, RESOLVE_MS, signal)
+      return await resolveContext(clock, view, { name: nameOrId, known: undefined }, RESOLVE_MS, signal)
     }
   }
 }

@@ -50,21 +50,14 @@ export class SwarmView implements CandidateSource {
 
   /**
    * The CID of a name in the swarm. Throws `context-unknown` with the names on offer, and
-   * `context-ambiguous` when peers use the name for different contexts.
+   * `context-ambiguous` when peers use the name for different contexts, or for another one than it is known for.
    */
-  async resolve(name: string, signal: AbortSignal): Promise<string> {
+  async resolve(name: string, signal: AbortSignal, known?: string): Promise<string> {
     const { board } = this.#components
     await this.members(signal)
     const offered = board.known().flatMap((advert) => advert.contexts)
-    const ids = new Set(offered.filter((context) => context.name === name).map(({ contextId }) => contextId))
-    const [first, ...others] = ids
-    if (first !== undefined && others.length === 0) return first
-    if (first !== undefined) {
-      throw new HearthError(
-        'context-ambiguous',
-        `"${name}" names ${ids.size} different contexts. Give one of these CIDs instead: ${[...ids].join(', ')}`,
-      )
-    }
+    const chosen = chooseContext(name, this.#holdersByContext(name), known)
+    if (chosen !== undefined) return chosen
     const names = [...new Set(offered.map((context) => context.name))].filter((known) => known !== '').sort()
     const offer =
       names.length === 0
@@ -74,6 +67,18 @@ export class SwarmView implements CandidateSource {
       'context-unknown',
       `No peer has a context named "${name}" (${board.known().length} peers asked; ${offer})`,
     )
+  }
+
+  /** The contexts that peers give this name, each with those peers. */
+  #holdersByContext(name: string): Map<string, string[]> {
+    const holders = new Map<string, string[]>()
+    for (const { peer, contexts } of this.#components.board.known()) {
+      for (const context of contexts) {
+        if (context.name !== name) continue
+        holders.set(context.contextId, [...(holders.get(context.contextId) ?? []), peer])
+      }
+    }
+    return holders
   }
 
   /** The name that most peers give a context; undefined when none has one. */
@@ -114,6 +119,32 @@ export class SwarmView implements CandidateSource {
       return undefined
     }
   }
+}
+
+/** Peers that an error names for each context. */
+const HOLDERS_NAMED_MAX = 4
+
+/** The context that a name stands for. Throws `context-ambiguous`; undefined when no peer uses the name. */
+export function chooseContext(
+  name: string,
+  holders: ReadonlyMap<string, readonly string[]>,
+  known: string | undefined,
+): string | undefined {
+  if (known !== undefined && holders.has(known)) return known
+  const [first, ...others] = holders.keys()
+  if (first === undefined || (known === undefined && others.length === 0)) return first
+  const offers = [...holders].map(([contextId, peers]) => {
+    const more = peers.length > HOLDERS_NAMED_MAX ? ` and ${peers.length - HOLDERS_NAMED_MAX} more` : ''
+    return `${contextId} (of ${peers.slice(0, HOLDERS_NAMED_MAX).join(', ')}${more})`
+  })
+  const data = { name, known, offered: Object.fromEntries(holders) }
+  const accept = `Give the CID of the one that you want: --context CID for this job, or --context ${name}=CID to use it under this name from now on`
+  if (known === undefined) {
+    const words = `"${name}" names ${holders.size} different contexts: ${offers.join('; ')}. ${accept}`
+    throw new HearthError('context-ambiguous', words, { data })
+  }
+  const words = `"${name}" was ${known} in earlier jobs, and peers now use the name for ${offers.join('; ')}. Start a peer that has the first, or accept another. ${accept}`
+  throw new HearthError('context-ambiguous', words, { data })
 }
 
 function candidateOf(advert: Advert, contextId: string): Candidate {

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { z, type ZodType } from 'zod'
@@ -6,6 +6,7 @@ import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import { RememberedPeersSchema, type RememberedPeer } from '../../dht/join/remembered-peers.ts'
 import { lockForThisProcess } from '../../base/process-lock.ts'
 import { asStorageError } from '../../base/storage-errors.ts'
+import { readJson, writeJson } from './json-file.ts'
 
 /** The facts that a peer keeps from one run to the next. */
 export interface PeerMemory {
@@ -132,33 +133,4 @@ export class DataFolder {
 export function defaultDataPath(environment: NodeJS.ProcessEnv): string {
   const base = environment['XDG_DATA_HOME']
   return join(base !== undefined && base !== '' ? base : join(homedir(), '.local', 'share'), 'hearth')
-}
-
-function readJson<T>(path: string, schema: ZodType<T>): T | undefined {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw asStorageError(error, path)
-  }
-  try {
-    return schema.parse(JSON.parse(text))
-  } catch (cause) {
-    throw new HearthError('data-corrupt', `${path} is corrupted. Delete it; Hearth writes a new one`, {
-      data: { path },
-      cause,
-    })
-  }
-}
-
-/** Writes atomically: to a temporary file that then replaces `path`. */
-function writeJson(path: string, value: object): void {
-  const partial = `${path}.partial`
-  try {
-    writeFileSync(partial, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 })
-    renameSync(partial, path)
-  } catch (error) {
-    throw asStorageError(error, path)
-  }
 }

@@ -6,6 +6,7 @@ import { HearthError, messageOf } from '../../base/errors.ts'
 import { asStorageError } from '../../base/storage-errors.ts'
 import type { Refusal } from '../../tasks/submitter/core/candidate-book.ts'
 import { Journal } from '../../tasks/journal/journal.ts'
+import { KnownNames } from '../home/known-names.ts'
 import type { DataFolder } from '../home/data-folder.ts'
 
 /** Read size of a job file, bytes. */
@@ -28,9 +29,12 @@ export class JobFolder {
   readonly path: string
   /** The key of the peer that runs from the same data folder; there may be none. */
   readonly ownPeerPath: string
+  /** What names stood for in earlier jobs of the data folder. */
+  readonly names: KnownNames
 
   constructor(data: DataFolder, jobId: string) {
     this.ownPeerPath = data.identityPath
+    this.names = new KnownNames(data.path)
     this.jobId = jobId
     this.path = join(data.jobsPath, jobId)
   }

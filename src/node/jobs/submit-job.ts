@@ -78,7 +78,8 @@ export interface JobSummary {
 
 /** How long a submitter looks for a context's name among the peers, ms. */
 const RESOLVE_MS = 10_000
-const CONTEXT_ID = /^b[a-z2-7]{50,}$/
+/** A CID, or a name that is to stand for one from now on. */
+const CONTEXT_ID = /^(?:(?<name>[^=]+)=)?(?<contextId>b[a-z2-7]{50,})$/
 const EVENT_FLUSH_MS = 500
 const EVENTS_WAITING_MAX = 65_536
 
@@ -99,7 +100,7 @@ export async function openJob(
   await claimOutput(outputPath, { jobId: folder.jobId, inputPath, isForced })
   const existing = Journal.open(folder.journalPath)
   if (existing !== undefined) return { folder, journal: existing, isResumed: true }
-  const contextId = CONTEXT_ID.test(context) ? context : ''
+  const contextId = CONTEXT_ID.exec(context)?.groups?.['contextId'] ?? ''
   const { jobId } = folder
   const record = {
     jobId,
@@ -162,17 +163,7 @@ async function coordinate(
   try {
     await peer.start()
     await peer.joined(signal, giveUpMs)
-    if (journal.job.contextId === '') {
-      journal.bindContext(
-        await resolveContext(
-          clock,
-          peer.swarmView,
-          journal.job.context,
-          Math.min(RESOLVE_MS, giveUpMs),
-          signal,
-        ),
-      )
-    }
+    await bindContext(components, folder, journal, { peer, giveUpMs, signal })
     const coordinator = new Coordinator(
       { ...components, network: peer.network, journal, candidates: peer.swarmView, events },
       { ...COORDINATOR_SHELL_DEFAULTS, giveUpMs, leaseSize, ownPeer: await peerIdAt(folder.ownPeerPath) },
@@ -190,4 +181,24 @@ async function coordinate(
     await peer.stop()
     await events.close()
   }
+}
+
+/** Binds a job to one context. The first use of a name in a swarm decides which context it is. */
+async function bindContext(
+  { clock }: SubmitComponents,
+  { names }: JobFolder,
+  journal: Journal,
+  { peer, giveUpMs, signal }: { peer: Peer; giveUpMs: number; signal: AbortSignal | undefined },
+): Promise<void> {
+  const { context, contextId } = journal.job
+  const swarm = peer.swarm ?? ''
+  if (contextId !== '') {
+    const accepted = CONTEXT_ID.exec(context)?.groups?.['name']
+    if (accepted !== undefined) names.set(swarm, accepted, contextId)
+    return
+  }
+  const use = { name: context, known: names.get(swarm, context) }
+  const found = await resolveContext(clock, peer.swarmView, use, Math.min(RESOLVE_MS, giveUpMs), signal)
+  names.set(swarm, context, found)
+  journal.bindContext(found)
 }
