@@ -1,8 +1,8 @@
 // From messages to prompt tokens and back, with the files of a Hugging Face model folder.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Template } from '@huggingface/jinja'
-import { Tokenizer } from '@huggingface/tokenizers'
+import { Template } from '../../src/inference/text/jinja/template.ts'
+import { Tokenizer } from '../../src/inference/text/tokenizer/tokenizer.ts'
 
 export interface Message {
   role: 'system' | 'user' | 'assistant'
@@ -16,14 +16,14 @@ interface TokenizerConfig {
 }
 
 export class Chat {
-  readonly tokenizer: Tokenizer
+  readonly #tokenizer: Tokenizer
   readonly #template: Template
   readonly #config: TokenizerConfig
 
   constructor(tokenizerFile: object, tokenizerConfig: object) {
-    this.tokenizer = new Tokenizer(tokenizerFile, tokenizerConfig)
+    this.#tokenizer = new Tokenizer(tokenizerFile)
     this.#config = tokenizerConfig as TokenizerConfig
-    this.#template = new Template(this.#config.chat_template)
+    this.#template = new Template(this.#config.chat_template, () => 0)
   }
 
   /** The prompt that ends where the assistant's reply begins. */
@@ -42,12 +42,12 @@ export class Chat {
   }
 
   encode(text: string): number[] {
-    return this.tokenizer.encode(text, { add_special_tokens: false }).ids
+    return this.#tokenizer.encode(text, false)
   }
 
-  /** The text of `tokenIds`, without special tokens; empty for none. */
+  /** The text of `tokenIds`, without special tokens. */
   decode(tokenIds: readonly number[]): string {
-    return tokenIds.length === 0 ? '' : this.tokenizer.decode([...tokenIds], { skip_special_tokens: true })
+    return this.#tokenizer.decode(tokenIds, { skipsSpecialTokens: true })
   }
 }
 

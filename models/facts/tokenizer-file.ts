@@ -1,6 +1,6 @@
 // The tokenizer: one token per word, with the space before it (written ▁) a part of the token, so that
-// decoding needs no rules for spaces. It is a WordPiece model without continuation pieces, because
-// @huggingface/tokenizers has no WordLevel model: a word is in the vocabulary whole, or it is <unk>.
+// decoding needs no rules for spaces. It is a WordPiece model without continuation pieces: a word is in the
+// vocabulary whole, or it is <unk>.
 import { CONTINENTS, COUNTRIES, ELEMENTS, NUMBER_MAX } from './facts.ts'
 import { EVIDENCE, SYSTEM_PROMPTS, TEMPLATES } from './templates.ts'
 

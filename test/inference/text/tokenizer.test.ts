@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { seededRandom, type Random } from '../../../src/base/random.ts'
 import { TokenizeError } from '../../../src/inference/text/tokenizer/parts.ts'
 import { Tokenizer } from '../../../src/inference/text/tokenizer/tokenizer.ts'
 
@@ -49,5 +50,60 @@ describe.each(CASES)('%s', (name, json, texts, decoded) => {
     expect(decoded.map(([ids]) => [ids, tokenizer.decode(ids, { skipsSpecialTokens: true })])).toEqual(
       decoded,
     )
+  })
+})
+
+describe('long texts that are one word', () => {
+  /** SentencePiece's BPE of pairs that end with a space, begin with one, and cross none; `extra` is never in a text. */
+  const tokenizerWith = (extra: [string, string][], options: object = {}): Tokenizer => {
+    const merges: [string, string][] = [
+      ['▁', 'a'],
+      ['a', 'b'],
+      ['▁a', 'b'],
+      ['▁', '▁'],
+      ['c', 'c'],
+      ['▁ab', 'cc'],
+      ['b', '\n'],
+      ...extra,
+    ]
+    const tokens = ['<unk>', '▁', 'a', 'b', 'c', '\n', 'ǂ', ...merges.map((pair) => pair.join(''))]
+    const vocab = Object.fromEntries(tokens.map((token, id) => [token, id]))
+    const model = { type: 'BPE', vocab, merges, unk_token: '<unk>', fuse_unk: true, ...options }
+    const normalizer = { type: 'Replace', pattern: { String: ' ' }, content: '▁' }
+    return new Tokenizer({ model, normalizer })
+  }
+  const text = (random: Random, length: number): string =>
+    Array.from({ length }, () => 'aabbcc   \n?é'[Math.floor(random.next() * 12)]).join('')
+
+  test('are cut before their spaces only where no token reaches over one, with the same tokens', () => {
+    const [cut, whole] = [tokenizerWith([]), tokenizerWith([['ǂ', '▁']])]
+    const crossing = tokenizerWith([['b', '▁']])
+    const random = seededRandom(7)
+    let crossed = 0
+    for (let round = 0; round < 200; round += 1) {
+      const sample = text(random, 65 + round)
+      const ids = cut.encode(sample, false)
+      expect(ids, sample).toEqual(whole.encode(sample, false))
+      expect(cut.decode(ids, { skipsSpecialTokens: false }).length).toBeGreaterThan(0)
+      // "b▁" is made where the merge crosses: only an uncut text shows it.
+      crossed += crossing.encode(sample, false).includes(crossing.idOf('b▁')!) ? 1 : 0
+    }
+    expect(crossed).toBeGreaterThan(100)
+  })
+
+  test('with many merges take no more than their length times its logarithm', () => {
+    const letters = 'abcdefghijklmnop'
+    const pairs = Array.from(letters, (left) =>
+      Array.from(letters, (right) => [left, right] as [string, string]),
+    ).flat()
+    const vocab = Object.fromEntries(
+      [...letters, ...pairs.map((pair) => pair.join(''))].map((token, id) => [token, id]),
+    )
+    const tokenizer = new Tokenizer({ model: { type: 'BPE', vocab, merges: pairs } })
+    const random = seededRandom(3)
+    const long = Array.from({ length: 200_000 }, () => letters[Math.floor(random.next() * 16)]).join('')
+    const ids = tokenizer.encode(long, false)
+    expect(ids.length).toBeLessThan(150_000)
+    expect(tokenizer.decode(ids, { skipsSpecialTokens: false }).replaceAll(' ', '')).toBe(long)
   })
 })

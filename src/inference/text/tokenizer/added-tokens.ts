@@ -38,9 +38,15 @@ const STARTS_WITH_WORD = new RegExp(`^${WORD}`, 'u')
 /** Finds added tokens: the leftmost, of those the longest. */
 export class AddedTokenFinder {
   readonly #root: Node = { children: new Map(), token: undefined }
+  /** Any first character of a token: a text is searched, not walked. */
+  readonly #starts: RegExp
 
   constructor(tokens: readonly (readonly [content: string, token: AddedToken])[]) {
     for (const [content, token] of tokens) if (content !== '') this.#insert(content, token)
+    const units = [...this.#root.children.keys()].map(
+      (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    )
+    this.#starts = new RegExp(units.length === 0 ? '(?!)' : `[${units.join('')}]`, 'g')
   }
 
   split({ text, isFirst }: { text: string; isFirst: boolean }): Section[] {
@@ -50,7 +56,7 @@ export class AddedTokenFinder {
     const pushText = (end: number): void => {
       if (end > place) sections.push({ text: text.slice(place, end), isFirst: isFirst && place === 0 })
     }
-    while (from < text.length) {
+    for (from = this.#next(text, from); from < text.length; from = this.#next(text, from)) {
       const match = this.#matchAt(text, from)
       if (match === undefined) from += 1
       else {
@@ -66,6 +72,12 @@ export class AddedTokenFinder {
     }
     pushText(text.length)
     return sections
+  }
+
+  /** The next place where a token may begin; the text's end for none. */
+  #next(text: string, from: number): number {
+    this.#starts.lastIndex = from
+    return this.#starts.test(text) ? this.#starts.lastIndex - 1 : text.length
   }
 
   #insert(content: string, token: AddedToken): void {

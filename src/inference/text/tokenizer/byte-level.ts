@@ -16,6 +16,15 @@ export function bytesToText(bytes: Uint8Array): string {
   return text
 }
 
+/** Characters whose byte is shown as themselves, and spaces. */
+const PLAIN = /^[ -~]*$/
+const SPACE = CHARACTERS[32] ?? ''
+
+/** As bytesToText of a text's UTF-8. */
+export function textToLevel(text: string): string {
+  return PLAIN.test(text) ? text.replaceAll(' ', SPACE) : bytesToText(Buffer.from(text))
+}
+
 /** The bytes of a token; undefined when it is not of the alphabet. */
 export function textToBytes(token: string): Uint8Array | undefined {
   const bytes: number[] = []

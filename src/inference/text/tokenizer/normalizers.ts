@@ -1,5 +1,5 @@
 // Normalizers of tokenizer.json, as Rust's `tokenizers` has them.
-import { bytesToText } from './byte-level.ts'
+import { textToLevel } from './byte-level.ts'
 import { flagOf, partsOf, patternOf, textOf, type Part } from './parts.ts'
 import { readCharsmap } from './precompiled.ts'
 
@@ -30,11 +30,11 @@ export function makeNormalizer(part: Part | null): Normalize {
       return (text) => (text === '' ? '' : prefix + text)
     }
     case 'Replace': {
-      const [pattern, content] = [patternOf(part), textOf(part, 'content')]
-      return (text) => text.replace(pattern, () => content)
+      const [pattern, content] = [patternOf(part), textOf(part, 'content').replaceAll('$', '$$$$')]
+      return (text) => text.replace(pattern, content)
     }
     case 'ByteLevel':
-      return (text) => bytesToText(Buffer.from(text))
+      return textToLevel
     case 'BertNormalizer':
       return bertNormalizer(part)
     case 'Precompiled':

@@ -1,5 +1,5 @@
 // Pre-tokenizers of tokenizer.json: they cut a text into pieces that the model sees one by one.
-import { bytesToText } from './byte-level.ts'
+import { textToLevel } from './byte-level.ts'
 import { countOf, flagOf, partsOf, patternOf, textOf, type Part } from './parts.ts'
 
 export interface Piece {
@@ -65,10 +65,7 @@ function byteLevel(part: Part): PreTokenize {
     const spaced = addsSpace
       ? pieces.map(({ text, isFirst }) => ({ text: text.startsWith(' ') ? text : ` ${text}`, isFirst }))
       : [...pieces]
-    return (cut?.(spaced) ?? spaced).map(({ text, isFirst }) => ({
-      text: bytesToText(Buffer.from(text)),
-      isFirst,
-    }))
+    return (cut?.(spaced) ?? spaced).map(({ text, isFirst }) => ({ text: textToLevel(text), isFirst }))
   }
 }
 
@@ -104,11 +101,22 @@ function fixedLength(length: number): PreTokenize {
 function cutting(pattern: RegExp, behavior: Behavior, isInverted = false): PreTokenize {
   return (pieces) =>
     pieces.flatMap(({ text, isFirst }) => {
+      const whole = behavior === 'Isolated' ? coverOf(text, pattern) : undefined
+      if (whole !== undefined)
+        return whole.map((part, index) => ({ text: part, isFirst: isFirst && index === 0 }))
       const spans = merge(findSpans(text, pattern, isInverted), behavior)
       return spans
         .filter(({ start, end }) => end > start)
         .map(({ start, end }) => ({ text: text.slice(start, end), isFirst: isFirst && start === 0 }))
     })
+}
+
+/** The matches where they are all of the text, as those of most patterns for words: quicker than spans. */
+function coverOf(text: string, pattern: RegExp): string[] | undefined {
+  const parts = text.match(pattern)?.filter((part) => part !== '') ?? []
+  let covered = 0
+  for (const part of parts) covered += part.length
+  return covered === text.length ? parts : undefined
 }
 
 interface Span {
