@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { seededRandom, type Random } from '../../../src/base/random.ts'
 import { TokenizeError } from '../../../src/inference/text/tokenizer/parts.ts'
+import { compilePattern } from '../../../src/inference/text/tokenizer/pattern.ts'
 import { Tokenizer } from '../../../src/inference/text/tokenizer/tokenizer.ts'
 
 /** With special tokens, without, and the texts of those ids; null where Rust refuses the text. */
@@ -33,8 +34,8 @@ function run(tokenizer: Tokenizer, text: string): unknown[] {
 }
 
 test('there are enough of them', () => {
-  expect(CASES.length).toBeGreaterThan(40)
-  expect(CASES.flatMap(([, , texts, decoded]) => [...texts, ...decoded]).length).toBeGreaterThan(2_000)
+  expect(CASES.length).toBeGreaterThan(80)
+  expect(CASES.flatMap(([, , texts, decoded]) => [...texts, ...decoded]).length).toBeGreaterThan(3_000)
 })
 
 describe.each(CASES)('%s', (name, json, texts, decoded) => {
@@ -51,6 +52,26 @@ describe.each(CASES)('%s', (name, json, texts, decoded) => {
       decoded,
     )
   })
+})
+
+test.each([
+  ['a(?=b', '(?='],
+  ['(a)\\1', '\\1'],
+  ['\\Gx', '\\G'],
+  ['\\X', '\\X'],
+  ['(?~a)', '(?~a'],
+  ['(?m:.)', '(?m:'],
+  ['[a&&b]', '&&'],
+  ['[[:nosuch:]]', '[:nosuch:]'],
+  ['\\p{Nosuch}', '\\p{Nosuch}'],
+  ['a{2}?', '{2}?'],
+  ['[a', '['],
+  ['a)', ')'],
+  ['*a', '*'],
+])('the pattern %s is refused, and the part that is not supported is named', (source, part) => {
+  expect(() => compilePattern(source)).toThrow(
+    `${part} in the pattern ${JSON.stringify(source)} is not supported`,
+  )
 })
 
 describe('long texts that are one word', () => {

@@ -1,5 +1,5 @@
 // Reads the parts of tokenizer.json, each of them an object with a `type`.
-import { Tokenizer } from '@huggingface/tokenizers'
+import { compilePattern } from './pattern.ts'
 
 export type Part = Readonly<Record<string, unknown>>
 
@@ -36,29 +36,11 @@ export function countOf(part: Part, name: string, fallback?: number): number {
   return value as number
 }
 
-const EMPTY = {
-  model: { type: 'BPE', vocab: {}, merges: [] },
-  added_tokens: [],
-  normalizer: null,
-  post_processor: null,
-  decoder: null,
-}
-
 /** A pattern of tokenizer.json, which Rust runs in Oniguruma, as JavaScript's. */
 export function patternOf(part: Part): RegExp {
   const pattern = partOf(part['pattern'], 'a pattern')
   if (typeof pattern['String'] === 'string') return new RegExp(escapePattern(pattern['String']), 'gu')
-  // The library's translation of Oniguruma's syntax, which it keeps for its own Split.
-  const split = {
-    type: 'Split',
-    pattern: { Regex: textOf(pattern, 'Regex') },
-    behavior: 'Isolated',
-    invert: false,
-  }
-  const { pre_tokenizer: holder } = new Tokenizer({ ...EMPTY, pre_tokenizer: split }, {}) as unknown as {
-    pre_tokenizer: { pattern: RegExp }
-  }
-  return holder.pattern
+  return compilePattern(textOf(pattern, 'Regex'))
 }
 
 function escapePattern(text: string): string {
