@@ -113,7 +113,7 @@ describe('long texts that are one word', () => {
   })
 
   test('with many merges take no more than their length times its logarithm', () => {
-    const letters = 'abcdefghijklmnop'
+    const letters = Array.from('abcdefghijklmnop')
     const pairs = Array.from(letters, (left) =>
       Array.from(letters, (right) => [left, right] as [string, string]),
     ).flat()

@@ -147,7 +147,7 @@ class BytePair {
       if (before >= 0) offer(before)
       offer(place)
     }
-    return [...ids.filter((id) => id !== -1)]
+    return Array.from(ids.filter((id) => id !== -1))
   }
 }
 
