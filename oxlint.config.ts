@@ -126,11 +126,6 @@ export const OVER: Record<Ceiling, string[]> = {
     'testing/virtual/task-world.ts',
   ],
   'max-lines-per-function': [
-    'bench/million.ts',
-    'sim/report/heat-map.ts',
-    'sim/report/progress-figures.ts',
-    'sim/report/summary-figures.ts',
-    'sim/report/validation-figure.ts',
     'src/node/serving.ts',
     'testing/libp2p-swarm.ts',
     'testing/virtual/task-world.ts',

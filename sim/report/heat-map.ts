@@ -63,33 +63,38 @@ export function heatMapFigure(variants: readonly Variant[], axes: HeatMapAxes): 
             axis: { domain: false, ticks: false },
           },
         },
-        layer: [
-          {
-            mark: { type: 'rect', stroke: '#88888830' },
-            encoding: {
-              color: {
-                field: 'ratio',
-                type: 'quantitative',
-                title: 'multiple of the best makespan',
-                scale: { type: 'log', domain: [1, most], scheme: 'viridis', reverse: true },
-                legend: { gradientLength: 220, tickCount: 5, format: '~r' },
-              },
-            },
-          },
-          {
-            mark: { type: 'text', fontSize: 12 },
-            encoding: {
-              text: { field: 'words' },
-              color: {
-                condition: { test: `datum.ratio > ${most ** 0.45}`, value: '#ffffff' },
-                value: '#101418',
-              },
-            },
-          },
-        ],
+        layer: cellLayers(most),
       },
     } as Figure['spec'],
   }
+}
+
+/** Each cell's colour, and its number in a colour that can be read on it. */
+function cellLayers(most: number): object[] {
+  return [
+    {
+      mark: { type: 'rect', stroke: '#88888830' },
+      encoding: {
+        color: {
+          field: 'ratio',
+          type: 'quantitative',
+          title: 'multiple of the best makespan',
+          scale: { type: 'log', domain: [1, most], scheme: 'viridis', reverse: true },
+          legend: { gradientLength: 220, tickCount: 5, format: '~r' },
+        },
+      },
+    },
+    {
+      mark: { type: 'text', fontSize: 12 },
+      encoding: {
+        text: { field: 'words' },
+        color: {
+          condition: { test: `datum.ratio > ${most ** 0.45}`, value: '#ffffff' },
+          value: '#101418',
+        },
+      },
+    },
+  ]
 }
 
 function sortedValues(values: readonly ParameterValue[]): ParameterValue[] {

@@ -1,6 +1,6 @@
 import type { RunResult, Series } from '../runs/result/run-result.ts'
 import { quantile } from '../statistics/summary.ts'
-import type { Figure } from './render.ts'
+import type { Figure, Panels } from './render.ts'
 import { FIGURE_WIDTH, LETTER_WIDTH, PANEL_HEIGHT } from './theme.ts'
 import { timeUnit, type Unit } from './units.ts'
 import type { Variant } from './variants.ts'
@@ -12,6 +12,14 @@ const LEGEND_GAP = 45
 const POINTS = 200
 /** The share of work below which a tail is not drawn: one of a million. */
 const REMAINING_MIN = 1e-6
+
+interface Band {
+  variant: string
+  time: number
+  low: number
+  middle: number
+  high: number
+}
 
 /** Completed work, and peers that are up and that have the model loaded, over time. */
 export function progressFigure(variants: readonly Variant[]): Figure {
@@ -37,50 +45,55 @@ export function progressFigure(variants: readonly Variant[]): Figure {
     caption: `${hasRepetitions(variants) ? 'Lines are medians, bands hold nine runs of ten. ' : ''}A gap between peers that are up and those with the model loaded is start-up, or peers that are cut off.`,
     spec: {
       spacing: 16,
-      vconcat: [
-        {
-          width: FIGURE_WIDTH,
-          height: PANEL_HEIGHT,
-          data: { values: work },
-          layer: [
-            {
-              mark: { type: 'area', opacity: 0.2 },
-              encoding: { y: { field: 'low', type: 'quantitative' }, y2: { field: 'high' } },
-            },
-            {
-              mark: 'line',
-              encoding: {
-                y: { field: 'middle', type: 'quantitative', title: 'completed work', axis: { format: '%' } },
-              },
-            },
+      vconcat: [workPanel(work, color, time), peersPanel(peers, color, time)],
+    },
+  }
+}
+
+function workPanel(work: readonly Band[], color: VariantColor, time: TimeAxis): Panels[number] {
+  return {
+    width: FIGURE_WIDTH,
+    height: PANEL_HEIGHT,
+    data: { values: [...work] },
+    layer: [
+      {
+        mark: { type: 'area', opacity: 0.2 },
+        encoding: { y: { field: 'low', type: 'quantitative' }, y2: { field: 'high' } },
+      },
+      {
+        mark: 'line',
+        encoding: {
+          y: { field: 'middle', type: 'quantitative', title: 'completed work', axis: { format: '%' } },
+        },
+      },
+    ],
+    encoding: { x: { ...time, axis: { title: null, labels: false, tickCount: 8 } }, color },
+  }
+}
+
+function peersPanel(peers: readonly Band[], color: VariantColor, time: TimeAxis): Panels[number] {
+  return {
+    width: FIGURE_WIDTH,
+    height: PANEL_HEIGHT,
+    data: { values: [...peers] },
+    mark: { type: 'line', interpolate: 'step-after' },
+    encoding: {
+      x: time,
+      y: { field: 'middle', type: 'quantitative', title: 'peers' },
+      color,
+      strokeDash: {
+        field: 'state',
+        type: 'nominal',
+        title: null,
+        sort: ['model loaded', 'up'],
+        scale: {
+          domain: ['model loaded', 'up'],
+          range: [
+            [1, 0],
+            [3, 3],
           ],
-          encoding: { x: { ...time, axis: { title: null, labels: false, tickCount: 8 } }, color },
         },
-        {
-          width: FIGURE_WIDTH,
-          height: PANEL_HEIGHT,
-          data: { values: peers },
-          mark: { type: 'line', interpolate: 'step-after' },
-          encoding: {
-            x: time,
-            y: { field: 'middle', type: 'quantitative', title: 'peers' },
-            color,
-            strokeDash: {
-              field: 'state',
-              type: 'nominal',
-              title: null,
-              sort: ['model loaded', 'up'],
-              scale: {
-                domain: ['model loaded', 'up'],
-                range: [
-                  [1, 0],
-                  [3, 3],
-                ],
-              },
-            },
-          },
-        },
-      ],
+      },
     },
   }
 }
@@ -187,14 +200,16 @@ function timeAxis(unit: Unit): TimeAxis {
   }
 }
 
-/** One colour per variant, in their order; a single one needs no legend. */
-export function colorOf(variants: readonly Variant[]): {
+interface VariantColor {
   field: string
   type: 'nominal'
   title: null
   sort: null
   legend: { symbolType: 'stroke'; symbolOpacity: 1; columns: number } | null
-} {
+}
+
+/** One colour per variant, in their order; a single one needs no legend. */
+export function colorOf(variants: readonly Variant[]): VariantColor {
   const legend =
     variants.length > 1
       ? ({ symbolType: 'stroke', symbolOpacity: 1, columns: legendColumns(variants) } as const)
@@ -232,7 +247,7 @@ function bands(
   lastS: number,
   unit: Unit,
   valueOf: (run: RunResult, timeS: number) => number,
-): { variant: string; time: number; low: number; middle: number; high: number }[] {
+): Band[] {
   // A run that has ended stays in the picture until half of them have; then the line stops.
   const endS = quantile(
     runs.map(({ makespanS }) => makespanS),

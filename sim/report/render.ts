@@ -2,6 +2,10 @@ import { parse, resetSVGDefIds, View } from 'vega'
 import { compile, type TopLevelSpec } from 'vega-lite'
 import { CONFIG } from './theme.ts'
 
+/** Layers of one picture, and pictures one below the other, as Vega-Lite types them. */
+export type Layers = Extract<Figure['spec'], { layer: unknown }>['layer']
+export type Panels = Extract<Figure['spec'], { vconcat: unknown }>['vconcat']
+
 /** A picture of a report: `id` is a word of its own in the page. */
 export interface Figure {
   id: string

@@ -2,7 +2,7 @@ import type { RunResult } from '../runs/result/run-result.ts'
 import { meanEstimate, type Estimate } from '../statistics/intervals.ts'
 import { mean } from '../statistics/summary.ts'
 import { colorOf, hasRepetitions } from './progress-figures.ts'
-import type { Figure } from './render.ts'
+import type { Figure, Layers } from './render.ts'
 import { FIGURE_WIDTH, GPU_PARTS, LETTER_WIDTH, PANEL_HEIGHT } from './theme.ts'
 import { byteUnit, timeUnit } from './units.ts'
 import type { Variant } from './variants.ts'
@@ -14,6 +14,43 @@ const LABEL_WIDTH_USUAL = 100
 
 /** A part of a bar with less than this share has no room for its number. */
 const LABELLED_SHARE_MIN = 0.045
+
+/** Bars of parts, and the number of each part that has room for it. */
+const GPU_LAYERS: Layers = [
+  {
+    mark: { type: 'bar', height: ROW_HEIGHT - 12 },
+    encoding: {
+      x: {
+        field: 'from',
+        type: 'quantitative',
+        title: 'share of GPU time',
+        axis: { format: '%', tickCount: 5 },
+        scale: { domain: [0, 1] },
+      },
+      x2: { field: 'to' },
+      color: {
+        field: 'part',
+        type: 'nominal',
+        title: null,
+        scale: {
+          domain: GPU_PARTS.map(({ label }) => label),
+          range: GPU_PARTS.map(({ color }) => color),
+        },
+      },
+    },
+  },
+  {
+    transform: [
+      { filter: `datum.share >= ${LABELLED_SHARE_MIN}` },
+      { calculate: '(datum.from + datum.to) / 2', as: 'center' },
+    ],
+    mark: { type: 'text', color: '#101418', fontSize: 12 },
+    encoding: {
+      x: { field: 'center', type: 'quantitative' },
+      text: { field: 'share', type: 'quantitative', format: '.0%' },
+    },
+  },
+]
 
 /** The parts of the GPU-seconds that peers were up for. */
 export function gpuFigure(variants: readonly Variant[]): Figure {
@@ -45,41 +82,7 @@ export function gpuFigure(variants: readonly Variant[]): Figure {
       height: { step: ROW_HEIGHT },
       data: { values: rows },
       encoding,
-      layer: [
-        {
-          mark: { type: 'bar', height: ROW_HEIGHT - 12 },
-          encoding: {
-            x: {
-              field: 'from',
-              type: 'quantitative',
-              title: 'share of GPU time',
-              axis: { format: '%', tickCount: 5 },
-              scale: { domain: [0, 1] },
-            },
-            x2: { field: 'to' },
-            color: {
-              field: 'part',
-              type: 'nominal',
-              title: null,
-              scale: {
-                domain: GPU_PARTS.map(({ label }) => label),
-                range: GPU_PARTS.map(({ color }) => color),
-              },
-            },
-          },
-        },
-        {
-          transform: [
-            { filter: `datum.share >= ${LABELLED_SHARE_MIN}` },
-            { calculate: '(datum.from + datum.to) / 2', as: 'center' },
-          ],
-          mark: { type: 'text', color: '#101418', fontSize: 12 },
-          encoding: {
-            x: { field: 'center', type: 'quantitative' },
-            text: { field: 'share', type: 'quantitative', format: '.0%' },
-          },
-        },
-      ],
+      layer: GPU_LAYERS,
     },
   }
 }

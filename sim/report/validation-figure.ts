@@ -1,4 +1,4 @@
-import type { Figure } from './render.ts'
+import type { Figure, Layers } from './render.ts'
 import { FIGURE_WIDTH, PALETTE } from './theme.ts'
 
 /** A published figure beside the simulated one. */
@@ -62,31 +62,36 @@ export function validationFigure(rows: readonly ValidationRow[]): Figure {
           mark: { type: 'rule', strokeDash: [4, 3], color: 'currentColor', opacity: 0.6 },
           encoding: { x: { datum: 1 }, y: { value: 0 }, y2: { value: rows.length * ROW_HEIGHT } },
         },
-        {
-          mark: { type: 'point', filled: true, size: 80, opacity: 1 },
-          encoding: {
-            x: { field: 'ratio', type: 'quantitative' },
-            color: {
-              field: 'kind',
-              type: 'nominal',
-              title: null,
-              scale: { domain: ['fitted', 'predicted'], range: [PALETTE[0], PALETTE[1]] },
-              legend: { values: present(values.map(({ kind }) => kind)) },
-            },
-            shape: {
-              field: 'shape',
-              type: 'nominal',
-              title: null,
-              scale: { domain: ['in its band', 'out of its band'], range: ['circle', 'cross'] },
-              legend: {
-                values: present(values.map(({ shape }) => shape)),
-                symbolFillColor: 'currentColor',
-                symbolStrokeColor: 'currentColor',
-              },
-            },
-          },
-        },
+        dotsOf(values),
       ],
+    },
+  }
+}
+
+/** Each figure as a dot: its colour says how it was chosen, its shape whether it is in its band. */
+function dotsOf(values: readonly { kind: string; shape: string }[]): Layers[number] {
+  return {
+    mark: { type: 'point', filled: true, size: 80, opacity: 1 },
+    encoding: {
+      x: { field: 'ratio', type: 'quantitative' },
+      color: {
+        field: 'kind',
+        type: 'nominal',
+        title: null,
+        scale: { domain: ['fitted', 'predicted'], range: [PALETTE[0], PALETTE[1]] },
+        legend: { values: present(values.map(({ kind }) => kind)) },
+      },
+      shape: {
+        field: 'shape',
+        type: 'nominal',
+        title: null,
+        scale: { domain: ['in its band', 'out of its band'], range: ['circle', 'cross'] },
+        legend: {
+          values: present(values.map(({ shape }) => shape)),
+          symbolFillColor: 'currentColor',
+          symbolStrokeColor: 'currentColor',
+        },
+      },
     },
   }
 }
