@@ -119,12 +119,7 @@ const MEASURED = ['src/**', 'sim/**', 'bench/**', 'testing/**']
 type Ceiling = 'max-lines' | 'max-lines-per-function' | 'max-params'
 /** Files over a ceiling. Split one by its nouns and take it from here; test/lint-rules.test.ts fails when it stays. */
 export const OVER: Record<Ceiling, string[]> = {
-  'max-lines': [
-    'src/inference/text/jinja/filters.ts',
-    'src/inference/text/jinja/interpreter.ts',
-    'src/inference/text/jinja/parser.ts',
-    'testing/virtual/task-world.ts',
-  ],
+  'max-lines': ['testing/virtual/task-world.ts'],
   'max-lines-per-function': [
     'src/node/serving.ts',
     'testing/libp2p-swarm.ts',

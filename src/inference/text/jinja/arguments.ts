@@ -1,5 +1,5 @@
 // Reads the arguments of a call by Python's rules.
-import { numberOf, PyFloat, TemplateError, typeName, type Arguments, type Value } from './values.ts'
+import { numberOf, PyFloat, TemplateError, typeName, type Arguments, type Value } from './values/values.ts'
 
 /** The arguments in the order of `names`; undefined for those that are not given. */
 export function bind(

@@ -1,24 +1,19 @@
 // Jinja2's filters, and the `tojson` of transformers.
 import { bind, int, text } from './arguments.ts'
-import { fixed, formatPercent, pad } from './formatting.ts'
+import { formatPercent, pad } from './formatting.ts'
 import type { Fuel } from './fuel.ts'
-import { SPACE } from './lexer.ts'
 import { attributeOf, itemOf } from './members.ts'
+import { absolute, length, round, toFloat, toInteger } from './number-filters.ts'
 import { operate } from './operators.ts'
-import { capitalize, LINE_BREAK, replace, strip } from './text-methods.ts'
+import { indent, title, truncate, urlEncode } from './text-filters.ts'
+import { capitalize, replace, strip } from './text-methods.ts'
 import { toJson } from './to-json.ts'
 import {
-  checkDefined,
   compare,
-  integer,
   isEqual,
-  isIterable,
   isTrue,
   iterate,
-  lengthOf,
-  numberOf,
   print,
-  PyFloat,
   PyIterator,
   PyObject,
   PyTuple,
@@ -27,7 +22,7 @@ import {
   Undefined,
   type Arguments,
   type Value,
-} from './values.ts'
+} from './values/values.ts'
 
 /** Services of the rendering that filters may use. */
 export interface FilterEnvironment {
@@ -173,101 +168,6 @@ function joined(value: Value, args: Arguments, { fuel }: FilterEnvironment): Val
   return parts.join(separator)
 }
 
-function indent(value: Value, args: Arguments, { fuel }: FilterEnvironment): Value {
-  const [width = 4, first = false, blank = false] = bind('indent', args, ['width', 'first', 'blank'])
-  const space = typeof width === 'string' ? width : pad('', int('indent', width), ' ', 'left')
-  // Jinja2 adds a line break, so that splitting into lines loses none.
-  const source = `${text('indent', value)}\n`
-  const lines = source.split(LINE_BREAK).slice(0, -1)
-  fuel.spend(source.length + lines.length * space.length)
-  const body = isTrue(blank)
-    ? lines.join(`\n${space}`)
-    : lines.map((line, index) => (index > 0 && line !== '' ? space + line : line)).join('\n')
-  return isTrue(first) ? space + body : body
-}
-
-function truncate(value: Value, args: Arguments): Value {
-  const [most = 255, killWords = false, end = '...', leeway = 5] = bind('truncate', args, [
-    'length',
-    'killwords',
-    'end',
-    'leeway',
-  ])
-  const [size, tail] = [int('truncate', most), text('truncate', end)]
-  if (size < tail.length) throw new TemplateError('truncate: the length is less than that of the end')
-  if (length(value, { positional: [], named: new Map() }) <= size + int('truncate', leeway)) return value
-  const characters = Array.from(text('truncate', value))
-  const kept = characters.slice(0, size - tail.length).join('')
-  if (isTrue(killWords)) return kept + tail
-  const cut = kept.lastIndexOf(' ')
-  return (cut === -1 ? kept : kept.slice(0, cut)) + tail
-}
-
-const WORD_START = new RegExp(`([-\\s({\\[<]+)`.replace('\\s', SPACE.slice(1, -1)), 'u')
-
-function title(value: Value): Value {
-  return print(value)
-    .split(WORD_START)
-    .map((part) => {
-      const [first = '', ...rest] = part
-      return first.toUpperCase() + rest.join('').toLowerCase()
-    })
-    .join('')
-}
-
-function toInteger(value: Value, args: Arguments): Value {
-  const [fallback = 0, base = 10] = bind('int', args, ['default', 'base'])
-  checkDefined(value)
-  const number = numberOf(value)
-  if (number !== undefined) return Number.isFinite(number) ? integer(Math.trunc(number)) : fallback
-  if (typeof value !== 'string') return fallback
-  const trimmed = strip(value, undefined, 'both')
-  const radix = int('int', base)
-  const prefix = { 2: '(?:0[bB])?', 8: '(?:0[oO])?', 16: '(?:0[xX])?' }[radix] ?? ''
-  const found = new RegExp(`^([-+]?)${prefix}([0-9a-zA-Z]+(?:_[0-9a-zA-Z]+)*)$`).exec(trimmed)
-  const digits = found?.[2]?.replaceAll('_', '') ?? ''
-  const isValid = digits !== '' && Array.from(digits).every((digit) => parseInt(digit, 36) < radix)
-  if (isValid) return integer(Number(`${found?.[1] === '-' ? '-' : ''}${parseInt(digits, radix)}`)) + 0
-  const float = parseFloatText(trimmed)
-  return float === undefined || !Number.isFinite(float) ? fallback : integer(Math.trunc(float))
-}
-
-/** Converts a text as Python's `float` does. */
-function parseFloatText(source: string): number | undefined {
-  const trimmed = strip(source, undefined, 'both')
-  if (/^[-+]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:[eE][-+]?\d+(?:_\d+)*)?$/.test(trimmed)) {
-    return Number(trimmed.replaceAll('_', ''))
-  }
-  const word = /^([-+]?)(inf|infinity|nan)$/i.exec(trimmed)
-  if (word === null) return undefined
-  const size = word[2]?.toLowerCase() === 'nan' ? Number.NaN : Infinity
-  return word[1] === '-' ? -size : size
-}
-
-function toFloat(value: Value, args: Arguments): Value {
-  const [fallback = new PyFloat(0)] = bind('float', args, ['default'])
-  checkDefined(value)
-  const number = numberOf(value) ?? (typeof value === 'string' ? parseFloatText(value) : undefined)
-  return number === undefined ? fallback : new PyFloat(number)
-}
-
-function round(value: Value, args: Arguments): Value {
-  const [precision = 0, method = 'common'] = bind('round', args, ['precision', 'method'])
-  const [number, digits] = [numberOf(value), int('round', precision)]
-  if (number === undefined) throw new TemplateError(`round takes a number, not ${typeName(value)}`)
-  if (number === value && digits >= 0 && method !== 'common') return new PyFloat(number)
-  const scale = 10 ** digits
-  if (method === 'ceil') return new PyFloat(Math.ceil(number * scale) / scale)
-  if (method === 'floor') return new PyFloat(Math.floor(number * scale) / scale)
-  if (method !== 'common') throw new TemplateError('round: the method is common, ceil or floor')
-  if (!(value instanceof PyFloat))
-    return digits >= 0 ? number : new PyFloat(Math.round(number * scale) / scale)
-  const size = Math.abs(number)
-  const rounded =
-    digits >= 0 ? Number(fixed(size, Math.min(digits, 100))) : Number(fixed(size * scale, 0)) / scale
-  return new PyFloat(number < 0 || Object.is(number, -0) ? -rounded : rounded)
-}
-
 function groupBy(value: Value, args: Arguments, { fuel }: FilterEnvironment): Value {
   const [attribute, fallback, caseSensitive = false] = bind(
     'groupby',
@@ -381,13 +281,6 @@ function defaultTo(value: Value, args: Arguments): Value {
   return value instanceof Undefined || (isTrue(boolean) && !isTrue(value)) ? fallback : value
 }
 
-function length(value: Value, args: Arguments): number {
-  bind('length', args, [])
-  const size = lengthOf(value)
-  if (size === undefined) throw new TemplateError(`a ${typeName(value)} has no length`)
-  return size
-}
-
 function last(value: Value, _args: Arguments, { fuel }: FilterEnvironment): Value {
   if (value instanceof PyIterator) throw new TemplateError('a generator has no last item')
   return itemsOf(value, fuel).at(-1) ?? new Undefined('the last of no items')
@@ -407,25 +300,6 @@ function items(value: Value): Value {
   if (value instanceof Undefined) return new PyIterator([])
   if (!(value instanceof Map)) throw new TemplateError(`items takes a dict, not ${typeName(value)}`)
   return new PyIterator([...value].map(([key, item]) => new PyTuple([key, item])))
-}
-
-function absolute(value: Value): Value {
-  const number = numberOf(value)
-  if (number === undefined) throw new TemplateError(`abs takes a number, not ${typeName(value)}`)
-  return value instanceof PyFloat ? new PyFloat(Math.abs(number)) : Math.abs(number)
-}
-
-/** As `urllib.parse.quote`: letters, digits and `_.-~/` stay. */
-function urlEncode(value: Value): Value {
-  const quote = (part: string, safe: string): string =>
-    encodeURIComponent(part)
-      .replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
-      .replaceAll('%2F', safe)
-  if (typeof value === 'string' || !isIterable(value)) return quote(print(value), '/')
-  const pairs = value instanceof Map ? [...value] : [...iterate(value)].map((pair) => [...iterate(pair)])
-  if (pairs.some(({ length }) => length !== 2)) throw new TemplateError('urlencode takes pairs')
-  const quoted = (part: Value): string => quote(print(part), '%2F').replaceAll('%20', '+')
-  return pairs.map((pair) => pair.map(quoted).join('=')).join('&')
 }
 
 const onText =

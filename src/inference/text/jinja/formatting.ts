@@ -12,7 +12,7 @@ import {
   typeName,
   type Arguments,
   type Value,
-} from './values.ts'
+} from './values/values.ts'
 
 const WIDTH_MAX = 1_000_000
 

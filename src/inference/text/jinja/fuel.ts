@@ -1,5 +1,5 @@
 // Bounds what one rendering may cost: steps taken and characters and items made.
-import { TemplateError } from './values.ts'
+import { TemplateError } from './values/values.ts'
 
 /** Steps of one rendering. The longest chats of real templates take under a million. */
 const STEPS_MAX = 10_000_000

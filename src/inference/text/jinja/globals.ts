@@ -10,7 +10,7 @@ import {
   TemplateError,
   type Arguments,
   type Value,
-} from './values.ts'
+} from './values/values.ts'
 
 /** Jinja2's sandbox has the same bound. */
 const RANGE_MAX = 100_000

@@ -1,21 +1,27 @@
 // Renders a template's tree.
-import type { CallArguments, Expression, FilterCall, MacroDefinition, Statement, Target } from './ast.ts'
+import type {
+  CallArguments,
+  Expression,
+  FilterCall,
+  MacroDefinition,
+  Statement,
+  Target,
+} from './reading/ast.ts'
+import { constant, isConstant } from './constants.ts'
 import { FILTERS, groupAttribute, type FilterEnvironment } from './filters.ts'
 import { Fuel } from './fuel.ts'
 import { makeLoop, type LoopState } from './loop.ts'
 import { attributeOf, dictKey, itemOf, sliceOf } from './members.ts'
-import { contains, negate, operate } from './operators.ts'
+import { holds, negate, operate } from './operators.ts'
+import { Scope } from './scope.ts'
 import { TESTS } from './tests.ts'
 import {
   checkDefined,
   checkKey,
-  compare,
-  isEqual,
   isTrue,
   iterate,
   lengthOf,
   print,
-  PyFloat,
   PyFunction,
   PyIterator,
   PyObject,
@@ -26,25 +32,7 @@ import {
   Undefined,
   type Arguments,
   type Value,
-} from './values.ts'
-
-/** Names and their values, and where to look for others. */
-class Scope {
-  readonly names: Map<string, Value>
-  readonly parent: Scope | undefined
-
-  constructor(parent: Scope | undefined, names: Map<string, Value> = new Map()) {
-    this.parent = parent
-    this.names = names
-  }
-
-  get(name: string): Value {
-    const value = this.names.get(name)
-    if (value !== undefined) return value
-    if (this.parent !== undefined) return this.parent.get(name)
-    return new Undefined(`"${name}"`)
-  }
-}
+} from './values/values.ts'
 
 type Signal = 'break' | 'continue' | undefined
 
@@ -409,36 +397,4 @@ function checkIterable(value: Value): void {
   // A generator's error would otherwise come where its first item is asked for, which is here, too.
   if (value instanceof PyIterator) return
   iterate(value).next()
-}
-
-function constant(value: string | boolean | null | { int: number } | { float: number }): Value {
-  if (value === null || typeof value !== 'object') return value
-  return 'int' in value ? value.int : new PyFloat(value.float)
-}
-
-function isConstant(expression: Expression): boolean {
-  if (expression.kind === 'list' || expression.kind === 'tuple') return expression.items.every(isConstant)
-  if (expression.kind === 'dict') return expression.entries.flat().every(isConstant)
-  return expression.kind === 'unary' ? isConstant(expression.of) : expression.kind === 'constant'
-}
-
-function holds(operator: string, left: Value, right: Value): boolean {
-  switch (operator) {
-    case '==':
-      return isEqual(left, right)
-    case '!=':
-      return !isEqual(left, right)
-    case 'in':
-      return contains(right, left)
-    case 'not in':
-      return !contains(right, left)
-    case '<':
-      return compare(left, right) < 0
-    case '<=':
-      return compare(left, right) <= 0
-    case '>':
-      return compare(left, right) > 0
-    default:
-      return compare(left, right) >= 0
-  }
 }

@@ -8,7 +8,7 @@ import {
   Undefined,
   type Arguments,
   type Value,
-} from './values.ts'
+} from './values/values.ts'
 
 export interface LoopState {
   items: readonly Value[]

@@ -21,7 +21,7 @@ import {
   Undefined,
   type Arguments,
   type Value,
-} from './values.ts'
+} from './values/values.ts'
 
 /** `value.name`: Python's attribute, and where there is none, the item. */
 export function attributeOf(value: Value, name: string, fuel: Fuel): Value {

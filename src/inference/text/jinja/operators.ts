@@ -1,8 +1,9 @@
 // Python's operators.
 import { formatPercent } from './formatting.ts'
 import type { Fuel } from './fuel.ts'
-import type { BinaryOperator } from './ast.ts'
+import type { BinaryOperator } from './reading/ast.ts'
 import {
+  compare,
   checkDefined,
   integer,
   isEqual,
@@ -16,7 +17,7 @@ import {
   typeName,
   Undefined,
   type Value,
-} from './values.ts'
+} from './values/values.ts'
 import { dictKey } from './members.ts'
 
 export function operate(operator: BinaryOperator, left: Value, right: Value, fuel: Fuel): Value {
@@ -150,4 +151,26 @@ export function contains(container: Value, item: Value): boolean {
   if (container instanceof Undefined) return false
   for (const candidate of iterate(container)) if (isEqual(candidate, item)) return true
   return false
+}
+
+/** Whether a comparison is true. */
+export function holds(operator: string, left: Value, right: Value): boolean {
+  switch (operator) {
+    case '==':
+      return isEqual(left, right)
+    case '!=':
+      return !isEqual(left, right)
+    case 'in':
+      return contains(right, left)
+    case 'not in':
+      return !contains(right, left)
+    case '<':
+      return compare(left, right) < 0
+    case '<=':
+      return compare(left, right) <= 0
+    case '>':
+      return compare(left, right) > 0
+    default:
+      return compare(left, right) >= 0
+  }
 }

@@ -1,13 +1,14 @@
 // A chat template: Jinja2 as transformers sets it up (trim_blocks, lstrip_blocks, loop controls, a sandbox
 // without changes to values, `tojson` that keeps characters). docs/decisions has why it is our own.
-import type { Statement } from './ast.ts'
+import type { Statement } from './reading/ast.ts'
 import { FILTERS } from './filters.ts'
 import { makeGlobals } from './globals.ts'
 import { renderTree } from './interpreter.ts'
-import { parseTemplate, type KnownNames } from './parser.ts'
+import type { KnownNames } from './reading/expression-parser.ts'
+import { parseTemplate } from './reading/parser.ts'
 import { TESTS } from './tests.ts'
 import { MISSING_METHODS } from './text-methods.ts'
-import { fromJson } from './values.ts'
+import { fromJson } from './values/values.ts'
 
 const KNOWN: KnownNames = {
   filters: new Set(Object.keys(FILTERS)),

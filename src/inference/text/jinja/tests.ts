@@ -14,7 +14,7 @@ import {
   print,
   Undefined,
   type Value,
-} from './values.ts'
+} from './values/values.ts'
 
 type Test = (value: Value, ...args: Value[]) => boolean
 

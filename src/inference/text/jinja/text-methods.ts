@@ -2,7 +2,7 @@
 import { bind, int, text } from './arguments.ts'
 import { formatBraces, pad } from './formatting.ts'
 import type { Fuel } from './fuel.ts'
-import { SPACE } from './lexer.ts'
+import { SPACE } from './reading/lexer.ts'
 import {
   hasSurrogates,
   isTrue,
@@ -12,7 +12,7 @@ import {
   typeName,
   type Arguments,
   type Value,
-} from './values.ts'
+} from './values/values.ts'
 
 type Method = (self: string, args: Arguments, fuel: Fuel) => Value
 

@@ -1,5 +1,5 @@
 // `strftime` in UTC: peers of one swarm stand in different time zones, and the same line should have one prompt.
-import { TemplateError } from './values.ts'
+import { TemplateError } from './values/values.ts'
 
 const MONTHS = 'January February March April May June July August September October November December'.split(
   ' ',

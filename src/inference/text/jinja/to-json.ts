@@ -10,7 +10,7 @@ import {
   TemplateError,
   typeName,
   type Value,
-} from './values.ts'
+} from './values/values.ts'
 
 export interface JsonOptions {
   isAscii: boolean

@@ -1,5 +1,5 @@
 // Cuts a template into tokens as Jinja2's lexer does with trim_blocks and lstrip_blocks.
-import { TemplateError } from './values.ts'
+import { TemplateError } from '../values/values.ts'
 
 export type TokenKind = 'data' | 'name' | 'string' | 'integer' | 'float' | 'operator' | 'begin' | 'end'
 
