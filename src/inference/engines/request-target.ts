@@ -1,10 +1,8 @@
 // What a context's folder tells of the requests that it can answer, without loading the model.
-import { contextLengthOf } from '../contract/context-length.ts'
 import { readEmbeddingRecipe } from '../contract/embedding-recipe.ts'
 import { findModelFile } from '../contract/model-file.ts'
 import { readContextFiles } from '../contract/model-folder.ts'
 import { readDeclaration } from '../endpoint/declaration.ts'
-import { describeDecoder } from '../graph/decoder.ts'
 import { hasTextOutput, isEncoder } from '../graph/encoder.ts'
 import { readModel } from '../onnx/onnx-reader.ts'
 import { FileSource } from '../onnx/protobuf.ts'
@@ -16,17 +14,10 @@ export async function readRequestTarget(folder: string): Promise<RequestTarget> 
   const files = await readContextFiles(folder)
   using source = new FileSource((await findModelFile(folder, undefined)).path)
   const model = readModel(source)
-  const contextLengthMax = contextLengthOf(files, undefined)
-  const { vocab_size: vocabularySize } = files.config
-  if (isEncoder(model)) {
-    const rules = await readEmbeddingRecipe(folder, files.config, hasTextOutput(model))
-    const tokensMax = Math.min(contextLengthMax, rules.tokensMax ?? Infinity)
-    return { kind: 'embeddings', contextLengthMax: tokensMax, vocabularySize, rules }
-  }
-  return {
-    kind: 'generate',
-    contextLengthMax,
-    vocabularySize: describeDecoder(model, vocabularySize).vocabularySize,
-    hasChatTemplate: files.chatTemplate !== undefined,
-  }
+  if (isEncoder(model))
+    return {
+      kind: 'embeddings',
+      rules: await readEmbeddingRecipe(folder, files.config, hasTextOutput(model)),
+    }
+  return { kind: 'generate', hasChatTemplate: files.chatTemplate !== undefined }
 }

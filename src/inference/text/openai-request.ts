@@ -223,10 +223,15 @@ function describeIssue(issue: z.core.$ZodIssue): string {
     const names = issue.keys.slice(0, 8).map((key) => [...issue.path, key].join('.'))
     return `${names.join(', ')} ${issue.keys.length === 1 ? 'is' : 'are'} not supported`
   }
-  // The branch of a union that fits the value's type tells more than the union.
-  const inner =
-    issue.code === 'invalid_union' ? issue.errors.flat().find(({ path }) => path.length > 0) : undefined
+  const inner = issue.code === 'invalid_union' ? deepest(issue.errors) : undefined
   if (inner !== undefined) return describeIssue({ ...inner, path: [...issue.path, ...inner.path] })
   const path = issue.path.join('.')
   return path === '' ? issue.message : `${path}: ${issue.message}`
+}
+
+/** The fault inside the value by the branch of a union that fits it furthest; undefined when no branch has its type. */
+function deepest(branches: z.core.$ZodIssue[][]): z.core.$ZodIssue | undefined {
+  const inside = branches.map(([first]) => first).filter((first) => (first?.path.length ?? 0) > 0)
+  const placeOf = (issue: z.core.$ZodIssue | undefined): number => Number(issue?.path[0] ?? -1)
+  return inside.toSorted((left, right) => placeOf(right) - placeOf(left))[0]
 }

@@ -1,5 +1,5 @@
-// All that can be said against a request before a tokenizer or a kernel sees it. Engines check by it, and so
-// does a submitter, which reports every bad line before anything runs.
+// All that is checked of a request before a kernel sees it. Engines check by it; a submitter checks form and settings
+// by it, and reports every bad line before anything runs.
 import { HearthError } from '../../base/errors.ts'
 import type { EmbeddingRecipe } from '../contract/embedding-recipe.ts'
 import type { EngineRequest } from '../contract/engine.ts'
@@ -17,34 +17,29 @@ export type EmbeddingRules = Pick<EmbeddingRecipe, 'prompts' | 'defaultPrompt' |
 
 /** The context's properties against which a request is checked. */
 export type RequestTarget =
-  | ({ kind: 'generate'; hasChatTemplate: boolean } & TokenBounds)
-  | ({ kind: 'embeddings'; rules: EmbeddingRules } & TokenBounds)
+  | { kind: 'generate'; hasChatTemplate: boolean }
+  | { kind: 'embeddings'; rules: EmbeddingRules }
   /** A server of its owner, which knows settings that Hearth does not. */
   | { kind: 'endpoint' }
   /** Any of these. */
   | { kind: 'unknown' }
 
-/** Throws `request-invalid` for a request that the engine of `target` would refuse. */
+/**
+ * Throws `request-invalid` for a request whose form or settings the engine of `target` refuses. Its tokens are not
+ * looked at: what a text comes to is known only where it is tokenized, and a bad one is an error of its own line.
+ */
 export function checkRequest(target: RequestTarget, request: EngineRequest): void {
   switch (target.kind) {
     case 'generate':
-      return checkTextRequest(target, request)
-    case 'embeddings': {
-      const embedding = readEmbeddingRequest(request)
-      checkEmbedding(embedding, target.rules)
-      for (const input of embedding.inputs) if (typeof input !== 'string') checkInputTokens(input, target)
+      if (readTextRequest(request).kind === 'chat' && !target.hasChatTemplate) throw noChatTemplate()
       return
-    }
+    case 'embeddings':
+      checkEmbedding(readEmbeddingRequest(request), target.rules)
+      return
     case 'endpoint':
     case 'unknown':
       return checkEndpointRequest(request)
   }
-}
-
-function checkTextRequest(target: RequestTarget & { kind: 'generate' }, request: EngineRequest): void {
-  const { kind, prompts } = readTextRequest(request)
-  if (kind === 'chat' && !target.hasChatTemplate) throw noChatTemplate()
-  for (const prompt of prompts) if (prompt.kind === 'tokens') checkPromptTokens(prompt.tokens, target)
 }
 
 export function noChatTemplate(): HearthError {
