@@ -62,6 +62,26 @@ test.each([
   expect((result as Extract<EngineResult, { ok: false }>).error.message).toContain(why)
 })
 
+test('tokens beyond the vocabulary and beyond the positions are errors of their lines; the others are answered', async () => {
+  const input = (index: number): unknown => {
+    if (index % 20 === 10) return [100_257]
+    if (index % 20 === 15) return Array(129).fill(3)
+    return `Gold is metal number ${index}.`
+  }
+  const { pid } = host
+  const results = await Promise.all(
+    Array.from({ length: 60 }, (_, index) => host.run({ url: URL, body: { input: input(index) } })),
+  )
+  const messages = results.map((result) => (result.ok ? '' : result.error.message))
+  expect(messages.filter((message) => message.startsWith('token 100257 of the input'))).toHaveLength(3)
+  expect(messages.filter((message) => message.startsWith('the input has 129 tokens'))).toHaveLength(3)
+  const good = results.flatMap((result) => (result.ok ? vectorsOf(result) : []))
+  expect(good).toHaveLength(54)
+  const [first] = vectorsOf(await host.run({ url: URL, body: { input: input(0) } }))
+  expect(good[0]).toEqual(first)
+  expect(host.pid).toBe(pid)
+})
+
 test('a step takes texts of like length, oldest first, within its bounds', () => {
   const texts = [50, 9, 52, 51, 400, 10].map((length) => ({ tokens: Array.from({ length }, () => 0) }))
   const lengths = (rowsMax: number, tokensMax: number): number[] =>

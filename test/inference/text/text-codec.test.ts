@@ -84,6 +84,35 @@ test('an unknown word of a vocabulary without unknown token is an error of its r
   expect(() => codec.encodeText('hello zebra')).toThrow('"zebra" is not in the vocabulary')
 })
 
+test('an unknown word is the unknown token where the vocabulary has one', () => {
+  const model = { type: 'WordLevel', vocab: { '<unk>': 0, hello: 1 }, unk_token: '<unk>' }
+  const codec = codecOf({ model, pre_tokenizer: { type: 'Whitespace' } })
+  expect(codec.encodeText('hello zebra')).toEqual([1, 0])
+})
+
+const METASPACE = { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', split: true }
+const UNIGRAM = { type: 'Unigram', unk_id: null, byte_fallback: false }
+const PIECES = [
+  ['▁', -2],
+  ['▁hello', -1],
+]
+const WORDPIECE = {
+  type: 'WordPiece',
+  unk_token: '[UNK]',
+  continuing_subword_prefix: '##',
+  vocab: { hello: 0 },
+}
+
+test.each([
+  ['Unigram', { model: { ...UNIGRAM, vocab: PIECES }, pre_tokenizer: METASPACE }],
+  ['WordPiece', { model: WORDPIECE, pre_tokenizer: { type: 'BertPreTokenizer' } }],
+])('an unknown word of %s without unknown token is an error of its request', (_type, tokenizer) => {
+  const codec = codecOf(tokenizer)
+  expect(codec.encodeText('hello')).toHaveLength(1)
+  expect(() => codec.encodeText('hello zebra')).toThrow(/cannot tokenize the prompt/)
+  expect(codec.encodeText('hello')).toHaveLength(1)
+})
+
 test('truncation and padding sections do not change a prompt', () => {
   const truncation = { direction: 'Right', max_length: 2, strategy: 'LongestFirst', stride: 0 }
   const padding = { strategy: { Fixed: 6 }, direction: 'Right', pad_id: 0, pad_type_id: 0, pad_token: 'a' }

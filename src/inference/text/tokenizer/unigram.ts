@@ -60,7 +60,8 @@ function insert(root: Node, token: string, id: number): void {
 }
 
 interface Best {
-  id: number
+  /** Undefined for an unknown character where the vocabulary has no token for one: an error only on the best way. */
+  id: number | undefined
   score: number
   start: number
 }
@@ -85,8 +86,7 @@ class Lattice {
         const score = this.#unknown.score + sofar
         const known = best[start + 1]
         if (known !== undefined && score <= known.score) continue
-        const { id = missing(characters[start] ?? '') } = this.#unknown
-        best[start + 1] = { id, score, start }
+        best[start + 1] = { id: this.#unknown.id, score, start }
       }
     }
     return this.#backwards(characters, best)
