@@ -1,4 +1,5 @@
 // The child process of an engine host: loads one context and runs requests.
+import { writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { every } from '../../base/clock.ts'
 import { isHearthError, messageOf } from '../../base/errors.ts'
@@ -12,6 +13,9 @@ import { guardProcess } from './process-guard.ts'
 
 /** Runs that got on since the last heartbeat. */
 const progressed = new Set<number>()
+/** Of -1000 (never killed) to 1000 (always the first); an ordinary process has 0. */
+const OOM_SCORE_ADJUSTMENT = 500
+
 const cancels = new Map<number, AbortController>()
 let engine: Engine | undefined
 
@@ -34,6 +38,7 @@ const log: Logger = {
 async function load(message: Extract<ToChild, { kind: 'load' }>): Promise<void> {
   // Set the priority first, because later threads inherit it.
   lowerPriority(message.nice)
+  dieFirst()
   guardProcess(message.residentBytesMax)
   every(systemClock, message.heartbeatMs, () => {
     send({ kind: 'heartbeat', residentBytes: process.memoryUsage.rss() })
@@ -50,6 +55,16 @@ async function load(message: Extract<ToChild, { kind: 'load' }>): Promise<void> 
   } catch (error) {
     const code = isHearthError(error) ? error.code : 'engine-failed'
     send({ kind: 'load-failed', code, message: messageOf(error) })
+  }
+}
+
+/** When memory is short, Linux kills this process before its peer, which starts another. */
+function dieFirst(): void {
+  if (process.platform !== 'linux') return
+  try {
+    writeFileSync('/proc/self/oom_score_adj', String(OOM_SCORE_ADJUSTMENT))
+  } catch (error) {
+    log.warn({ error: messageOf(error) }, 'cannot have this process killed first when memory is short')
   }
 }
 

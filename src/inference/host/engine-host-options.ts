@@ -3,6 +3,7 @@ import { availableParallelism, loadavg, totalmem } from 'node:os'
 import type { ExecutionProvider } from '../device/device-choice.ts'
 import { checkEngineName, type EngineName, type FakeTiming } from '../contract/engine.ts'
 import { endpointRunMsMax, type EndpointOptions } from '../endpoint/endpoint-options.ts'
+import type { KillGuard } from './core/kill-guard.ts'
 import type { EngineProcessOptions } from './engine-process.ts'
 
 export interface EngineHostOptions {
@@ -43,6 +44,8 @@ export interface EngineHostOptions {
   quickStart?: boolean | undefined
   /** The OpenAI-compatible server that this machine has. */
   endpoint?: EndpointOptions | undefined
+  /** Remembers the kills of this context's processes across its hosts. Default: one of its own. */
+  killGuard?: KillGuard | undefined
   /** The fake engine's timing. */
   fake?: Partial<FakeTiming> | undefined
 }

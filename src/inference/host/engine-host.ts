@@ -5,7 +5,9 @@ import { HearthError, messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log/logger.ts'
 import { unlessAborted } from '../../base/waiting/unless-aborted.ts'
 import type { EngineFacts, EngineRequest, EngineResult, EngineRunOptions } from '../contract/engine.ts'
+import { KillGuard } from './core/kill-guard.ts'
 import { CrashSuspects } from './crash-suspects.ts'
+import { EngineCrash } from './engine-crash.ts'
 import { freeCores, resolveOptions, type EngineHostOptions } from './engine-host-options.ts'
 import { EngineProcess, type EngineProcessOptions } from './engine-process.ts'
 
@@ -43,6 +45,7 @@ export class EngineHost {
   readonly #quickThreads: number | undefined
   #answered: PromiseWithResolvers<void> = Promise.withResolvers<void>()
   readonly #suspects = new CrashSuspects()
+  readonly #guard: KillGuard
   readonly #exitListeners = new Set<(exit: EngineExit) => void>()
   #state: State = { kind: 'idle' }
   /** Between `start` and `stop`. */
@@ -55,6 +58,7 @@ export class EngineHost {
     this.#components = components
     this.folder = options.folder
     this.#options = resolveOptions(options)
+    this.#guard = options.killGuard ?? new KillGuard()
     if (startsQuick(options)) this.#quickThreads = options.threads ?? freeCores()
   }
 
@@ -112,7 +116,9 @@ export class EngineHost {
     const state = this.#state
     if (state.kind !== 'started') throw stopped()
     try {
-      return await state.process.run(request, options)
+      const result = await state.process.run(request, options)
+      this.#guard.answered()
+      return result
     } finally {
       this.#answered.resolve()
     }
@@ -142,7 +148,15 @@ export class EngineHost {
       await unlessAborted(this.#state.process.exited, signal)
     }
     if (!this.#isWanted) throw stopped()
+    this.#requireAllowed()
     return await unlessAborted(this.#state.kind === 'started' ? this.#state.facts : this.#launch(), signal)
+  }
+
+  /** Throws `engine-failed` while the context is refused because its engine was killed too often. */
+  #requireAllowed(): void {
+    if (this.#state.kind === 'started') return
+    const why = this.#guard.refusal(this.#components.clock.nowMs())
+    if (why !== undefined) throw new HearthError('engine-failed', why)
   }
 
   #launch(): Promise<EngineHostFacts> {
@@ -208,6 +222,8 @@ export class EngineHost {
     if (this.#others.delete(process)) return
     const isExpected = !this.#isCurrent(process)
     if (!isExpected) {
+      if (cause instanceof EngineCrash && cause.isKill)
+        this.#guard.killed(cause.message, this.#components.clock.nowMs())
       this.#state = { kind: 'idle' }
       this.#facts = undefined
       this.#components.log.warn(

@@ -157,7 +157,8 @@ export class EngineProcess {
     this.#child.on('message', (message) => this.#receive(message as FromChild))
     this.#child.on('error', (error) => this.#fail(`the engine process: ${messageOf(error)}`))
     this.#child.on('exit', (code, signal) => {
-      this.#fail(describeExit(code, signal))
+      const isKill = signal === MEMORY_SIGNAL || signal === 'SIGKILL'
+      this.#fail(describeExit(code, signal), isKill)
       this.#exited.resolve(this.#cause ?? new HearthError('engine-failed', 'the engine process ended'))
     })
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
@@ -242,13 +243,14 @@ export class EngineProcess {
 
   #check(): void {
     const complaint = this.#watchdog.check(this.#clock.nowMs())
-    if (complaint !== undefined) this.#fail(complaint)
+    if (complaint !== undefined) this.#fail(complaint, true)
   }
 
   /** The process crashed, or is killed for what it does. Any run that it had can be the cause. */
-  #fail(why: string): void {
-    const cause = new EngineCrash(why, 0, undefined)
-    this.#end(cause, (suspects) => new EngineCrash(why, suspects, cause))
+  #fail(why: string, isKilled = false): void {
+    const isKill = isKilled || this.#facts === undefined
+    const cause = new EngineCrash(why, 0, { isKill })
+    this.#end(cause, (suspects) => new EngineCrash(why, suspects, { isKill, cause }))
   }
 
   #failRuns(errorOf: (suspects: number) => HearthError): void {

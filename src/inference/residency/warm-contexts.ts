@@ -4,12 +4,14 @@ import { every, type Cancel, type Clock } from '../../base/clock.ts'
 import { withDeadline } from '../../base/waiting/deadline.ts'
 import { HearthError, isHearthError } from '../../base/errors.ts'
 import { estimateMemoryBytes } from '../contract/model-file.ts'
+import { KillGuard } from '../host/core/kill-guard.ts'
 import type { EngineHost, EngineHostFacts } from '../host/engine-host.ts'
 import type { EngineHostOptions } from '../host/engine-host-options.ts'
 import { nextTickMs, stepResidency, type ResidencyEffect, type ResidencyEvent } from './core/residency.ts'
 import {
   createResidency,
   RESIDENCY_DEFAULTS,
+  SIZES_REMEMBERED_MAX,
   type Residency,
   type ResidencyOptions,
 } from './core/residency-state.ts'
@@ -77,6 +79,8 @@ export class WarmContexts {
   readonly #waiting = new Map<number, Waiting>()
   readonly #changeListeners = new Set<() => void>()
   readonly #evictionListeners = new Set<(eviction: Eviction) => void>()
+  /** The kills of each context's engine processes, while there are any to remember. */
+  readonly #guards = new Map<string, KillGuard>()
   #nextTicket = 1
   #cancelTick: Cancel = () => {}
   #cancelMeasuring: Cancel | undefined
@@ -187,7 +191,8 @@ export class WarmContexts {
     const estimateBytes = isThere ? 0 : await estimateMemoryBytes(folder)
     signal?.throwIfAborted()
     const admitted = Promise.withResolvers<EngineHost>()
-    this.#waiting.set(ticket, { host: makeHost({ ...this.#options.host, folder }), admitted })
+    const host = makeHost({ ...this.#options.host, folder, killGuard: this.#guardOf(contextId) })
+    this.#waiting.set(ticket, { host, admitted })
     this.#step({ kind: 'acquire', ticket, contextId, estimateBytes })
     const whose = `room for context ${contextId}`
     try {
@@ -255,9 +260,27 @@ export class WarmContexts {
 
   #load(contextId: string, host: EngineHost): void {
     this.#hosts.set(contextId, host)
-    host.onExit(() => this.#changed())
+    host.onExit(() => this.#onExit(contextId, host))
     void this.#startHost(contextId, host)
     this.#cancelMeasuring ??= every(this.#components.clock, MEASURE_EVERY_MS, () => this.#measure())
+  }
+
+  #guardOf(contextId: string): KillGuard {
+    const guard = this.#guards.get(contextId) ?? new KillGuard()
+    this.#guards.delete(contextId)
+    this.#guards.set(contextId, guard)
+    const [oldest] = this.#guards.keys()
+    if (this.#guards.size > SIZES_REMEMBERED_MAX && oldest !== undefined) this.#guards.delete(oldest)
+    return guard
+  }
+
+  /** A context that is refused from now on is unloaded, so that its jobs hear why. */
+  #onExit(contextId: string, host: EngineHost): void {
+    this.#changed()
+    const why = this.#guards.get(contextId)?.refusal(this.#components.clock.nowMs())
+    if (why === undefined || this.#hosts.get(contextId) !== host) return
+    const phase = this.#residency.residents.get(contextId)?.phase
+    if (phase === 'loaded') void this.evict(contextId, why)
   }
 
   async #startHost(contextId: string, host: EngineHost): Promise<void> {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { silentLogger } from '../../../src/base/log/logger.ts'
@@ -114,6 +115,15 @@ test('runs that only shared a process that crashed are answered; the culprits fa
     expect(all[index], prompt).toMatchObject(expected)
   }
 })
+
+test.runIf(process.platform === 'linux')(
+  'the process dies before its peer when memory is short',
+  async () => {
+    const host = makeHost()
+    await host.start()
+    expect(await readFile(`/proc/${host.pid}/oom_score_adj`, 'utf8')).toBe('500\n')
+  },
+)
 
 test('a suspect that is no longer wanted does not hold up the others', async () => {
   const host = makeHost({ slots: 4, fake: { tokenMs: 20 } })

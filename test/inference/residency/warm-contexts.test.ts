@@ -194,3 +194,22 @@ test('stop tells those who wait, and the contexts can be acquired again', async 
   await waiting
   expect((await warm.acquire('b', '/b')).facts.engine).toBe('fake')
 })
+
+test('a context whose engine is killed three times in a row is unloaded and refused, and no other', async () => {
+  makeWarm(2)
+  const evictions: Eviction[] = []
+  warm.onEvicted((eviction) => evictions.push(eviction))
+  const lease = await warm.acquire('a', '/a')
+  for (let kills = 1; kills <= 3; kills += 1) {
+    const exit = Promise.withResolvers<unknown>()
+    const stop = lease.host.onExit(exit.resolve)
+    process.kill(lease.host.pid!, 'SIGKILL')
+    await exit.promise
+    stop()
+    if (kills < 3) await lease.host.start()
+  }
+  const why = /killed 3 times in a row/
+  expect(evictions).toMatchObject([{ contextId: 'a', reason: expect.stringMatching(why) }])
+  await expect(warm.acquire('a', '/a')).rejects.toThrow(why)
+  await expect(warm.acquire('b', '/b')).resolves.toBeDefined()
+})
