@@ -1,5 +1,6 @@
 import { areStepsChecked, checkAfterSteps, checksAskedFor } from '../../src/base/invariants.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
+import { codeHash } from './code-hash.ts'
 import { OutputFolder } from './output-folder.ts'
 import type { RunResult } from './result/run-result.ts'
 import { loadScenario } from '../scenarios/load.ts'
@@ -39,7 +40,7 @@ export function runOnce(request: RunRequest): RunResult {
   })
   runChecked(world)
   const wallS = (systemClock.nowMs() - beganMs) / 1000
-  const result = resultOf(world, { loaded, seed: request.seed, tasks, wallS })
+  const result = resultOf(world, { loaded, seed: request.seed, tasks, wallS, codeHash: codeHash() })
   const kept = request.isBrief === true ? undefined : tasks.kept()
   folder?.write(result, kept, (peer) => world.peers[peer]?.id ?? '')
   return result

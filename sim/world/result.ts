@@ -1,4 +1,3 @@
-import { codeHash } from '../runs/code-hash.ts'
 import type { LoadedScenario } from '../scenarios/load.ts'
 import {
   RUN_RESULT_VERSION,
@@ -14,16 +13,19 @@ import type { Peer } from './peer/peer.ts'
 import type { TaskRecorder } from './task-recorder.ts'
 import type { World } from './world.ts'
 
-/** The outcome of a run. `wallS` is its wall-clock time, s. */
-export function resultOf(
-  world: World,
-  {
-    loaded,
-    seed,
-    tasks,
-    wallS,
-  }: { loaded: LoadedScenario; seed: number; tasks: TaskRecorder; wallS: number },
-): RunResult {
+/** The parts of a result that are not of its world. */
+interface RunFrame {
+  loaded: LoadedScenario
+  seed: number
+  tasks: TaskRecorder
+  /** Its wall-clock time, s. */
+  wallS: number
+  /** The hash of the simulator's code. */
+  codeHash: string
+}
+
+/** The outcome of a run. */
+export function resultOf(world: World, { loaded, seed, tasks, wallS, codeHash }: RunFrame): RunResult {
   const { kernel, jobs, scenario } = world
   const peers = world.peers.filter((peer) => peer.sessions > 0)
   const makespanS = Math.max(...jobs.map((job) => (job.endedUs ?? kernel.nowUs) / 1e6))
@@ -35,7 +37,7 @@ export function resultOf(
     seed,
     parameters: loaded.parameters,
     scenarioHash: loaded.hash,
-    codeHash: codeHash(),
+    codeHash,
     node: process.version,
     wallS,
     events: kernel.count,
