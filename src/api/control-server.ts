@@ -7,6 +7,7 @@ import { isHearthError, messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/log/logger.ts'
 import { randomHex } from '../base/system-random.ts'
 import type { ControlAccess } from '../node/home/data-folder.ts'
+import type { OwnedJobs } from '../node/owner/owned-jobs.ts'
 import type { JobsElsewhere } from '../node/owner/job-asker.ts'
 import type { DetachedJobs } from '../node/jobs/detached-jobs.ts'
 import type { Peer } from '../node/peer.ts'
@@ -21,6 +22,8 @@ export interface ControlServerComponents {
   jobs: DetachedJobs
   /** The owner's jobs at other peers. */
   elsewhere: JobsElsewhere
+  /** Moves jobs of this peer to others. */
+  owned: Pick<OwnedJobs, 'move'>
   /** Monotonic, ms. */
   nowMs: () => number
   log: Logger
@@ -81,7 +84,7 @@ export class ControlServer {
   }
 
   #routes(): Hono {
-    const { peer, jobs, elsewhere, log, nowMs } = this.#components
+    const { peer, jobs, elsewhere, owned, log, nowMs } = this.#components
     const app = new Hono()
     app.use(this.#guard())
     app.get('/v0/status', async (c) => {
@@ -113,7 +116,7 @@ export class ControlServer {
       void peer.drain({ deadlineMs, why: '"hearth drain"' })
       return c.json(peer.departure.status)
     })
-    app.route('/v0/owned-jobs', ownedJobRoutes(elsewhere))
+    app.route('/v0/owned-jobs', ownedJobRoutes(elsewhere, owned))
     app.get('/v0/jobs', (c) => c.json(jobs.list()))
     app.post('/v0/jobs', async (c) => c.json(await jobs.submit(jobBody.parse(await c.req.json()))))
     app.post('/v0/jobs/:id/retry', (c) => c.json(jobs.retry(c.req.param('id'))))

@@ -156,6 +156,8 @@ export const JOBS_TOLD_MAX = 1000
 /** Bytes of an output file in one answer to its owner, and output files open between two answers. */
 export const RESULT_PAGE_BYTES_MAX: number = 512 * KIB
 export const RESULT_READERS_MAX = 4
+/** Bytes of a journal in one message, when a job is moved to another machine. */
+export const JOB_PART_BYTES_MAX: number = 512 * KIB
 /** Streams on which peers are proving that they have this peer's owner; one more ends the oldest. */
 export const OWNER_PROOFS_MAX = 32
 

@@ -296,6 +296,14 @@ addPlaceOptions(command(jobs, 'rm <id>', 'remove a finished job; its output file
     ),
   )
 
+command(jobs, 'move <id>', 'let another of your machines go on with a job of this one')
+  .requiredOption('--to <peer>', 'the peer of that machine: its id, or the end of it')
+  .action((id: string, options: CommonOptions & { to: string }) =>
+    runCommand(options, async (context) =>
+      (await import('./commands/job-control.ts')).jobMoveCommand(id, options, context),
+    ),
+  )
+
 command(jobs, 'retry <id>', 'run the failed requests of a job again')
   .option(
     '--bootstrap <multiaddr>',

@@ -49,6 +49,7 @@ const REACHED_BY: Readonly<Record<string, string>> = {
   INTRODUCED_PEERS_MAX: EXCHANGE,
   PEER_ADDRESSES_MAX: EXCHANGE,
   ADDRESS_BYTES_MAX: EXCHANGE,
+  JOB_PART_BYTES_MAX: 'node/owner/move-job.test.ts',
   JOBS_TOLD_MAX: OWNED,
   OWNER_PROOFS_MAX: OWNED,
   RESULT_PAGE_BYTES_MAX: 'node/owner/result-pages.test.ts',

@@ -129,8 +129,9 @@ describe('a peer under garbage', () => {
       engine: { engine: 'fake' },
     })
     await peer.start()
-    const jobs = { list: () => [], release: () => Promise.resolve(false) }
-    owned = new OwnedJobs({ ...components, network: peer.network, data: new DataFolder(folder), jobs })
+    const jobs = { list: () => [], release: () => Promise.resolve(false), run: () => {} }
+    const asker = { ask: () => Promise.reject(new Error('nobody is asked')) }
+    owned = new OwnedJobs({ ...components, network: peer.network, data: new DataFolder(folder), jobs, asker })
     await owned.start()
     attacker = await startStack()
     await attacker.members.meet(peer.addresses[0]!, { deadlineMs: 5_000 })

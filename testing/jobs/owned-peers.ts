@@ -16,10 +16,13 @@ export interface OwnedPeer {
   bare: BareNode
   data: DataFolder
   asker: JobAsker
+  owned: OwnedJobs
   /** The jobs that its peer reports as running. */
   running: RunningJob[]
   /** Jobs that it was told to stop running. */
   released: string[]
+  /** Jobs that it was told to run, if they are unfinished and here. */
+  started: string[]
   stop(): Promise<void>
 }
 
@@ -37,19 +40,21 @@ async function startOwned(bare: BareNode, owner: string | undefined, ids: string
   const { network } = bare
   const running: RunningJob[] = []
   const released: string[] = []
+  const started: string[] = []
   const jobs = {
     list: () => running,
     release: (jobId: string) => Promise.resolve(released.push(jobId) > 0),
+    run: (jobId: string) => void started.push(jobId),
   }
   const components = { network, data, clock: systemClock, log: silentLogger }
-  const owned = new OwnedJobs({ ...components, jobs })
-  await owned.start()
   const asker = new JobAsker({ ...components, members: () => ids, owner: () => loadOwner(data) })
+  const owned = new OwnedJobs({ ...components, jobs, asker })
+  await owned.start()
   const stop = async (): Promise<void> => {
     await owned.stop()
     await bare.stop()
   }
-  return { id: network.self, bare, data, asker, running, released, stop }
+  return { id: network.self, bare, data, asker, owned, running, released, started, stop }
 }
 
 /** A job with `count` requests, of which the first `answered` have results; returns its id. */

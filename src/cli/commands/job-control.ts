@@ -10,8 +10,9 @@ import { outputPathOf, STDOUT, writeOutputFile } from '../../tasks/journal/outpu
 import { standardOutput } from '../../tasks/journal/standard-output.ts'
 import type { CommandContext } from '../terminal/command-context.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
-import { formatBytes, type Terminal } from '../terminal/terminal.ts'
-import { askPeerIfUp, atPlace, type JobPlace, type PlaceOptions } from './job-place.ts'
+import { formatBytes, shortPeer, type Terminal } from '../terminal/terminal.ts'
+import { requireControl } from './status.ts'
+import { askPeerIfUp, atPlace, peerNamed, type JobPlace, type PlaceOptions } from './job-place.ts'
 import { carryOut, whereToRun } from './submit.ts'
 
 /** `hearth job results ID [-o FILE]`: the lines settled so far, in input order, from wherever the job is. */
@@ -100,6 +101,25 @@ export async function jobRemoveCommand(
 
 function requireRemoved(peer: string, { type }: GivenAnswer): void {
   if (type !== 'removed') throw unexpected(peer, type)
+}
+
+/** `hearth job move ID --to PEER`: another of the owner's machines goes on with a job of this one. */
+export async function jobMoveCommand(
+  id: string,
+  options: { to: string },
+  context: CommandContext,
+): Promise<number> {
+  const { terminal, data, signal } = context
+  const { jobId } = findJob(data, id)
+  const access = requireControl(data.control())
+  const to = await peerNamed(options.to, context)
+  await askPeer(access, '/v0/owned-jobs/move', { job: jobId, to }, signal)
+  terminal.event({ event: 'job-moved', jobId, peer: to })
+  terminal.note(`Moved job ${jobId.slice(0, 8)} to ${shortPeer(to)}, which goes on with it`)
+  terminal.note(
+    `  this machine may be switched off; "hearth job results ${jobId.slice(0, 8)} -o FILE" copies the results`,
+  )
+  return EXIT.ok
 }
 
 export interface JobRetryOptions {

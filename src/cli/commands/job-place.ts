@@ -4,7 +4,9 @@ import { HearthError, isHearthError } from '../../base/errors.ts'
 import { temporaryIdentity } from '../../node/home/identity.ts'
 import type { DataFolder } from '../../node/home/data-folder.ts'
 import type { RunningJob } from '../../node/jobs/detached-jobs.ts'
-import { findJob, listJobs, type JobFolder } from '../../node/jobs/job-folder.ts'
+import { mayRun } from '../../node/jobs/core/job-place.ts'
+import { placeOf } from '../../node/jobs/place-file.ts'
+import { findJob, JobFolder, listJobs } from '../../node/jobs/job-folder.ts'
 import { JobAsker, type JobsElsewhere, type PeerJobs } from '../../node/owner/job-asker.ts'
 import { answerFromJson, type GivenAnswer, type JobQuestion } from '../../node/owner/job-messages.ts'
 import { loadOwner } from '../../node/owner/owner-key.ts'
@@ -43,18 +45,51 @@ export async function atPlace<T>(
   run: (place: JobPlace) => Promise<T>,
 ): Promise<T> {
   const { data, signal } = context
-  const isHere = listJobs(data).some((jobId) => jobId.startsWith(idStart))
+  const isHere = listJobs(data).some(
+    (jobId) => jobId.startsWith(idStart) && isOurs(new JobFolder(data, jobId)),
+  )
   const mayAsk = options.peer !== undefined || (!isHere && (await loadOwner(data)) !== undefined)
   if (!mayAsk) return await run({ kind: 'here', folder: findJob(data, idStart) })
   return await withElsewhere(options, context, async (elsewhere) => {
     if (elsewhere === undefined) return await run({ kind: 'here', folder: findJob(data, idStart) })
     const found = ofPeer(await elsewhere.list(signal), options.peer).flatMap(({ peer, jobs }) =>
-      jobs.filter(({ job }) => job.jobId.startsWith(idStart)).map(({ job }) => ({ peer, jobId: job.jobId })),
+      withoutAway(jobs)
+        .filter(({ job }) => job.jobId.startsWith(idStart))
+        .map(({ job }) => ({ peer, jobId: job.jobId })),
     )
     const [only] = found
+    if (
+      only === undefined &&
+      options.peer === undefined &&
+      listJobs(data).some((jobId) => jobId.startsWith(idStart))
+    )
+      return await run({ kind: 'here', folder: findJob(data, idStart) })
     if (only === undefined || found.length > 1) throw notOne(idStart, found)
     const ask: AskThere = (question) => elsewhere.ask(only.peer, question, signal)
     return await run({ kind: 'elsewhere', ...only, ask })
+  })
+}
+
+/** A job that was moved away is shown from where it is, if that peer is reachable. */
+function withoutAway(jobs: PeerJobs['jobs']): PeerJobs['jobs'] {
+  return jobs.filter(({ state }) => state !== 'moved' && state !== 'arriving')
+}
+
+function isOurs(folder: JobFolder): boolean {
+  try {
+    return mayRun(placeOf(folder))
+  } catch {
+    // A damaged place is told of by whoever opens the job.
+    return true
+  }
+}
+
+/** The owner's peer with this id or end of an id. Throws `peer-unreachable` with those that are there. */
+export async function peerNamed(wanted: string, context: CommandContext): Promise<string> {
+  return await withElsewhere({}, context, async (elsewhere) => {
+    const [found] = ofPeer((await elsewhere?.list(context.signal)) ?? [], wanted)
+    if (found === undefined) throw new TypeError('ofPeer finds a peer or throws')
+    return found.peer
   })
 }
 

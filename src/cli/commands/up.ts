@@ -84,11 +84,11 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     },
   })
   const jobs = new DetachedJobs(context, { data, swarm: peer.swarm, bootstrap: () => peer.addresses })
-  const { owned, elsewhere } = ownedJobs(peer, jobs, context)
+  const owners = ownedJobs(peer, jobs, context)
   const control = new ControlServer({
     peer,
     jobs,
-    elsewhere,
+    ...owners,
     nowMs: () => context.clock.nowMs(),
     log: context.log,
   })
@@ -97,7 +97,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     await peer.start()
     stopChurnLog = await startChurnLog(peer, options.churnLog, context)
     jobs.start()
-    await owned.start()
+    await owners.owned.start()
     data.publishControl(await control.start())
     announce(peer, options, context)
     if (endpoint !== undefined) await serveEndpoint(peer, endpoint, options.name, context)
@@ -106,7 +106,7 @@ export async function upCommand(options: UpCommandOptions, context: CommandConte
     return EXIT.ok
   } finally {
     await control.stop()
-    await owned.stop()
+    await owners.owned.stop()
     await jobs.stop()
     await stopChurnLog()
     await peer.stop()
@@ -129,14 +129,12 @@ function ownedJobs(
   context: CommandContext,
 ): { owned: OwnedJobs; elsewhere: JobAsker } {
   const components = { ...context, network: peer.network }
-  return {
-    owned: new OwnedJobs({ ...components, jobs }),
-    elsewhere: new JobAsker({
-      ...components,
-      members: () => peer.members(),
-      owner: () => loadOwner(context.data),
-    }),
-  }
+  const elsewhere = new JobAsker({
+    ...components,
+    members: () => peer.members(),
+    owner: () => loadOwner(context.data),
+  })
+  return { owned: new OwnedJobs({ ...components, jobs, asker: elsewhere }), elsewhere }
 }
 
 /** Logs to `file` which peers join and leave; does nothing without a file. Throws `output-unwritable`. */

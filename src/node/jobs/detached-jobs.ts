@@ -4,6 +4,8 @@ import type { Refusal } from '../../tasks/submitter/core/candidate-book.ts'
 import type { JobProgress } from '../../tasks/submitter/job-progress.ts'
 import type { JournalCounts } from '../../tasks/journal/journal.ts'
 import type { DataFolder } from '../home/data-folder.ts'
+import { mayRun } from './core/job-place.ts'
+import { openHere, placeOf } from './place-file.ts'
 import { JobFolder, listJobs, readJournal } from './job-folder.ts'
 import { expireJobs } from './job-upkeep.ts'
 import { openJob, runJob, type JobRequest, type OpenJob, type SubmitComponents } from './submit-job.ts'
@@ -94,7 +96,7 @@ export class DetachedJobs {
         `Job ${jobId} still runs. Wait for it with "hearth job watch ${jobId.slice(0, 8)}", then retry it`,
       )
     const folder = new JobFolder(this.#options.data, jobId)
-    const journal = Journal.open(folder.journalPath) ?? readJournal(folder)
+    const journal = openHere(folder) ?? readJournal(folder)
     const requests = journal.reopenFailed()
     this.#run({ folder, journal, isResumed: true })
     return { jobId, requests }
@@ -107,6 +109,12 @@ export class DetachedJobs {
     entry.stop.abort(new HearthError('stream-closed', 'the job was cancelled'))
     await entry.ended
     return true
+  }
+
+  /** Runs a job of this folder, such as one that has arrived, unless it runs already or is over. */
+  run(jobId: string): void {
+    if (!this.#running.has(jobId) && isUnfinished(new JobFolder(this.#options.data, jobId)))
+      this.#resume(jobId)
   }
 
   list(): RunningJob[] {
@@ -126,7 +134,7 @@ export class DetachedJobs {
 
   #resume(jobId: string): void {
     const folder = new JobFolder(this.#options.data, jobId)
-    const journal = Journal.open(folder.journalPath)
+    const journal = openHere(folder)
     if (journal !== undefined) this.#run({ folder, journal, isResumed: true })
   }
 
@@ -188,7 +196,8 @@ function isUnfinished(folder: JobFolder): boolean {
   const journal = Journal.read(folder.journalPath)
   if (journal === undefined) return false
   const { requests, committed } = journal.counts()
-  const isUnfinished = journal.job.isDetached && journal.state === 'open' && committed < requests
+  const isUnfinished =
+    mayRun(placeOf(folder)) && journal.job.isDetached && journal.state === 'open' && committed < requests
   journal.close()
   return isUnfinished
 }

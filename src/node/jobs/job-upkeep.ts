@@ -6,6 +6,7 @@ import type { Logger } from '../../base/log/logger.ts'
 import { lockJob } from '../../tasks/journal/journal-database.ts'
 import type { DataFolder } from '../home/data-folder.ts'
 import { JobFolder, listJobs } from './job-folder.ts'
+import { placeOf } from './place-file.ts'
 import { viewJob } from './job-view.ts'
 
 const DAY_MS = 24 * 3_600_000
@@ -73,8 +74,10 @@ function requireOver(folder: JobFolder): void {
   )
 }
 
-/** Whether every line has an answer or an error. */
+/** Whether every line has an answer or an error, or another machine has the job for good. */
 function isOver(folder: JobFolder): boolean {
+  const place = placeOf(folder)
+  if (place !== undefined && place.kind !== 'here') return place.kind === 'moved' && place.isConfirmed
   const view = viewJob(folder, new Map())
   return view !== undefined && view.counts.committed === view.counts.requests
 }

@@ -6,13 +6,18 @@ import { writeOutputFile } from '../../tasks/journal/output-file.ts'
 import type { Refusal } from '../../tasks/submitter/core/candidate-book.ts'
 import type { JobProgress } from '../../tasks/submitter/job-progress.ts'
 import type { DataFolder } from '../home/data-folder.ts'
+import { mayRun } from './core/job-place.ts'
 import { JobFolder, listJobs, readJournal, whyStopped } from './job-folder.ts'
+import { openHere, placeOf } from './place-file.ts'
+
+/** moved: another machine has it. arriving: it is copied from another machine, which still has it. */
+type PlaceState = 'moved' | 'arriving'
 
 /** A job as `job ls` and `job watch` print it. */
 export interface JobView {
   job: JobRecord
   /** running: by the peer of its machine, or by a submit command. stopped: unfinished, and no process runs it. */
-  state: 'running' | 'stopped' | 'done' | 'cancelled'
+  state: 'running' | 'stopped' | 'done' | 'cancelled' | PlaceState
   counts: JournalCounts
   progress: JobProgress | undefined
   /** Why no request of it runs; undefined while some do, and when the peer does not run it. */
@@ -109,7 +114,7 @@ export async function cancelJob(folder: JobFolder, wallMs: number): Promise<Canc
 
 /** A job's journal, to change. Throws `data-corrupt` when its submission was cut short. */
 export function openJournal(folder: JobFolder): Journal {
-  const journal = Journal.open(folder.journalPath)
+  const journal = openHere(folder)
   if (journal !== undefined) return journal
   throw new HearthError(
     'data-corrupt',
@@ -123,11 +128,17 @@ function viewOf(journal: Journal, folder: JobFolder, running: ReadonlyMap<string
   const isRunning = here !== undefined || isJobRunning(folder.journalPath)
   return {
     job: journal.job,
-    state: stateOf(journal.state, counts, isRunning),
+    state: awayState(folder) ?? stateOf(journal.state, counts, isRunning),
     counts,
     progress: here?.progress,
     waiting: here?.waiting,
   }
+}
+
+function awayState(folder: JobFolder): PlaceState | undefined {
+  const place = placeOf(folder)
+  if (mayRun(place)) return undefined
+  return place?.kind === 'moved' ? 'moved' : 'arriving'
 }
 
 function stateOf(

@@ -16,6 +16,7 @@ import type { DataFolder } from '../home/data-folder.ts'
 import { loadOrCreateIdentity, peerIdAt } from '../home/identity.ts'
 import { bodyCheckOf } from './body-check.ts'
 import { hashFile, JobFolder, jobIdOf } from './job-folder.ts'
+import { openHere } from './place-file.ts'
 import { Peer } from '../peer.ts'
 import { resolveContext } from '../contexts/resolve-context.ts'
 
@@ -98,7 +99,7 @@ export async function openJob(
   const inputSha256 = await hashFile(inputPath)
   const folder = new JobFolder(data, jobIdOf(inputSha256, { inputPath, outputPath, context, reading }))
   await claimOutput(outputPath, { jobId: folder.jobId, inputPath, isForced })
-  const existing = Journal.open(folder.journalPath)
+  const existing = openHere(folder)
   if (existing !== undefined) return { folder, journal: existing, isResumed: true }
   const contextId = CONTEXT_ID.exec(context)?.groups?.['contextId'] ?? ''
   const { jobId } = folder

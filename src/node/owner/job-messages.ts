@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { ProtocolName } from '../../base/stream/network.ts'
 import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts'
-import { JOBS_TOLD_MAX, RESULT_PAGE_BYTES_MAX } from '../../base/limits.ts'
+import { JOB_PART_BYTES_MAX, JOBS_TOLD_MAX, RESULT_PAGE_BYTES_MAX } from '../../base/limits.ts'
 import type { CancelledJob, JobDetail, JobView } from '../jobs/job-view.ts'
 import type { ResultPage } from './result-pages.ts'
 
@@ -10,6 +10,8 @@ export const JOB_PROTOCOL: ProtocolName = 'job/1'
 
 export const NONCE_BYTES = 32
 const SIGNATURE_BYTES = 64
+/** An Ed25519 key in libp2p's form has 68. */
+const IDENTITY_BYTES_MAX = 256
 const TEXT_MAX = 4096
 export const JOB_PEERS_TOLD_MAX = 256
 
@@ -37,8 +39,16 @@ export const provenSchema: z.ZodType<Proof | { type: 'refused' }> = z.discrimina
   z.strictObject({ type: z.literal('refused') }),
 ])
 
+/** Questions of the machine that moves a job to the one that gets it: core/job-place. `job` is a whole id. */
+export type TransferQuestion =
+  | { type: 'offer' | 'release'; job: string; transfer: number }
+  | { type: 'part'; job: string; transfer: number; at: number; bytes: Uint8Array }
+  /** The whole journal, and the key with which the job submits: workers keep results for it. */
+  | { type: 'take'; job: string; transfer: number; bytes: number; sha256: string; identity: Uint8Array }
+
 /** A question of an owner about jobs at one peer. */
 export type JobQuestion =
+  | TransferQuestion
   | { type: 'list' }
   | { type: 'show'; job: string }
   | { type: 'cancel'; job: string }
@@ -48,7 +58,26 @@ export type JobQuestion =
 
 const idStart = z.string().regex(/^[0-9a-f]{1,32}$/)
 
+const upTo = (bytesMax: number): z.ZodType<Uint8Array> =>
+  z.instanceof(Uint8Array).refine(({ byteLength }) => byteLength <= bytesMax, 'too long')
+const transferFields = { job: z.string().regex(/^[0-9a-f]{32}$/), transfer: z.int().min(0) }
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+
 export const jobQuestionSchema: z.ZodType<JobQuestion> = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.enum(['offer', 'release']), ...transferFields }),
+  z.strictObject({
+    type: z.literal('part'),
+    ...transferFields,
+    at: z.int().min(0),
+    bytes: upTo(JOB_PART_BYTES_MAX),
+  }),
+  z.strictObject({
+    type: z.literal('take'),
+    ...transferFields,
+    bytes: z.int().min(0),
+    sha256,
+    identity: upTo(IDENTITY_BYTES_MAX),
+  }),
   z.strictObject({ type: z.literal('list') }),
   z.strictObject({ type: z.literal('show'), job: idStart }),
   z.strictObject({ type: z.literal('cancel'), job: idStart }),
@@ -62,6 +91,8 @@ export type JobAnswer =
   | { type: 'job'; job: JobDetail }
   | { type: 'cancelled'; job: CancelledJob }
   | { type: 'removed'; jobId: string }
+  /** To a transfer: agreed, and so many bytes of the journal are here. */
+  | { type: 'held'; bytes: number }
   | { type: 'page'; page: ResultPage }
   | { type: 'failed'; code: ErrorCode; message: string }
 
@@ -106,7 +137,7 @@ const view = z.object({
     createdAtMs: amount,
     isDetached: z.boolean(),
   }),
-  state: z.enum(['running', 'stopped', 'done', 'cancelled']),
+  state: z.enum(['running', 'stopped', 'done', 'cancelled', 'moved', 'arriving']),
   counts: z.object({
     requests: count,
     committed: count,
@@ -137,6 +168,7 @@ export const jobAnswerSchema: z.ZodType<JobAnswer> = z.discriminatedUnion('type'
   z.object({ type: z.literal('job'), job: detail }),
   z.object({ type: z.literal('cancelled'), job: cancelled }),
   z.object({ type: z.literal('removed'), jobId: text }),
+  z.object({ type: z.literal('held'), bytes: count }),
   z.object({ type: z.literal('page'), page }),
   z.object({
     type: z.literal('failed'),

@@ -1,5 +1,5 @@
 import { generateKeyPair } from '@libp2p/crypto/keys'
-import type { Clock } from '../../base/clock.ts'
+import { every, type Cancel, type Clock } from '../../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
 import { FRAME_BYTES_MAX, JOBS_TOLD_MAX, OWNER_PROOFS_MAX } from '../../base/limits.ts'
 import type { Logger } from '../../base/log/logger.ts'
@@ -7,8 +7,12 @@ import type { MessageStream } from '../../base/stream/message-stream.ts'
 import type { Network } from '../../base/stream/network.ts'
 import type { DataFolder } from '../home/data-folder.ts'
 import type { DetachedJobs } from '../jobs/detached-jobs.ts'
-import { findJob, type JobFolder } from '../jobs/job-folder.ts'
+import { findJob, JobFolder, listJobs } from '../jobs/job-folder.ts'
 import { cancelJob, detailJob, viewJobs, type JobView } from '../jobs/job-view.ts'
+import { placeOf } from '../jobs/place-file.ts'
+import { JobArrivals } from './job-arrivals.ts'
+import type { JobAsker } from './job-asker.ts'
+import { confirmMove, moveJob, type JobTarget } from './move-job.ts'
 import { removeJob } from '../jobs/job-upkeep.ts'
 import {
   JOB_PROTOCOL,
@@ -21,12 +25,14 @@ import {
 import { proveAsServer } from './job-proof.ts'
 import { ResultPages } from './result-pages.ts'
 import { loadOwner, type OwnerKey } from './owner-key.ts'
-import { OWNER_ANSWER_DEADLINE_MS, OWNER_PROOF_DEADLINE_MS } from './timings.ts'
+import { CONFIRM_EVERY_MS, OWNER_ANSWER_DEADLINE_MS, OWNER_PROOF_DEADLINE_MS } from './timings.ts'
 
 export interface OwnedJobsComponents {
   network: Network
   data: DataFolder
-  jobs: Pick<DetachedJobs, 'list' | 'release'>
+  jobs: Pick<DetachedJobs, 'list' | 'release' | 'run'>
+  /** Asks other peers, to move jobs to them. */
+  asker: Pick<JobAsker, 'ask'>
   clock: Clock
   log: Logger
 }
@@ -38,6 +44,9 @@ const LIST_BYTES_MAX: number = FRAME_BYTES_MAX / 2
 export class OwnedJobs {
   readonly #components: OwnedJobsComponents
   readonly #pages: ResultPages
+  readonly #arrivals: JobArrivals
+  readonly #stopped = new AbortController()
+  #cancelConfirming: Cancel = () => {}
   /** Compared with while this folder has no owner key, so that a stranger sees no difference. */
   #nobody: OwnerKey | undefined
   /** Streams whose proof is under way, oldest first. */
@@ -47,6 +56,7 @@ export class OwnedJobs {
   constructor(components: OwnedJobsComponents) {
     this.#components = components
     this.#pages = new ResultPages(components.clock)
+    this.#arrivals = new JobArrivals(components.data, (jobId) => components.jobs.run(jobId))
   }
 
   async start(): Promise<void> {
@@ -54,11 +64,51 @@ export class OwnedJobs {
     this.#unhandle = await this.#components.network.handle(JOB_PROTOCOL, (stream, signal) =>
       this.#serve(stream, signal),
     )
+    this.#cancelConfirming = every(this.#components.clock, CONFIRM_EVERY_MS, () => void this.#confirmMoves())
+    void this.#confirmMoves()
   }
 
   async stop(): Promise<void> {
+    this.#cancelConfirming()
+    this.#stopped.abort(new HearthError('stream-closed', 'this peer is stopping'))
     await this.#unhandle()
     this.#pages.close()
+  }
+
+  /**
+   * Moves a job of this machine to another peer of the owner, where it goes on. It goes on here when that fails
+   * before the other peer has it. Throws what the other peer answers.
+   */
+  async move(jobId: string, to: string, signal: AbortSignal): Promise<void> {
+    const { data, jobs } = this.#components
+    const folder = findJob(data, jobId)
+    const target = this.#target(to, signal)
+    if (placeOf(folder)?.kind === 'moved') return await confirmMove(folder, target)
+    await jobs.release(jobId)
+    try {
+      await moveJob(folder, target)
+    } finally {
+      jobs.run(jobId)
+    }
+  }
+
+  /** A move whose end was not heard: the other peer is told again that it has the job. */
+  async #confirmMoves(): Promise<void> {
+    const { data, log } = this.#components
+    for (const jobId of listJobs(data)) {
+      try {
+        const folder = new JobFolder(data, jobId)
+        const place = placeOf(folder)
+        if (place?.kind !== 'moved' || place.isConfirmed) continue
+        await confirmMove(folder, this.#target(place.to, this.#stopped.signal))
+      } catch (error) {
+        log.info({ jobId, error: messageOf(error) }, 'the peer that a job was moved to has not confirmed it')
+      }
+    }
+  }
+
+  #target(peer: string, signal: AbortSignal): JobTarget {
+    return { peer, ask: (question) => this.#components.asker.ask(peer, question, signal) }
   }
 
   /** An owner proves itself at once, so that silent strangers, who are the oldest, make room for it. */
@@ -74,7 +124,7 @@ export class OwnedJobs {
     const wait = { deadlineMs: OWNER_ANSWER_DEADLINE_MS, signal }
     const question = await stream.receive(jobQuestionSchema, wait)
     if (question === undefined) return
-    await stream.send(toWire(await this.#answer(question)), wait)
+    await stream.send(toWire(await this.#answer(stream.peer, question)), wait)
   }
 
   /** The key is read for each question, so that an imported one counts at once. */
@@ -89,10 +139,10 @@ export class OwnedJobs {
     )
   }
 
-  async #answer(question: JobQuestion): Promise<JobAnswer> {
+  async #answer(from: string, question: JobQuestion): Promise<JobAnswer> {
     const { log } = this.#components
     try {
-      return await this.#carryOut(question)
+      return await this.#carryOut(from, question)
     } catch (error) {
       if (!isHearthError(error)) log.error({ error: messageOf(error) }, 'a question about a job failed')
       const code = isHearthError(error) ? error.code : 'internal'
@@ -100,9 +150,10 @@ export class OwnedJobs {
     }
   }
 
-  async #carryOut(question: JobQuestion): Promise<JobAnswer> {
+  async #carryOut(from: string, question: JobQuestion): Promise<JobAnswer> {
     const { data, clock, jobs } = this.#components
     if (question.type === 'list') return this.#list()
+    if ('transfer' in question) return { type: 'held', bytes: await this.#arrivals.answer(from, question) }
     const folder = findJob(data, question.job)
     if (question.type === 'show') return await this.#show(folder)
     if (question.type === 'results')

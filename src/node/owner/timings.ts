@@ -6,3 +6,5 @@ export const OWNER_PROOF_DEADLINE_MS = 5_000
 export const OWNER_ANSWER_DEADLINE_MS = 60_000
 /** How long an output file stays open between two of its pages, ms. */
 export const RESULT_READER_IDLE_MS = 30_000
+/** How often the peer that a job was moved to is told again that it has the job, until it confirms, ms. */
+export const CONFIRM_EVERY_MS = 60_000

@@ -161,6 +161,11 @@ export class Journal {
     this.#file.transact(() => this.#change({ job: { ...this.job, contextId } }))
   }
 
+  /** Gives a job that came from another machine its output path here; the local peer runs it. */
+  adopt(outputPath: string): void {
+    this.#file.transact(() => this.#change({ job: { ...this.job, outputPath, isDetached: true } }))
+  }
+
   /**
    * Before a job goes on: forgets damaged results, so that they are computed again, and gives each damaged request
    * an error line. Reads every row when the journal was written by an earlier process; else it has nothing to do.
