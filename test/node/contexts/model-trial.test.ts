@@ -6,9 +6,12 @@ import { seededRandom } from '../../../src/base/random.ts'
 import { silentLogger } from '../../../src/base/log/logger.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
 import { ContextStore } from '../../../src/context-sharing/store/context-store.ts'
+import type { ModelOpener } from '../../../src/context-sharing/import/model-opener.ts'
 import { loadEngine } from '../../../src/inference/engines/load-engine.ts'
+import { checkOrtContext } from '../../../src/inference/engines/ort-engine.ts'
 import { GraphBuilder, writeModel } from '../../../src/inference/onnx/onnx-writer.ts'
 import { modelTrial } from '../../../src/node/contexts/model-trial.ts'
+import { encodeSafetensors, writeSmallEncoder } from '../../../testing/small-encoder.ts'
 import { writeSmallModel } from '../../../testing/small-models.ts'
 import { temporaryFolder } from '../../../testing/temporary-folder.ts'
 
@@ -27,21 +30,33 @@ const SHAPE = {
 }
 
 const components = { clock: systemClock, log: silentLogger }
+/** Opens models here, without onnxruntime's session: a process for each case would take seconds. */
 let store: ContextStore
+/** Opens models as `hearth context add` does. */
+let trying: ContextStore
 let master: string
+
+async function openStore(models: ModelOpener): Promise<ContextStore> {
+  const folder = join(temporaryFolder('trial'), 'store')
+  const opened = new ContextStore({ ...components, models }, { folder, keepFree: { bytes: 0 } })
+  await opened.open()
+  return opened
+}
+
 beforeAll(async () => {
-  store = new ContextStore(
-    { ...components, models: modelTrial(components) },
-    { folder: join(temporaryFolder('trial'), 'store'), keepFree: { bytes: 0 } },
-  )
-  await store.open()
+  const trial = modelTrial(components)
+  store = await openStore({ ...trial, open: checkOrtContext })
+  trying = await openStore(trial)
   const path = writeSmallModel({ shape: SHAPE, seed: 3, attention: 'grouped-query', shards: 2 })
   rmSync(join(dirname(path), 'shape.json'))
   master = dirname(dirname(path))
   for (const name of ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'generation_config.json'])
     cpSync(join(FACTS, name), join(master, name))
 })
-afterAll(() => store.close())
+afterAll(async () => {
+  await store.close()
+  await trying.close()
+})
 
 /** A copy of a model in onnx/ whose weights are in model.onnx_data and model.onnx_data_1. */
 function folderWith(change: (folder: string) => void): string {
@@ -117,15 +132,31 @@ describe('a folder that an engine can open is added, and answers', () => {
   })
 })
 
+test('of several exports one is added, and the result says which, and which others there are', async () => {
+  const { contextId, ...result } = await store.import(
+    folderWith((folder) => {
+      for (const variant of ['O1', 'O4', 'quantized'])
+        cpSync(join(folder, 'onnx/model.onnx'), join(folder, `onnx/model_${variant}.onnx`))
+    }),
+  )
+  expect(result).toMatchObject({
+    entry: 'onnx/model.onnx',
+    dtype: 'fp32',
+    variants: ['fp32', 'o1', 'o4', 'q8'],
+    leftOut: ['onnx/model_O1.onnx', 'onnx/model_O4.onnx', 'onnx/model_quantized.onnx'],
+  })
+  expect(store.held(contextId)?.manifest.files.filter(({ path }) => path.endsWith('.onnx'))).toHaveLength(1)
+})
+
 const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 4194304\n`
 
 /** A valid graph with an operator that onnxruntime has no kernel for. */
 function withoutKernel(folder: string): void {
   const builder = new GraphBuilder('odd')
   builder.input('input_ids', 'int64', ['batch', 'sequence'])
-  builder.output('last_hidden_state', 'float', ['batch', 'sequence', 1])
+  builder.output('sentence_embedding', 'float', ['batch', 'sequence'])
   const cast = builder.node('Cast', ['input_ids'], { attributes: { to: 1 } })
-  builder.namedNode('Nonsense', [cast], ['last_hidden_state'])
+  builder.namedNode('Nonsense', [cast], ['sentence_embedding'])
   writeModel(builder.graph, join(folder, 'onnx/model.onnx'))
 }
 
@@ -186,13 +217,11 @@ describe('a folder that no engine could open is refused, with the reason and wha
       /no model found .* not pytorch_model\.bin: export it/,
     ],
     ['a graph that is cut', write('onnx/model.onnx', '\u0008\u0008\u003a\u007f'), /malformed/],
-    ['an operator without a kernel', withoutKernel, /onnxruntime: .*Nonsense/],
     [
       'a chat template that cannot be rendered',
       write('chat_template.jinja', '{{ messages | xmlattr }}'),
       /cannot render the chat template: .*"xmlattr"/,
     ],
-    ['no config.json', (folder) => rmSync(join(folder, 'config.json')), /config\.json is missing/],
     [
       'a setting that is no number',
       write('generation_config.json', '{"temperature":NaN}'),
@@ -205,4 +234,64 @@ describe('a folder that no engine could open is refused, with the reason and wha
     expect((error as Error).message).toMatch(why)
     expect(store.list()).toHaveLength(before)
   })
+})
+
+describe('an embedding model', () => {
+  const dense = {
+    'modules.json': ['Transformer', 'Pooling', 'Dense'].map((type, index) => ({
+      path: index === 0 ? '' : `${index}_${type}`,
+      type: `sentence_transformers.models.${type}`,
+    })),
+    '1_Pooling/config.json': { word_embedding_dimension: 48, pooling_mode: 'cls' },
+    '2_Dense/config.json': { in_features: 48, out_features: 2, bias: false },
+  }
+
+  test('is added with the files of its modules', async () => {
+    const data = Array.from({ length: 96 }, (_, index) => index / 96)
+    const weights = encodeSafetensors({ 'linear.weight': { shape: [2, 48], data } })
+    const { contextId } = await store.import(
+      writeSmallEncoder({ ...dense, '2_Dense/model.safetensors': weights, '2_Dense/pytorch_model.bin': 'x' }),
+    )
+    const paths = store.held(contextId)?.manifest.files.map(({ path }) => path)
+    expect(paths).toEqual([
+      '1_Pooling/config.json',
+      '2_Dense/config.json',
+      '2_Dense/model.safetensors',
+      'config.json',
+      'modules.json',
+      'onnx/model.onnx',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ])
+  })
+
+  test.each([
+    [
+      'weights of a module as a pickle only',
+      { ...dense, '2_Dense/pytorch_model.bin': 'x' },
+      /2_Dense\/pytorch_model\.bin are not read/,
+    ],
+    ['no word about the pooling', {}, /nothing says how the vectors of tokens become one/],
+  ])('with %s is refused', async (_name, files, why) => {
+    await expect(store.import(writeSmallEncoder(files))).rejects.toMatchObject({
+      code: 'model-unsupported',
+      message: expect.stringMatching(why) as string,
+    })
+  })
+})
+
+describe('in a process of its own', () => {
+  test(
+    'a model that onnxruntime cannot open is refused, and one that it opens is added',
+    { timeout: 60_000 },
+    async () => {
+      await expect(trying.import(folderWith(withoutKernel))).rejects.toMatchObject({
+        code: 'model-unsupported',
+        message: expect.stringMatching(/onnxruntime: .*Nonsense/) as string,
+      })
+      expect(trying.list()).toEqual([])
+      const { contextId } = await trying.import(folderWith(() => {}))
+      expect(trying.list()).toMatchObject([{ contextId, tier: { kind: 'stored' } }])
+    },
+  )
 })
