@@ -25,9 +25,14 @@ export function checkReplication(state: Replication): void {
   invariant(!state.isDrained || state.isDraining, 'only a peer that leaves is drained', { self: state.self })
 }
 
-function checkPeers({ self, peers, positionOf }: Replication): void {
+function checkPeers({ self, peers, positionOf, firstHeardMs, options }: Replication): void {
+  invariant(firstHeardMs.size <= options.datedPeersMax, 'dated peers are bounded', { self })
   invariant(!peers.has(self), 'a peer is none of its others', { self })
   for (const [peer, view] of peers) {
+    invariant(firstHeardMs.has(peer) || firstHeardMs.size === options.datedPeersMax, 'a peer is dated', {
+      self,
+      peer,
+    })
     invariant(view.peer === peer, 'a view is filed under its peer', { self, peer, filed: view.peer })
     invariant(view.position === positionOf(peer), 'a peer stands where its id says', { self, peer })
   }

@@ -10,6 +10,7 @@ export function onPeer(
 ): Set<string> {
   const { peer, takes, isDraining, contexts } = event
   const before = state.peers.get(peer)
+  noteHeard(state, peer, nowMs)
   const said = new Set(contexts.map(({ contextId }) => contextId))
   state.peers.set(peer, {
     peer,
@@ -29,6 +30,15 @@ export function onPeer(
     if (hold(state, event, context, hasChanged, nowMs)) touched.add(context.contextId)
   }
   return touched
+}
+
+function noteHeard({ firstHeardMs, options }: Replication, peer: string, nowMs: number): void {
+  const sinceMs = firstHeardMs.get(peer) ?? nowMs
+  firstHeardMs.delete(peer)
+  firstHeardMs.set(peer, sinceMs)
+  const [longestSilent] = firstHeardMs.keys()
+  if (firstHeardMs.size > options.datedPeersMax && longestSilent !== undefined)
+    firstHeardMs.delete(longestSilent)
 }
 
 /** Whether the advert has relevant news. */

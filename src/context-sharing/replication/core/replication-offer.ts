@@ -1,6 +1,7 @@
 import type { DeclineCode, ReplicationEffect, ReplicationEvent } from './replication-events.ts'
 import { isDoubted, otherCopies } from './replication-count.ts'
 import { beginPull } from './replication-plan.ts'
+import { hasRoomFor } from './replication-room.ts'
 import { type ContextView, type Replication, viewOf } from './replication-state.ts'
 
 /** Another peer asks this one to take a copy. */
@@ -18,7 +19,7 @@ export function onOffered(
   if (code !== undefined) return void effects.push({ kind: 'decline', contextId, peer, code })
   effects.push({ kind: 'accept', contextId, peer })
   if (context.pull !== undefined || context.own.isFetching) return
-  beginPull(state, context, why, effects)
+  beginPull(state, context, why, nowMs, effects)
 }
 
 function whyDecline(
@@ -33,7 +34,7 @@ function whyDecline(
   if (context.own.tier === 'stored' || context.own.tier === 'warm') return 'held'
   if (context.pull !== undefined || context.own.isFetching) return undefined
   if (!options.isTaking) return 'opted-out'
-  if (bytes > state.roomBytes || state.roomBytes <= 0) return 'no-room'
+  if (!hasRoomFor(state, context, bytes, nowMs)) return 'no-room'
   if (state.pulls >= (why === 'drain' ? options.offeredPullsMax : options.pullsMax)) return 'busy'
   // He may know of a holder that lies; we believe him that far, and no farther.
   const known = otherCopies(state, context, nowMs).filter((other) => other !== peer).length

@@ -13,6 +13,7 @@ import {
   rankAsHolder,
   rankAsNeighbour,
 } from './replication-count.ts'
+import { hasRoomFor, isOfNewcomers } from './replication-room.ts'
 import type { ContextView, PullReason, Replication, ReplicationCode } from './replication-state.ts'
 
 /** The inputs of one decision about one context. */
@@ -108,7 +109,7 @@ function actAsNeighbour(thought: Thought): void {
   }
   if (!hasLooked(thought)) return
   const why: PullReason = copies.isUrgent ? 'urgent' : isPrefetch(thought) ? 'prefetch' : 'repair'
-  beginPull(state, context, why, effects)
+  beginPull(state, context, why, nowMs, effects)
 }
 
 /** Why this peer makes no copy; undefined when it may. */
@@ -118,7 +119,12 @@ function whyNot({ state, context, copies, nowMs }: Thought): ReplicationCode | u
   if (context.own.isFetching) return 'fetched-here'
   if (!hasSource(context, nowMs)) return 'nobody-holds-it'
   if (copies.making >= options.repairsMax) return 'others-fetch-it'
-  if ((context.bytes ?? 0) > state.roomBytes || state.roomBytes <= 0) return 'no-room'
+  if (!hasRoomFor(state, context, context.bytes ?? 0, nowMs)) {
+    // Newcomers do not stay newcomers.
+    if (state.roomBytes > 0 && isOfNewcomers(state, context, nowMs))
+      wakeAt(state, context, nowMs + options.rankStepMs)
+    return 'no-room'
+  }
   const joinedMs = state.startedMs + (copies.isUrgent ? options.urgentJoinAfterMs : options.joinAfterMs)
   if (nowMs < joinedMs) {
     wakeAt(state, context, joinedMs)
@@ -141,9 +147,11 @@ export function beginPull(
   state: Replication,
   context: ContextView,
   why: PullReason,
+  nowMs: number,
   effects: ReplicationEffect[],
 ): void {
   context.pull = why
+  context.isTakenFromNewcomers = isOfNewcomers(state, context, nowMs)
   context.code = undefined
   state.pulls += 1
   effects.push({ kind: 'pull', contextId: context.contextId, why })

@@ -1,6 +1,6 @@
 // The state and constants of core/replication.ts. docs/decisions/0005-replication.md says where the constants come from.
 
-import { REPLICATION_CONTEXTS_MAX, REPLICATION_HOLDERS_MAX } from '../../../base/limits.ts'
+import { ADVERTS_KEPT_MAX, REPLICATION_CONTEXTS_MAX, REPLICATION_HOLDERS_MAX } from '../../../base/limits.ts'
 
 export interface ReplicationOptions {
   /** Whether this peer makes spare copies at all. It serves what it has in any case. */
@@ -52,11 +52,14 @@ export interface ReplicationOptions {
   auditAgainMs: number
   auditStrikesMax: number
   doubtMs: number
+  /** The part of the room for spare copies that contexts get which only newcomers have. */
+  newcomersShare: number
   /** Copies of one context that a drain has made at once when nobody else holds it; and of all contexts. */
   drainCopies: number
   drainOffersMax: number
-  /** Contexts and, of each, peers that are remembered. */
+  /** Contexts and, of each, peers that are remembered; and peers whose first word is dated. */
   contextsMax: number
+  datedPeersMax: number
   holdersMax: number
 }
 
@@ -91,9 +94,11 @@ export const REPLICATION_DEFAULTS: Readonly<ReplicationOptions> = Object.freeze(
   auditAgainMs: 60_000,
   auditStrikesMax: 2,
   doubtMs: 3_600_000,
+  newcomersShare: 0.1,
   drainCopies: 2,
   drainOffersMax: 8,
   contextsMax: REPLICATION_CONTEXTS_MAX,
+  datedPeersMax: ADVERTS_KEPT_MAX,
   holdersMax: REPLICATION_HOLDERS_MAX,
 })
 
@@ -166,6 +171,8 @@ export interface ContextView {
   readonly offers: Map<string, number>
   readonly declined: Map<string, number>
   pull: PullReason | undefined
+  /** When its copy here was begun, only newcomers had it. */
+  isTakenFromNewcomers: boolean
   /** Since when copies are missing, and the share of the jitter that this peer waits. */
   shortSinceMs: number | undefined
   jitter: number
@@ -188,6 +195,8 @@ export interface Replication {
   readonly startedMs: number
   readonly peers: Map<string, PeerView>
   readonly contexts: Map<string, ContextView>
+  /** When each peer was first heard of, also of those that are away; the latest heard of are kept. */
+  readonly firstHeardMs: Map<string, number>
   /** When to decide about a context again without an event. */
   readonly wakes: Map<string, number>
   pulls: number
@@ -215,6 +224,7 @@ export function newReplication({ self, positionOf, nowMs, options }: Replication
     startedMs: nowMs,
     peers: new Map(),
     contexts: new Map(),
+    firstHeardMs: new Map(),
     wakes: new Map(),
     pulls: 0,
     roomBytes: Number.POSITIVE_INFINITY,
@@ -240,6 +250,7 @@ export function viewOf(state: Replication, contextId: string, isOwn: boolean): C
     offers: new Map(),
     declined: new Map(),
     pull: undefined,
+    isTakenFromNewcomers: false,
     shortSinceMs: undefined,
     jitter: 0,
     failures: 0,

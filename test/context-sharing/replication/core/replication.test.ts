@@ -309,3 +309,54 @@ describe('what peers say', () => {
     expect(state.wakes.size).toBe(0)
   })
 })
+
+describe('a newcomer', () => {
+  const BYTES = 60e6
+  const ROOM = 1e9
+  const offerOf = (contextId: string): Parameters<typeof step>[1] => ({
+    kind: 'offered',
+    peer: 'stranger',
+    contextId,
+    bytes: BYTES,
+    why: 'drain',
+    copies: 0,
+  })
+  const claims = (peer: string, contextIds: string[]): Parameters<typeof step>[1] => ({
+    kind: 'peer',
+    peer,
+    takes: 'any',
+    isDraining: true,
+    contexts: contextIds.map((contextId) => ({ contextId, tier: 'stored', bytes: BYTES })),
+  })
+  const ids = ['junk-1', 'junk-2', 'junk-3']
+
+  /** A peer that was up for long, and to which `claimants` have said for `knownMs` that they have three contexts. */
+  function afterOffers(claimants: string[], knownMs: number): string[] {
+    const state = newReplication({ self: 'self', positionOf, nowMs: 0 })
+    const random = seededRandom(1)
+    const nowMs = 10 * REPLICATION_DEFAULTS.joinAfterMs
+    step(state, { kind: 'room', bytes: ROOM }, nowMs - knownMs, random)
+    for (const peer of claimants) step(state, claims(peer, ids), nowMs - knownMs, random)
+    const taken: string[] = []
+    for (const contextId of ids) {
+      const effects = step(state, offerOf(contextId), nowMs, random)
+      if (!effects.some(({ kind }) => kind === 'accept')) continue
+      taken.push(contextId)
+      const holding = { tier: 'stored', share: 1, isFetching: false, isBusy: false } as const
+      step(state, { kind: 'own', contextId, bytes: BYTES, holding }, nowMs, random)
+      step(state, { kind: 'pulled', contextId, outcome: 'stored', hasGrown: true }, nowMs, random)
+      step(state, { kind: 'room', bytes: ROOM - taken.length * BYTES }, nowMs, random)
+    }
+    return taken
+  }
+
+  test('has no more than a tenth of the room for contexts that nobody else has', () => {
+    expect(REPLICATION_DEFAULTS.newcomersShare * ROOM).toBeLessThan(2 * BYTES)
+    expect(afterOffers(['stranger'], 1_000)).toEqual(['junk-1'])
+  })
+
+  test('that has been there for long is none, and friends of a newcomer change nothing', () => {
+    expect(afterOffers(['stranger'], REPLICATION_DEFAULTS.joinAfterMs)).toEqual(ids)
+    expect(afterOffers(['stranger', 'friend'], 1_000)).toEqual(['junk-1'])
+  })
+})
