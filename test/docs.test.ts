@@ -2,7 +2,7 @@
 import { existsSync, globSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { codeOf, PAGES, ROOT, textOf, withoutBlocks } from '../testing/docs/pages.ts'
+import { blocksOf, codeOf, PAGES, ROOT, textOf, withoutBlocks } from '../testing/docs/pages.ts'
 
 /** A path of the repository: it begins with one of its folders, or is one of the files in its root. */
 const PATH =
@@ -74,6 +74,28 @@ describe('ARCHITECTURE.md', () => {
     const folders = new Set(SOURCES.filter((path) => /^src\/.*\/core\//.test(path)).map(dirname))
     expect(folders.size).toBeGreaterThan(10)
     expect([...folders].filter((folder) => !page.includes(`| \`${folder}/`))).toEqual([])
+  })
+})
+
+describe('folders', () => {
+  const folders = globSync('{src/*,src/*/*,sim/*}/', { cwd: ROOT }).map((path) => path.replace(/\/$/, ''))
+  const list = blocksOf('ARCHITECTURE.md').find(({ text }) => text.startsWith('src/'))?.text ?? ''
+
+  test('of the source are all in the list of ARCHITECTURE.md', () => {
+    expect(folders.length).toBeGreaterThan(50)
+    const named = folders.filter((path) => !path.endsWith('/core') && !path.includes('.'))
+    expect(named.filter((path) => !list.includes(`${basename(path)}/`))).toEqual([])
+  })
+
+  test('in the list of ARCHITECTURE.md all exist', () => {
+    const existing = new Set(
+      globSync('{src,sim,bench,test,testing,examples,models}/**/', {
+        cwd: ROOT,
+        exclude: (path) => path.includes('node_modules'),
+      }).map((path) => basename(path)),
+    )
+    const printed = [...list.matchAll(/\b([\w-]+)\//g)].map(([, name = '']) => name)
+    expect(printed.filter((name) => !existing.has(name))).toEqual([])
   })
 })
 
