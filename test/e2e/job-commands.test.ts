@@ -77,6 +77,27 @@ describe('jobs that the peer carries', () => {
     expect(await readOutput(output)).toHaveLength(3000)
   })
 
+  test('a job that is moved goes on at another machine, and its results come back', async () => {
+    const { key: line } = await hearth('owner', 'export')
+    const key = await swarm.file('owner.txt', String(line))
+    const data = swarm.path('desktop')
+    expect(await swarm.hearth('owner', 'import', key, '--data', data).exited).toBe(0)
+    const desktop = await swarm.up('desktop')
+    const output = swarm.path('out.jsonl')
+    const submit = ['submit', await swarm.claims(600), '--context', 'facts', '-o', output, '--detach']
+    const { jobId } = await hearth(...submit)
+    expect(await hearth('job', 'move', String(jobId), '--to', desktop.peerId)).toMatchObject({
+      event: 'job-moved',
+      peer: desktop.peerId,
+    })
+    expect(await hearth(...submit)).toMatchObject({ event: 'error', code: 'data-in-use' })
+    await swarm.hearth('job', 'watch', String(jobId), '--data', data).exited
+    const done = { state: 'done', committed: 600, failed: 0, peer: desktop.peerId }
+    expect(await shown(String(jobId))).toMatchObject(done)
+    await hearth('job', 'results', String(jobId), '-o', output)
+    expect(await readOutput(output)).toHaveLength(600)
+  })
+
   test('a cancelled job has an error line for what was not answered; a retry answers exactly those', async () => {
     const output = swarm.path('out.jsonl')
     const input = await swarm.claims(3000)
