@@ -1,6 +1,6 @@
 import { every, sleep, type Cancel } from '../../base/clock.ts'
 import { HearthError, isHearthError, messageOf } from '../../base/errors.ts'
-import type { Refusal } from '../../tasks/submitter/core/candidate-book.ts'
+import { NEVER_RUNS, type Refusal } from '../../tasks/submitter/core/candidate-book.ts'
 import type { JobProgress } from '../../tasks/submitter/job-progress.ts'
 import type { JournalCounts } from '../../tasks/journal/journal.ts'
 import type { DataFolder } from '../home/data-folder.ts'
@@ -186,6 +186,10 @@ export class DetachedJobs {
     } catch (error) {
       if (entry.stop.signal.aborted) return undefined
       const code = isHearthError(error) ? error.code : 'internal'
+      if (isHearthError(error, 'unschedulable') && NEVER_RUNS.has(String(error.data['code']))) {
+        log.error({ jobId, error: messageOf(error) }, 'detached job ended: its context can never run')
+        return undefined
+      }
       log.warn({ jobId, code, error: messageOf(error) }, 'detached job waits')
       return { code, words: messageOf(error) }
     }

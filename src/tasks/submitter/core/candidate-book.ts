@@ -69,6 +69,9 @@ export interface CandidateBookOptions extends ReadyDefaults {
 /** The time before which a peer with a broken link is not tried again. */
 const UNREACHABLE = 'unreachable'
 
+/** What a peer says of a context that no further try would make run. */
+export const NEVER_RUNS: ReadonlySet<string> = new Set(['model-unsupported', 'context-invalid'])
+
 /** Optional fields of an advert: those absent from a new advert are cleared. */
 const SAYS_NOTHING: Omit<Candidate, 'peer' | 'tier' | 'accepts'> = {
   isHere: undefined,
@@ -271,9 +274,20 @@ export class CandidateBook {
       if (view.accepts && view.tier !== 'absent' && view.refusal === undefined) yield view
   }
 
+  /** Whether each peer that has the context, or is at it, says that it can never run it; false without any. */
+  get neverRuns(): boolean {
+    let holders = 0
+    for (const view of this.all()) {
+      if (view.tier === 'absent' && view.phase === 'known') continue
+      if (view.refusal === undefined || !NEVER_RUNS.has(view.refusal.code)) return false
+      holders += 1
+    }
+    return holders > 0
+  }
+
   /** Why nothing can run; undefined while a peer is ready or is preparing. */
   explain(): Refusal | undefined {
-    if (this.isReached) return undefined
+    if (this.isReached && !this.neverRuns) return undefined
     const views = this.all()
     if (views.length === 0) return { code: 'no-peers', words: 'no other peer of the swarm is connected' }
     const holders = views.filter((view) => view.tier !== 'absent')

@@ -164,6 +164,8 @@ export interface CoordinatorState {
   steppedAtMs: number
   /** When a second peer was last there. */
   companyAtMs: number
+  /** When it is asked whether the context can ever run; infinite while no peer says that it cannot. */
+  verdictAtMs: number
   /** When doubts are looked at next. */
   reviewAtMs: number
   pace: Pace
@@ -220,6 +222,7 @@ export function createCoordinator(start: CoordinatorStart, options: CoordinatorO
     progressAtMs: 0,
     steppedAtMs: 0,
     companyAtMs: 0,
+    verdictAtMs: Infinity,
     reviewAtMs: 0,
     pace: { perSecond: 0, requestMs: 0, measureAtMs: 0 },
     recruitAtMs: 0,

@@ -1,7 +1,7 @@
 import { invariant, isCheckDue } from '../../../base/invariants.ts'
 import type { Random } from '../../../base/random.ts'
 import { contradict, failedOn } from './blame.ts'
-import type { PeerView, Refusal } from './candidate-book.ts'
+import { NEVER_RUNS, type PeerView, type Refusal } from './candidate-book.ts'
 import { checkCoordinator, sizeOf } from './coordinator-check.ts'
 import type { CoordinatorState, CoordinatorEffect, CoordinatorEvent, Lease } from './coordinator-state.ts'
 import { beginCommit, endLease, feed, feedHungry, leaveLease, releasePeer } from './leases.ts'
@@ -110,6 +110,9 @@ function onStatus(
       nowMs,
       random,
     )
+    // Another holder may be found in the first moments of a job.
+    if (reason !== undefined && NEVER_RUNS.has(reason))
+      state.verdictAtMs = Math.max(nowMs, state.startedAtMs + state.options.aloneMs)
     return
   }
   if (isProgress(view, phase, detail)) state.progressAtMs = nowMs
@@ -328,6 +331,7 @@ function tick(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect
   }
   if (nowMs >= feedDueMs(state)) feedHungry(state, nowMs, effects)
   reviewDoubts(state, nowMs, effects)
+  if (nowMs >= state.verdictAtMs) giveUpIfNeverRuns(state, effects)
   giveUpIfStuck(state, nowMs, effects)
 }
 
@@ -345,9 +349,18 @@ function recruit(state: CoordinatorState, nowMs: number, effects: CoordinatorEff
   }
 }
 
+/** Every holder says that the context can never run there: waiting would not help. */
+function giveUpIfNeverRuns(state: CoordinatorState, effects: CoordinatorEffect[]): void {
+  state.verdictAtMs = Infinity
+  const reason = state.book.neverRuns ? state.book.explain() : undefined
+  if (reason === undefined) return
+  state.isFinished = true
+  effects.push({ kind: 'give-up', reason })
+}
+
 function giveUpIfStuck(state: CoordinatorState, nowMs: number, effects: CoordinatorEffect[]): void {
   const silentMs = nowMs - state.progressAtMs
-  if (silentMs < state.options.giveUpMs || state.doubts.size > 0) return
+  if (state.isFinished || silentMs < state.options.giveUpMs || state.doubts.size > 0) return
   const reason = state.book.explain() ?? state.book.explainStall(silentMs)
   state.isFinished = true
   effects.push({ kind: 'give-up', reason })

@@ -45,7 +45,7 @@ export function nextTickMs(state: CoordinatorState): number {
   const { book, options } = state
   // A doubt has its own deadline, after which a result is there.
   const doneMs = state.doubts.size > 0 ? state.reviewAtMs : state.progressAtMs + options.giveUpMs
-  let dueMs = Math.min(state.silentAtMs, feedDueMs(state), doneMs)
+  let dueMs = Math.min(state.silentAtMs, feedDueMs(state), state.verdictAtMs, doneMs)
   if (book.hasRoom) dueMs = Math.min(dueMs, state.findAtMs, recruitDueMs(state))
   return dueMs
 }

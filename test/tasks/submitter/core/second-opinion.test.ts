@@ -78,6 +78,39 @@ const accept = (peer: string, n: number, epoch: number): CoordinatorEffect => ({
 })
 const kinds = (effects: readonly CoordinatorEffect[]): string[] => effects.map(({ kind }) => kind)
 
+describe('a context that can never run', () => {
+  const refuse = (job: Job, peer: string, reason: string): CoordinatorEffect[] =>
+    job.tell({ kind: 'status', peer, phase: 'refused', reason, detail: 'an unknown operator' })
+
+  test('ends its job with the reason, as soon as every holder says so', () => {
+    const job = new Job(1)
+    for (const peer of ['a', 'b']) job.link(peer, 0)
+    refuse(job, 'a', 'model-unsupported')
+    expect(kinds(job.waitUntil(aloneMs + 1_000))).not.toContain('give-up')
+    refuse(job, 'b', 'context-invalid')
+    const end = job.waitUntil(job.nowMs + 200).find(({ kind }) => kind === 'give-up')
+    expect(end).toMatchObject({
+      reason: { code: 'model-unsupported', words: expect.stringContaining('an unknown operator') },
+    })
+  })
+
+  test('waits for another holder in the first moments', () => {
+    const job = new Job(1)
+    job.link('a', 0)
+    refuse(job, 'a', 'model-unsupported')
+    expect(kinds(job.waitUntil(aloneMs - 100))).not.toContain('give-up')
+    expect(kinds(job.waitUntil(aloneMs + 100))).toContain('give-up')
+  })
+
+  test('is not concluded from a refusal that may end', () => {
+    const job = new Job(1)
+    for (const peer of ['a', 'b']) job.link(peer, 0)
+    refuse(job, 'a', 'model-unsupported')
+    refuse(job, 'b', 'paused')
+    expect(kinds(job.waitUntil(20_000))).not.toContain('give-up')
+  })
+})
+
 describe('an error that a peer reports', () => {
   test('goes to a second peer, and is final when that one says the same', () => {
     const job = new Job(1)
