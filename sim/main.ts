@@ -1,7 +1,8 @@
 // The command line of the churn simulator. `hearth sim …` starts it as a separate process.
 import { Command, Option } from 'commander'
 import { SESSION_PRESETS } from './churn/presets.ts'
-import { TRACE_FORMATS, TRACE_UNITS } from './traces/formats.ts'
+import { TRACE_FORMATS } from './traces/formats.ts'
+import { TRACE_UNITS } from './traces/trace-text.ts'
 import type { CompareOptions } from './commands/compare.ts'
 import type { DhtCommandOptions } from './commands/dht.ts'
 import type { ReportPaperOptions } from './commands/report-paper.ts'

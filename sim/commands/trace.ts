@@ -5,7 +5,8 @@ import { seededRandom } from '../../src/base/random.ts'
 import type { Law } from '../churn/distribution.ts'
 import { writeChurnLog } from '../traces/churn-log.ts'
 import { ENDS_MIN } from '../traces/fit.ts'
-import { readTrace, type TraceFormat, type TraceUnit } from '../traces/formats.ts'
+import { readTrace, type TraceFormat } from '../traces/formats.ts'
+import type { TraceUnit } from '../traces/trace-text.ts'
 import { summarise, type SpellSummary, type TraceSummary } from '../traces/summary.ts'
 import type { Trace } from '../traces/trace.ts'
 import type { Output } from './run-command.ts'
@@ -51,7 +52,7 @@ export async function fitCommand(
 
 async function readTraceFile(file: string, { format, unit, seed }: TraceOptions): Promise<Trace> {
   const random = seededRandom(numberOption('--seed', seed, { isWhole: true, least: 0 }))
-  return readTrace(await readText(file), { format, unit, random })
+  return readTrace(await readText(file), { format, unit, random, file })
 }
 
 async function readText(file: string): Promise<string> {

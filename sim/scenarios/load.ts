@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { parse } from 'yaml'
 import type { ZodError } from 'zod'
@@ -51,19 +51,33 @@ function pathOf(nameOrPath: string): string {
   )
 }
 
-/** The file, and those that it extends, one after the other. */
-function readSources(file: string): Source[] {
+/** The file, and those that it extends, one after the other; `above` are those that extend it. */
+function readSources(file: string, above: readonly string[] = []): Source[] {
   const source = readSource(file)
   const base = source.document.get('extends')
   if (typeof base !== 'string') return [source]
-  const baseFile = resolve(dirname(file), `${base}.yaml`)
-  if (!existsSync(baseFile)) {
+  const files = [...above, file]
+  const found = baseOf(file, base)
+  if (found === undefined) {
     throw new HearthError(
       'scenario-invalid',
-      `${at(source, ['extends'])}: the file ${baseFile} that it extends does not exist`,
+      `${at(source, ['extends'])}: no file beside it and no shipped scenario is named "${base}", which it extends. Run \`hearth sim list\` for the names`,
     )
   }
-  return [source, ...readSources(baseFile)]
+  if (files.includes(found)) {
+    throw new HearthError(
+      'scenario-invalid',
+      `${at(source, ['extends'])}: the scenario extends itself: ${[...files, found].join(' → ')}`,
+    )
+  }
+  return [source, ...readSources(found, files)]
+}
+
+/** A file counts from the one that extends it, with or without its ending; then come the shipped scenarios. */
+function baseOf(file: string, base: string): string | undefined {
+  const beside = resolve(dirname(file), base)
+  const candidates = [`${beside}.yaml`, beside, join(SCENARIOS_FOLDER, `${base}.yaml`)]
+  return candidates.find((one) => existsSync(one) && statSync(one).isFile())
 }
 
 /** `over` wins; objects are merged, all else is replaced. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { isMap, isSeq, LineCounter, parseDocument, type Document } from 'yaml'
-import { HearthError } from '../../src/base/errors.ts'
+import { HearthError, messageOf } from '../../src/base/errors.ts'
 
 /** A YAML file, and where in it everything is. */
 export interface Source {
@@ -12,13 +12,25 @@ export interface Source {
 /** Throws `scenario-invalid` with the line that is no YAML. */
 export function readSource(file: string): Source {
   const lines = new LineCounter()
-  const document = parseDocument(readFileSync(file, 'utf8'), { lineCounter: lines })
+  const document = parseDocument(readText(file), { lineCounter: lines })
   const [error] = document.errors
   if (error !== undefined) {
     const { line } = lines.linePos(error.pos[0])
     throw new HearthError('scenario-invalid', `${file}:${line}: ${error.message.split('\n')[0]}`)
   }
+  if (!isMap(document.contents))
+    throw new HearthError('scenario-invalid', `${file}:1: it is no map of settings, such as "title: …"`)
   return { file, document, lines }
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new HearthError('scenario-invalid', `Cannot read the scenario ${file}: ${messageOf(cause)}`, {
+      cause,
+    })
+  }
 }
 
 /** The source that says what the path names: the first one that does. */

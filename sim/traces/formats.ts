@@ -1,8 +1,22 @@
-import { HearthError } from '../../src/base/errors.ts'
+import { HearthError, isHearthError } from '../../src/base/errors.ts'
 import type { Random } from '../../src/base/random.ts'
 import { readChurnLog } from './churn-log.ts'
 import { traceOfCounts, type Count } from './counts.ts'
+import { isIntervalCsv, readIntervalCsv } from './interval-csv.ts'
+import { traceOfIntervals, type Interval } from './intervals.ts'
 import { traceOf, type Trace, type TraceEvent } from './trace.ts'
+import {
+  endMs,
+  invalidTrace as invalid,
+  linesOf,
+  numberOf,
+  rowsOf,
+  timeMs,
+  TRACE_UNITS,
+  UNITS_MS,
+  unitOf,
+  type TraceUnit,
+} from './trace-text.ts'
 
 /** How a file says who came and went. docs/simulator.md describes each. */
 export const TRACE_FORMATS = [
@@ -13,32 +27,34 @@ export const TRACE_FORMATS = [
   'skypilot-json',
   'fta-tab',
   'openb-csv',
+  'interval-csv',
 ] as const
 export type TraceFormat = (typeof TRACE_FORMATS)[number]
 
 const SECOND_MS = 1_000
-/** Units of time that a trace may be in. */
-export const TRACE_UNITS = ['ms', 's', 'min', 'h'] as const
-export type TraceUnit = (typeof TRACE_UNITS)[number]
-
-const UNITS_MS: Readonly<Record<TraceUnit, number>> = { ms: 1, s: SECOND_MS, min: 60_000, h: 3_600_000 }
-const HEADER_UNITS: readonly [RegExp, TraceUnit][] = [
-  [/(^|_)ms$|millisecond/i, 'ms'],
-  [/(^|_)s$|^sec/i, 's'],
-  [/(^|_)min$|^minutes?/i, 'min'],
-  [/(^|_)h$|^hours?/i, 'h'],
-]
 
 export interface ReadTraceOptions {
   format?: TraceFormat | undefined
-  /** The unit of the first column of counts whose header does not say it. */
+  /** The unit of times whose header does not say it. */
   unit?: TraceUnit | undefined
   /** Picks the peers that leave, when a format has only counts. */
   random: Random
+  /** Errors name it. */
+  file?: string | undefined
 }
 
-/** Reads a trace. Throws `scenario-invalid` with the line that is wrong. */
+/** Reads a trace. Throws `scenario-invalid` with the file and the line that is wrong. */
 export function readTrace(text: string, options: ReadTraceOptions): Trace {
+  try {
+    return readText(text, options)
+  } catch (error) {
+    if (options.file === undefined || !isHearthError(error)) throw error
+    throw new HearthError(error.code, `${options.file}: ${error.message}`, { cause: error })
+  }
+}
+
+function readText(marked: string, options: ReadTraceOptions): Trace {
+  const text = marked.replace(/^\uFEFF/, '')
   const format = options.format ?? recognise(text)
   const trace = READERS[format](text, options)
   if (trace.events.length === 0) throw invalid(1, `nobody comes or goes in it, read as ${format}`)
@@ -53,29 +69,31 @@ const READERS: Record<TraceFormat, (text: string, options: ReadTraceOptions) => 
   'skypilot-json': readSkypilot,
   'fta-tab': readFailureTrace,
   'openb-csv': readPods,
+  'interval-csv': (text, { unit }) => readIntervalCsv(text, unit),
 }
 
 /** The format that the first line looks like. */
 function recognise(text: string): TraceFormat {
   const first = text.slice(0, 10_000).trimStart()
-  const lines = first.split('\n')
+  const lines = first.split('\n').filter((one) => one.trim() !== '')
   const line = lines.find((one) => !one.startsWith('#') || one.includes('event_start_time')) ?? ''
   if (/^\{\s*"schema"/.test(first)) return 'hearth-churn'
   if (first.startsWith('{') && text.includes('"gap_seconds"')) return 'skypilot-json'
   if (/^\[\s*\d+\s*,\s*"/.test(line)) return 'add-remove-json'
   if (/event_start_time/.test(line)) return 'fta-tab'
   if (/scheduled_time/.test(line)) return 'openb-csv'
-  if (/^\s*\d+\s*,\s*(add|remove)\s*,/.test(line)) return 'add-remove-csv'
+  if (/^[^,]+,\s*(add|remove)\s*,/.test(line)) return 'add-remove-csv'
+  if (isIntervalCsv(line)) return 'interval-csv'
   if (/^[#\w-]+\s*,/.test(line)) return 'count-csv'
   throw invalid(1, `its format is not recognised: name one with --format (${TRACE_FORMATS.join(', ')})`)
 }
 
 /** `t_ms,add|remove,node` */
-function readAddRemove(text: string): Trace {
+function readAddRemove(text: string, { unit = 'ms' }: ReadTraceOptions): Trace {
   const events = rowsOf(text, ',').map(({ cells: [time, kind, node], line }): TraceEvent => {
     if (kind !== 'add' && kind !== 'remove') throw invalid(line, `"${kind}" is neither add nor remove`)
     if (node === undefined || node === '') throw invalid(line, 'no node is named')
-    return { atMs: numberOf(time, line), peer: node, kind: kind === 'add' ? 'up' : 'down' }
+    return { atMs: timeMs(time, unit, line), peer: node, kind: kind === 'add' ? 'up' : 'down' }
   })
   return fromFirst(events)
 }
@@ -122,10 +140,6 @@ function readCounts(text: string, { random, unit }: ReadTraceOptions): Trace {
   return traceOfCounts(counts, random)
 }
 
-function unitOf(column = ''): TraceUnit | undefined {
-  return HEADER_UNITS.find(([pattern]) => pattern.test(column))?.[1]
-}
-
 /** `{ metadata: { gap_seconds }, data: [instances, …] }` */
 function readSkypilot(text: string, { random }: ReadTraceOptions): Trace {
   const { metadata, data } = (parseJson(text, 1) ?? {}) as {
@@ -142,8 +156,11 @@ function readSkypilot(text: string, { random }: ReadTraceOptions): Trace {
 }
 
 /** The Failure Trace Archive's event_trace.tab: its header names the columns; type 1 is availability. */
-function readFailureTrace(text: string): Trace {
-  const [header, ...rows] = rowsOf(text.replace(/^#\s*/, ''), /[\t ]+/)
+function readFailureTrace(text: string, { unit = 's' }: ReadTraceOptions): Trace {
+  const uncommented = text.replace(/^#\s*(?=.*event_start_time)/m, '')
+  const isTabbed = /\t.*event_start_time|event_start_time.*\t/.test(uncommented)
+  // Where tabs part the columns, one may be empty and another may hold spaces.
+  const [header, ...rows] = rowsOf(uncommented, isTabbed ? '\t' : /[\t ]+/)
   const names = header?.cells ?? []
   const column = (...wanted: string[]): number => {
     const found = wanted.map((name) => names.indexOf(name)).find((index) => index >= 0)
@@ -152,21 +169,19 @@ function readFailureTrace(text: string): Trace {
   }
   const [peerAt, typeAt] = [column('node_id', 'component_id'), column('event_type')]
   const [startAt, stopAt] = [column('event_start_time'), column('event_stop_time')]
-  const events = rows.flatMap(({ cells, line }): TraceEvent[] => {
-    if (Number(cells[typeAt]) !== 1) return []
-    const peer = cells[peerAt] ?? ''
-    const startMs = Math.round(numberOf(cells[startAt], line) * SECOND_MS)
-    const stopMs = Math.round(numberOf(cells[stopAt], line) * SECOND_MS)
-    return [
-      { atMs: startMs, peer, kind: 'up' },
-      { atMs: stopMs, peer, kind: 'down' },
-    ]
+  const last = Math.max(peerAt, typeAt, startAt, stopAt)
+  const intervals = rows.flatMap(({ cells, line }): Interval[] => {
+    if (cells.length <= last)
+      throw invalid(line, `it has ${cells.length} columns, and the header has ${names.length}`)
+    if (numberOf(cells[typeAt], line) !== 1) return []
+    const [fromMs, toMs] = [timeMs(cells[startAt], unit, line), endMs(cells[stopAt], unit, line)]
+    return [{ peer: cells[peerAt] ?? '', fromMs, toMs, line }]
   })
-  return fromFirst(events)
+  return traceOfIntervals(intervals)
 }
 
 /** Pods of a cluster with `name`, `scheduled_time` and `deletion_time` in s: each is a session of its own. */
-function readPods(text: string): Trace {
+function readPods(text: string, { unit = 's' }: ReadTraceOptions): Trace {
   const [header, ...rows] = rowsOf(text, ',')
   const at = (name: string): number => {
     const index = header?.cells.indexOf(name) ?? -1
@@ -174,45 +189,23 @@ function readPods(text: string): Trace {
     return index
   }
   const [nameAt, fromAt, toAt] = [at('name'), at('scheduled_time'), at('deletion_time')]
-  const events = rows.flatMap(({ cells, line }): TraceEvent[] => {
+  const intervals = rows.flatMap(({ cells, line }): Interval[] => {
     if ((cells[fromAt] ?? '') === '') return []
-    const peer = cells[nameAt] ?? ''
-    return [
-      { atMs: numberOf(cells[fromAt], line) * SECOND_MS, peer, kind: 'up' },
-      { atMs: numberOf(cells[toAt], line) * SECOND_MS, peer, kind: 'down' },
-    ]
+    const [fromMs, toMs] = [timeMs(cells[fromAt], unit, line), endMs(cells[toAt], unit, line)]
+    return [{ peer: cells[nameAt] ?? '', fromMs, toMs, line }]
   })
-  return fromFirst(events)
+  return traceOfIntervals(intervals)
 }
 
 /** With the first event at time 0. */
 function fromFirst(events: readonly TraceEvent[]): Trace {
   const times = events.map(({ atMs }) => atMs)
   const startMs = times.reduce((least, atMs) => Math.min(least, atMs), Infinity)
-  const endMs = times.reduce((most, atMs) => Math.max(most, atMs), 0)
+  const lastMs = times.reduce((most, atMs) => Math.max(most, atMs), -Infinity)
   return traceOf(
     events.map((event) => ({ ...event, atMs: event.atMs - startMs })),
-    endMs - startMs,
+    lastMs - startMs,
   )
-}
-
-interface Row {
-  cells: string[]
-  /** From 1. */
-  line: number
-}
-
-function rowsOf(text: string, separator: string | RegExp): Row[] {
-  return linesOf(text)
-    .filter(({ content }) => !content.startsWith('#'))
-    .map(({ content, line }) => ({ cells: content.split(separator).map((cell) => cell.trim()), line }))
-}
-
-function linesOf(text: string): { content: string; line: number }[] {
-  return text
-    .split('\n')
-    .map((content, index) => ({ content: content.trim(), line: index + 1 }))
-    .filter(({ content }) => content !== '')
 }
 
 function parseJson(text: string, line: number): unknown {
@@ -223,17 +216,6 @@ function parseJson(text: string, line: number): unknown {
   }
 }
 
-function numberOf(text: string | undefined, line: number): number {
-  const value = Number(text)
-  if (text === undefined || text === '' || !Number.isFinite(value))
-    throw invalid(line, `"${text ?? ''}" is no number`)
-  return value
-}
-
 function countOf(text: string | undefined, line: number): number {
   return Math.max(0, Math.round(numberOf(text, line)))
-}
-
-function invalid(line: number, problem: string): HearthError {
-  return new HearthError('scenario-invalid', `line ${line} of the trace: ${problem}`)
 }

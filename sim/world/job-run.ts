@@ -297,7 +297,7 @@ function commitAll(job: JobRun): void {
   job.commitAll()
 }
 
-function optionsOf({ coordinator, policy, mode, batch }: Scenario): {
+function optionsOf({ coordinator, policy, mode, batch, inferencesPerRequest }: Scenario): {
   core: CoordinatorOptions
   shell: typeof SHELL_DEFAULTS
 } {
@@ -306,9 +306,10 @@ function optionsOf({ coordinator, policy, mode, batch }: Scenario): {
   const core: CoordinatorOptions = { ...COORDINATOR_DEFAULTS, silenceMs: Number.POSITIVE_INFINITY }
   // Batches are the paper's; Hearth has them only where a mode is to be compared that it has not.
   if (policy === 'paper' || mode !== 'pervasive') {
-    core.leaseSize = batch
+    // A batch counts inferences, however many a request stands for.
+    core.leaseSize = Math.ceil(batch / inferencesPerRequest)
     // The bound on what a peer may have out is one of memory on real machines; a batch is given out whole.
-    core.outstandingMax = Math.max(core.outstandingMax, batch)
+    core.outstandingMax = Math.max(core.outstandingMax, core.leaseSize)
   }
   const shell = { ...SHELL_DEFAULTS }
   for (const [name, value] of Object.entries(coordinator))

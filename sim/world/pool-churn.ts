@@ -26,7 +26,8 @@ class ListedChurn implements ChurnSource {
 /** The churn of a group: a trace, or a model. Throws `scenario-invalid` with the line of the trace. */
 function churnOf(churn: Churn, peers: number, streams: Streams): ChurnSource {
   if (churn.trace === undefined) return new FleetChurn(churnModelOf(churn), peers, streams)
-  return new TraceChurn(readTrace(readFileSync(churn.trace, 'utf8'), { random: streams(0, 'trace') }))
+  const { trace: file } = churn
+  return new TraceChurn(readTrace(readFileSync(file, 'utf8'), { random: streams(0, 'trace'), file }))
 }
 
 /** When the peers of a group join and leave. */

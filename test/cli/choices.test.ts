@@ -6,7 +6,8 @@ import { DEVICE_WISHES } from '../../src/inference/device/device-choice.ts'
 import { JOB_URLS } from '../../src/tasks/job/job-file.ts'
 import { EVALUATION_MODES } from '../../src/tasks/worker/core/worker-state.ts'
 import { SESSION_PRESETS } from '../../sim/churn/presets.ts'
-import { TRACE_FORMATS, TRACE_UNITS } from '../../sim/traces/formats.ts'
+import { TRACE_FORMATS } from '../../sim/traces/formats.ts'
+import { TRACE_UNITS } from '../../sim/traces/trace-text.ts'
 
 const HEARTH = fileURLToPath(new URL('../../bin/hearth.js', import.meta.url))
 
