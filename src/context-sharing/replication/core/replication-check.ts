@@ -29,11 +29,11 @@ function checkPeers({ self, peers, positionOf, firstHeardMs, options }: Replicat
   invariant(firstHeardMs.size <= options.datedPeersMax, 'dated peers are bounded', { self })
   invariant(!peers.has(self), 'a peer is none of its others', { self })
   for (const [peer, view] of peers) {
+    invariant(view.peer === peer, 'a view is filed under its peer', { self, peer, filed: view.peer })
     invariant(firstHeardMs.has(peer) || firstHeardMs.size === options.datedPeersMax, 'a peer is dated', {
       self,
       peer,
     })
-    invariant(view.peer === peer, 'a view is filed under its peer', { self, peer, filed: view.peer })
     invariant(view.position === positionOf(peer), 'a peer stands where its id says', { self, peer })
   }
 }
