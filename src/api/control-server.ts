@@ -107,7 +107,7 @@ export class ControlServer {
     )
     app.post('/v0/serving', async (c) => {
       const { accepts } = pauseBody.parse(await c.req.json())
-      peer.setAccepting(accepts, 'paused')
+      peer.setPaused(!accepts)
       return c.json(peer.status().tasks)
     })
     app.get('/v0/drain', (c) => c.json(peer.departure.status ?? null))

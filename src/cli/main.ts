@@ -369,7 +369,7 @@ program
   .allowUnknownOption()
   .passThroughOptions()
   .action((parameters: string[]) =>
-    runCommand({}, async () => (await import('./commands/sim.ts')).simCommand(parameters)),
+    runCommand({}, async ({ signal }) => (await import('./commands/sim.ts')).simCommand(parameters, signal)),
   )
 
 await program.parseAsync()

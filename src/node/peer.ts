@@ -139,6 +139,7 @@ export class Peer {
     try {
       if (this.#serving !== undefined)
         await startServing(this.#serving, closers, () => this.#link.adverts.changed())
+      if (this.#serving?.data.memory().isPaused === true) this.#serving.worker.setAccepting(false, 'paused')
       await this.#link.start()
       closers.defer(() => this.#link.stop())
       this.#serving?.tiers.changed()
@@ -190,9 +191,11 @@ export class Peer {
     return await this.#require().store.import(folder, options)
   }
 
-  /** Whether this peer takes work; `reason` is the code that others see. */
-  setAccepting(accepts: boolean, reason: string): void {
-    this.#require().worker.setAccepting(accepts, reason)
+  /** Pauses or resumes this peer, also for its next starts. A paused peer takes no work and unloads its contexts. */
+  setPaused(isPaused: boolean): void {
+    const { data, worker } = this.#require()
+    data.remember({ isPaused })
+    worker.setAccepting(!isPaused, 'paused')
     this.#link.adverts.changed()
   }
 

@@ -55,8 +55,12 @@ describe('when a job cannot run, it says why', () => {
 
   test('the peers that hold it are paused; once one resumes, the same command runs', async () => {
     await swarm.importFacts('a')
+    const before = await swarm.up('a')
+    await swarm.hearth('pause', '--data', before.data.path).exited
+    before.process.kill('SIGKILL')
+    await before.process.exited
+    // A pause is kept over a restart.
     const peer = await swarm.up('a')
-    await swarm.hearth('pause', '--data', peer.data.path).exited
     expect(await peer.status()).toMatchObject({ idle: { code: 'paused' } })
     const input = await swarm.claims(3)
     const submit = swarm.submit(input, swarm.path('out.jsonl'), '--wait', '2')

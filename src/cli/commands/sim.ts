@@ -3,11 +3,15 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { HearthError } from '../../base/errors.ts'
+import { EXIT } from '../terminal/exit-codes.ts'
 
 const MAIN = fileURLToPath(new URL('../../../sim/main.ts', import.meta.url))
 
-/** Runs the simulator as a separate process, so that nothing here imports it. Returns its exit status. */
-export async function simCommand(parameters: readonly string[]): Promise<number> {
+/**
+ * Runs the simulator as a separate process, so that nothing here imports it. Returns its exit status; throws the
+ * signal's reason when it was interrupted.
+ */
+export async function simCommand(parameters: readonly string[], signal: AbortSignal): Promise<number> {
   if (!existsSync(MAIN)) {
     throw new HearthError(
       'usage',
@@ -15,13 +19,10 @@ export async function simCommand(parameters: readonly string[]): Promise<number>
     )
   }
   const child = spawn(process.execPath, [MAIN, ...parameters], { stdio: 'inherit' })
-  // The terminal sends Ctrl-C to the child, too; this process waits for it.
-  const onInterrupt = (): void => {}
-  process.on('SIGINT', onInterrupt)
-  try {
-    const [code] = (await once(child, 'exit')) as [number | null]
-    return code ?? 1
-  } finally {
-    process.off('SIGINT', onInterrupt)
-  }
+  // A terminal sends Ctrl-C to the child, too; `kill` sends it to this process alone.
+  const onInterrupt = (): void => void child.kill('SIGTERM')
+  signal.addEventListener('abort', onInterrupt, { once: true })
+  const [code] = (await once(child, 'exit')) as [number | null]
+  signal.throwIfAborted()
+  return code ?? EXIT.internal
 }

@@ -196,6 +196,8 @@ function announce(peer: Peer, options: UpCommandOptions, { terminal, data }: Com
   terminal.note(`${paint('green', 'hearth is up')}  peer ${peer.peerId}`)
   terminal.note(`  data    ${data.path}`)
   for (const address of addresses) terminal.note(`  listens ${address}`)
+  if (data.memory().isPaused === true)
+    terminal.note('  paused: it takes no work until you run "hearth resume"')
   const others = addresses.find((address) => !address.includes('/127.0.0.1/')) ?? addresses[0]
   if (others !== undefined) {
     terminal.note('  to join from another machine, run')

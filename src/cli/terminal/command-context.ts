@@ -71,7 +71,7 @@ export async function runCommand(
     const context = { terminal, data, clock: systemClock, random: systemRandom, log, signal: stop.signal }
     process.exitCode = await run(context)
   } catch (error) {
-    process.exitCode = report(terminal, named(error, data))
+    process.exitCode = report(terminal, ofInterruption(stop.signal, error) ?? named(error, data))
   } finally {
     letGo()
     process.off('SIGINT', onSignal)
@@ -83,6 +83,15 @@ export async function runCommand(
 function endWithReader(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE') throw error
   process.exit(EXIT.ok)
+}
+
+/**
+ * The reason of an interrupted command. What was under way fails in many ways when it is stopped, and none of them
+ * is an error; only what concerns the disk is told all the same. Undefined where nobody interrupted it.
+ */
+function ofInterruption(signal: AbortSignal, error: unknown): unknown {
+  const isOfDisk = [EXIT.localResource, EXIT.verification].some((status) => exitCodeOf(error) === status)
+  return signal.aborted && !isOfDisk ? signal.reason : undefined
 }
 
 /** An error of a file of the data folder, wherever it arose, is no defect of Hearth. */

@@ -97,7 +97,7 @@ export class ContextPreparer {
    */
   async discard(contextId: string, { keepsFiles }: { keepsFiles: boolean }): Promise<void> {
     const { store, warm } = this.#components
-    await warm.evict(contextId, 'its lease is done')
+    await warm.evict(contextId, 'no job uses it now')
     if (!keepsFiles && this.#fetchedFrom.has(contextId)) await store.remove(contextId)
   }
 

@@ -69,9 +69,9 @@ export class EmbeddedPeer {
     return await this.#peer.peers()
   }
 
-  /** Takes work or pauses; requests that run are finished either way. */
+  /** Takes work or pauses, also at its next starts. A paused peer returns its requests and unloads its contexts. */
   setAccepting(accepts: boolean): void {
-    this.#peer.setAccepting(accepts, 'paused')
+    this.#peer.setPaused(!accepts)
   }
 
   /** Shuts down cleanly: returns unstarted requests, copies contexts that only it has. `stop()` comes after. */

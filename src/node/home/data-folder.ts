@@ -16,6 +16,8 @@ export interface PeerMemory {
   port?: number | undefined
   /** How many days finished jobs are kept. */
   keepJobsDays?: number | 'forever' | undefined
+  /** Whether its owner paused it. */
+  isPaused?: boolean | undefined
   /** Peers that were there last time. */
   peers?: RememberedPeer[] | undefined
   /** The swarm that a command was on last, without a peer of its own. */
@@ -35,6 +37,7 @@ const memorySchema: ZodType<PeerMemory> = z.object({
   swarm: z.string().optional(),
   port: z.number().int().min(1).max(65_535).optional(),
   keepJobsDays: z.union([z.number().positive(), z.literal('forever')]).optional(),
+  isPaused: z.boolean().optional(),
   peers: RememberedPeersSchema.optional(),
   visited: z.object({ swarm: z.string(), peers: RememberedPeersSchema }).optional(),
 })

@@ -11,6 +11,7 @@ import type { LeaseKey, TaskRequest } from '../../wire/task-messages.ts'
 import { checkWorker, sizeOf } from './worker-check.ts'
 import {
   createContext,
+  type ContextView,
   type Session,
   type WorkerState,
   type WorkerEffect,
@@ -209,6 +210,7 @@ function onDiscarded(state: WorkerState, contextId: string, effects: WorkerEffec
   moveContext(context, 'idle')
   context.detail = undefined
   if (context.sessions.length === 0) drop(state, context)
+  else if (state.options.evaluate === 'pervasive') prepare(context, effects)
   for (const { id } of context.sessions) effects.push({ kind: 'status', session: id, phase: 'queued' })
   touch(state, context)
 }
@@ -269,6 +271,8 @@ function onPrepared(state: WorkerState, contextId: string, slots: number, effect
   if (context?.phase !== 'preparing') return
   moveContext(context, 'ready')
   context.slots = slots
+  // The owner paused this peer while it loaded.
+  if (!state.accepts && !state.isDraining) return unload(context, effects)
   for (const session of context.sessions) {
     effects.push({ kind: 'status', session: session.id, phase: 'ready' })
   }
@@ -308,4 +312,11 @@ function onOwner(
     effects.push({ kind: 'status', session: session.id, phase: 'refused', reason })
     endSession(state, session, reason, nowMs, effects)
   }
+  for (const context of state.contexts.values()) if (context.phase === 'ready') unload(context, effects)
+}
+
+/** The owner gets the memory back, and keeps the files. */
+function unload(context: ContextView, effects: WorkerEffect[]): void {
+  moveContext(context, 'discarding')
+  effects.push({ kind: 'discard', contextId: context.contextId, keepsFiles: true })
 }

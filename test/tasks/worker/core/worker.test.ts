@@ -123,6 +123,25 @@ describe('a worker', () => {
     expect(effects.filter((effect) => effect.kind === 'stop-run')).toHaveLength(2)
   })
 
+  test('gives the memory back when its owner pauses it, also what is still loading, and loads anew after that', () => {
+    const state = createWorker(OPTIONS)
+    const pause: WorkerEvent = { kind: 'owner', accepts: false, reason: 'paused' }
+    const resume: WorkerEvent = { kind: 'owner', accepts: true }
+    const discarded: WorkerEvent = { kind: 'discarded', contextId: 'context' }
+    const discard = { kind: 'discard', contextId: 'context', keepsFiles: true }
+    play(state, opened('s1'), prepared, requests('s1', 0, 1))
+    expect(play(state, pause)).toContainEqual(discard)
+    play(state, discarded)
+    expect(state.contexts.size).toBe(0)
+    play(state, resume, opened('s2'))
+    expect(play(state, pause)).not.toContainEqual(discard)
+    expect(play(state, prepared)).toContainEqual(discard)
+    // A job that comes before the memory is free is served after that.
+    play(state, resume, opened('s3'))
+    expect(play(state, discarded)).toContainEqual({ kind: 'prepare', contextId: 'context' })
+    expect(creditsOf(play(state, prepared))).toEqual([['s3', 8]])
+  })
+
   test('tells every session why a context cannot be had', () => {
     const state = createWorker(OPTIONS)
     play(state, opened('s1'), opened('s2'))
