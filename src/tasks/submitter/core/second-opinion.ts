@@ -39,6 +39,10 @@ export function doubt(
       endLease(state, held)
       state.pending.giveBack(key.n, nowMs)
     }
+  } else {
+    // It was redelivered, and its turn may be to come: as one that came back it goes to another peer only.
+    invariant(state.pending.settle(key.n), 'what is redelivered is pending', { request: key.n })
+    state.pending.giveBack(key.n, nowMs)
   }
   if (state.doubts.size === 1) state.reviewAtMs = nowMs
   // A peer that may judge need not wait for the next clock tick to be recruited.

@@ -7,6 +7,7 @@ import {
   type CoordinatorEffect,
   type CoordinatorEvent,
   type CoordinatorOptions,
+  type CoordinatorStart,
 } from '../../../../src/tasks/submitter/core/coordinator-state.ts'
 import { nextTickMs } from '../../../../src/tasks/submitter/core/pace.ts'
 import type { Candidate } from '../../../../src/tasks/submitter/core/candidate.ts'
@@ -19,9 +20,13 @@ class Job {
   readonly #random = seededRandom(1)
   nowMs = 0
 
-  constructor(requests: number, options: Partial<CoordinatorOptions> = {}) {
+  constructor(
+    requests: number,
+    options: Partial<CoordinatorOptions> = {},
+    leases: CoordinatorStart['leases'] = [],
+  ) {
     this.state = createCoordinator(
-      { ranges: [{ from: 0, to: requests }] },
+      { ranges: [{ from: 0, to: requests }], leases },
       { ...COORDINATOR_DEFAULTS, ...options },
     )
     this.tell({ kind: 'start' })
@@ -112,6 +117,19 @@ describe('a context that can never run', () => {
 })
 
 describe('an error that a peer reports', () => {
+  test('that is redelivered after a restart goes to a second peer, before its turn and in it', () => {
+    const openLeases = [{ n: 1, epoch: 1, holders: ['a'] }]
+    const job = new Job(3, {}, openLeases)
+    job.find('a')
+    job.tell({ kind: 'opened', peer: 'a' })
+    job.answer('a', 1, 'bad-request', 'request-invalid')
+    job.tell({ kind: 'status', peer: 'a', phase: 'ready' })
+    const effects = job.tell({ kind: 'credit', peer: 'a', requests: 3 })
+    const sent = effects.flatMap((effect) => (effect.kind === 'send' ? effect.leases : []))
+    expect(sent.map(({ n }) => n)).toEqual([0, 2])
+    expect(job.link('b', 1)).toContainEqual(send('b', 1, 2))
+  })
+
   test('goes to a second peer, and is final when that one says the same', () => {
     const job = new Job(1)
     job.link('a', 1)
