@@ -51,7 +51,7 @@ class Play {
   readonly state: CoordinatorState
   readonly random = seededRandom(1)
   nowMs = 0
-  toCommit: Extract<CoordinatorEffect, { kind: 'commit' | 'fail' }>[] = []
+  toCommit: Extract<CoordinatorEffect, { kind: 'commit' | 'accept' | 'fail' }>[] = []
   readonly committed: number[] = []
 
   constructor(state: CoordinatorState) {
@@ -61,7 +61,8 @@ class Play {
 
   tell(event: CoordinatorEvent): void {
     for (const effect of step(this.state, event, this.nowMs, this.random))
-      if (effect.kind === 'commit' || effect.kind === 'fail') this.toCommit.push(effect)
+      if (effect.kind === 'commit' || effect.kind === 'accept' || effect.kind === 'fail')
+        this.toCommit.push(effect)
   }
 
   hear(event: CoordinatorEvent): void {
@@ -76,7 +77,7 @@ class Play {
     const effect = this.toCommit.shift()
     if (effect === undefined) return
     this.committed.push(effect.key.n)
-    const peer = effect.kind === 'commit' ? effect.peer : undefined
+    const peer = effect.kind === 'fail' ? undefined : effect.peer
     this.tell({ kind: 'committed', peer, key: effect.key })
   }
 }
