@@ -14,7 +14,7 @@ import type { Departure, DrainOptions, DrainReport } from './contexts/departure.
 import { loadOrCreateIdentity, type Identity } from './home/identity.ts'
 import { discoverSwarm } from './libp2p/discover.ts'
 import { submitterAdvert } from './status/peer-advert.ts'
-import type { PeerStatus, PeerSummary, StoreStatus } from './status/peer-status.ts'
+import type { JoinTrouble, PeerStatus, PeerSummary, StoreStatus } from './status/peer-status.ts'
 import {
   type PeerComponents,
   type Serving,
@@ -214,6 +214,11 @@ export class Peer {
   /** Coordinates hub downloads with the swarm. */
   get origins(): Pick<Origins, 'want' | 'release'> {
     return this.#require().origins
+  }
+
+  /** Whom it reaches, and why the last attempt to join reached nobody. */
+  joinTrouble(): JoinTrouble {
+    return { connectedPeers: this.#link.members.list().length, error: this.#link.join.state.lastError }
   }
 
   status(): PeerStatus {

@@ -21,6 +21,7 @@ import type { EngineName, FakeTiming } from '../../inference/contract/engine.ts'
 import type { CommandContext, CommonOptions } from '../terminal/command-context.ts'
 import { readEndpoint, serveEndpoint, type EndpointCommandOptions } from './endpoint.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
+import { watchJoining } from '../terminal/join-watch.ts'
 import { type StoreCommandOptions, boundsOf, keepJobsOf, uploadOf } from '../terminal/store-options.ts'
 import { paint } from '../terminal/terminal.ts'
 
@@ -233,7 +234,9 @@ async function untilLeft(
   const onSignal = (): void => void peer.drain({ deadlineMs, why: 'it was told to stop' })
   if (signal.aborted) onSignal()
   else signal.addEventListener('abort', onSignal, { once: true })
+  const stopWatch = watchJoining(peer, { clock, terminal })
   await aborted(peer.departure.begun)
+  stopWatch()
   terminal.event({ event: 'leaving', why: peer.departure.status?.why ?? '' })
   terminal.note('Shutting down: finishing or returning work, copying models only this peer has')
   terminal.note('  press Ctrl-C again to stop at once')

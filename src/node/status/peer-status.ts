@@ -86,3 +86,9 @@ export interface PeerSummary {
   accepts: boolean
   reason: string | undefined
 }
+
+/** Connected members, and the error of the last attempt to join, if it failed. */
+export interface JoinTrouble {
+  connectedPeers: number
+  error: Error | undefined
+}
