@@ -29,7 +29,7 @@ export interface ContextPreparerComponents {
 }
 
 /** Times that a context is fetched because its files are damaged again. */
-const FETCHES_MAX = 3
+const MENDS_MAX = 3
 /** Shortest interval between two hashes of a context because of its results, ms: some requests give NaN on sound weights. */
 const RECHECK_MS = 600_000
 
@@ -68,14 +68,14 @@ export class ContextPreparer {
   /** Stored, and hashed since this peer started: an engine must not load what the disk has damaged. */
   async #makeSound(contextId: string, options: PrepareOptions): Promise<void> {
     const { store } = this.#components
-    for (let times = 0; times < FETCHES_MAX; times += 1) {
+    for (let times = 0; times < MENDS_MAX; times += 1) {
       if (store.tier(contextId).kind !== 'stored') await this.#fetch(contextId, options)
       options.onProgress('loading', 'checking the files')
       if (await store.verify(contextId, { isAgain: false, signal: options.signal })) return
     }
     throw new HearthError(
       'chunk-corrupt',
-      `the disk of this peer damaged files of context ${contextId} ${FETCHES_MAX} times; check the disk`,
+      `the disk of this peer damaged files of context ${contextId} ${MENDS_MAX} times; check the disk`,
     )
   }
 
