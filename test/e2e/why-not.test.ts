@@ -63,7 +63,7 @@ describe('when a job cannot run, it says why', () => {
     const peer = await swarm.up('a')
     expect(await peer.status()).toMatchObject({ idle: { code: 'paused' } })
     const input = await swarm.claims(3)
-    const submit = swarm.submit(input, swarm.path('out.jsonl'), '--wait', '2')
+    const submit = swarm.submit(input, swarm.path('out.jsonl'), '--wait', '5')
     const error = await submit.event('error', 30_000)
     expect(error).toMatchObject({ code: 'unschedulable', data: { code: 'paused' } })
     expect(await submit.exited).toBe(6)

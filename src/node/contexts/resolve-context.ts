@@ -32,7 +32,7 @@ export async function resolveContext(
         try {
           const found = await view.resolve(name, until, known)
           if (known !== undefined) return found
-          await sleep(clock, OTHERS_MS, until)
+          await sleep(clock, Math.min(OTHERS_MS, ms / 4), until)
           return await view.resolve(name, until)
         } catch (error) {
           // Another peer may bring the known one; two that differ stay two.
