@@ -281,9 +281,23 @@ export class JobRun implements SubmitterEnd, JobView {
     this.#tickAtUs = atUs
     this.#tick = kernel.at(atUs, TAG.job + this.tag, () => {
       this.#tickAtUs = Number.POSITIVE_INFINITY
-      if (kernel.nowMs >= nextTickMs(this.#state)) this.dispatch({ kind: 'tick' })
-      else this.#tickWhenDue()
+      if (kernel.nowMs < nextTickMs(this.#state)) return this.#tickWhenDue()
+      this.#hearWhoGetsOn()
+      this.dispatch({ kind: 'tick' })
     })
+  }
+
+  /** A live peer says every 5 s that it gets on. That is simulated only where the job would give up without it. */
+  #hearWhoGetsOn(): void {
+    const { nowMs } = this.#world.kernel
+    const { book, options, progressAtMs } = this.#state
+    if (nowMs - progressAtMs < options.giveUpMs) return
+    for (const [peer, { isCut }] of this.#links) {
+      const phase = book.get(peer)?.phase
+      const isAtWork = phase === 'fetching' || phase === 'loading' || phase === 'ready'
+      if (!isAtWork || isCut || this.#world.peerNamed(peer).state !== 'up') continue
+      this.dispatch({ kind: 'status', peer, phase, reason: undefined, detail: `at ${nowMs} ms` })
+    }
   }
 
   #end(): void {
