@@ -63,12 +63,13 @@ describe('when a job cannot run, it says why', () => {
     const peer = await swarm.up('a')
     expect(await peer.status()).toMatchObject({ idle: { code: 'paused' } })
     const input = await swarm.claims(3)
-    const submit = swarm.submit(input, swarm.path('out.jsonl'), '--wait', '5')
+    const bootstrap = ['--bootstrap', peer.address]
+    const submit = swarm.submit(input, swarm.path('out.jsonl'), '--wait', '5', ...bootstrap)
     const error = await submit.event('error', 30_000)
     expect(error).toMatchObject({ code: 'unschedulable', data: { code: 'paused' } })
     expect(await submit.exited).toBe(6)
     await swarm.hearth('resume', '--data', peer.data.path).exited
-    const again = swarm.submit(input, swarm.path('out.jsonl'))
+    const again = swarm.submit(input, swarm.path('out.jsonl'), ...bootstrap)
     expect(await again.event('job-summary', 30_000)).toMatchObject({ committed: 3 })
   })
 
