@@ -1,9 +1,11 @@
 // How well does a swarm distribute a context? Each peer is a process of its own. Uplinks are capped in network
 // namespaces, for us and for aria2 alike; that part needs root.
 import { createHash } from 'node:crypto'
-import { readFileSync, rmSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import type { LlamaShape } from '../src/inference/graph/llama-weights.ts'
 import { modelFiles, writeFiles } from '../testing/sharing-peers.ts'
+import { writeRandomContext } from './support/random-context.ts'
 import type { Bench, BenchOptions } from './support/bench.ts'
 import { metricOf, type Metric, type Wanted } from './support/harness.ts'
 import { aria2Seconds, hasAria2 } from './transfer/aria2.ts'
@@ -22,7 +24,20 @@ const FETCHERS = 4
 const SOURCES = 4
 /** Peers that add the same model of a hub, its size, and how long the hub takes to send it. */
 const SEEKERS = 10
-const SOUGHT_BYTES = 64 * MIB
+/** 16 million weights, 64 MiB. */
+const SOUGHT: LlamaShape = {
+  layers: 8,
+  hidden: 384,
+  intermediate: 1_024,
+  heads: 6,
+  keyValueHeads: 6,
+  headSize: 64,
+  vocabulary: 4_096,
+  positionsMax: 512,
+  ropeTheta: 10_000,
+  normEpsilon: 1e-5,
+}
+const SOUGHT_QUICK: LlamaShape = { ...SOUGHT, layers: 1 }
 const HUB_SECONDS = 10
 
 /** Figures by name, gathered over the runs. */
@@ -107,10 +122,13 @@ class Swarms {
   /** Peers of a swarm that add the same model of a hub at once. */
   async #origin(): Promise<void> {
     const folder = join(this.#folder, `run-${(this.#runs += 1)}`)
-    const paths = ['config.json', 'onnx/model.onnx', 'onnx/model.onnx_data', 'tokenizer.json']
-    const bytes = Math.min(this.#bytes, SOUGHT_BYTES)
-    const bytesPerSecond = bytes / HUB_SECONDS
-    const model = await writeFiles(join(folder, 'model'), modelFiles('sought', bytes))
+    const model = join(folder, 'model')
+    // Whoever adds a model opens it, so that it must be a real one.
+    writeRandomContext(model, this.#options.quick ? SOUGHT_QUICK : SOUGHT)
+    const paths = readdirSync(model, { recursive: true, encoding: 'utf8' }).filter((path) =>
+      path.includes('.'),
+    )
+    const bytesPerSecond = statSync(join(model, 'onnx/model.onnx_data')).size / HUB_SECONDS
     const options = {
       folder,
       model,

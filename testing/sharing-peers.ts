@@ -86,6 +86,17 @@ export function modelFiles(seed: string, weightBytes: number): Record<string, Ui
   }
 }
 
+/** Puts a model into a peer's store as it is: its bytes need be no model that an engine could open. */
+export async function importUntried(contextsPath: string, model: string, name: string): Promise<string> {
+  const store = new ContextStore({ clock: systemClock, log: silentLogger }, { folder: contextsPath })
+  await store.open()
+  try {
+    return (await store.import(model, { name })).contextId
+  } finally {
+    await store.close()
+  }
+}
+
 export async function openStore(
   closers: Closers,
   components: Partial<ContextStoreComponents> = {},

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { sleep } from '../../src/base/clock.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { HearthProcess } from '../../src/cli/terminal/child-process.ts'
+import { DataFolder } from '../../src/node/home/data-folder.ts'
 import type { Scenario } from '../../sim/scenarios/schema.ts'
-import { modelFiles, writeFiles } from '../../testing/sharing-peers.ts'
+import { importUntried, modelFiles, writeFiles } from '../../testing/sharing-peers.ts'
 import { readJobLog, type JobCourse } from './job-log.ts'
 import { LivePeer, type LiveSwarm } from './live-peer.ts'
 import { planLive } from './plan.ts'
@@ -68,10 +69,7 @@ export async function runLive(scenario: Scenario, seed: number): Promise<LiveRes
 /** The holder's disk gets a context of random weights. */
 async function importContext(folder: string, data: string, bytes: number): Promise<string> {
   const model = await writeFiles(join(folder, 'model'), modelFiles('live', bytes))
-  const add = new HearthProcess(['context', 'add', model, '--name', 'live', '--data', data])
-  const added = await add.event('context-added', COMMAND_MS)
-  await add.exited
-  return String(added['contextId'])
+  return await importUntried(new DataFolder(data).contextsPath, model, 'live')
 }
 
 /** Who is up when the job is submitted is started one after the other, before it; who is frozen by then, too. */

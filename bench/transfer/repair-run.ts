@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { askPeer } from '../../src/api/control-client.ts'
 import { HearthProcess } from '../../src/cli/terminal/child-process.ts'
 import { DataFolder } from '../../src/node/home/data-folder.ts'
+import { importUntried } from '../../testing/sharing-peers.ts'
 import type { PeerReport } from '../../src/node/status/peer-status.ts'
 
 export interface RepairRunOptions {
@@ -64,11 +65,7 @@ async function start(
   door: Running | undefined,
 ): Promise<Running> {
   const data = new DataFolder(join(folder, `peer-${index}`))
-  if (index < holders) {
-    const adding = new HearthProcess(['context', 'add', model, '--name', 'bench', '--data', data.path])
-    await adding.event('context-added', READY_MS)
-    await adding.exited
-  }
+  if (index < holders) await importUntried(data.contextsPath, model, 'bench')
   const report = door === undefined ? undefined : await reportOf(door)
   const process = new HearthProcess([
     'up',
