@@ -8,6 +8,7 @@ import { HearthProcess, type HearthEvent } from '../src/cli/terminal/child-proce
 import { DataFolder } from '../src/node/home/data-folder.ts'
 import type { PeerReport } from '../src/node/status/peer-status.ts'
 import { newFolder } from './folders/new-folder.ts'
+import { importUntried } from './sharing-peers.ts'
 
 export const FACTS: string = fileURLToPath(new URL('../models/facts', import.meta.url))
 const CLAIMS = join(FACTS, 'claims-3000.jsonl')
@@ -50,18 +51,9 @@ export class TestSwarm {
     return child
   }
 
-  /** Imports the facts model into a peer's data folder, before or while it runs. */
+  /** Puts the facts model into the data folder of a peer that does not run yet. */
   async importFacts(name: string): Promise<string> {
-    const added = await this.hearth(
-      'context',
-      'add',
-      FACTS,
-      '--name',
-      'facts',
-      '--data',
-      this.path(name),
-    ).event('context-added', READY_MS)
-    return String(added['contextId'])
+    return await importUntried(new DataFolder(this.path(name)).contextsPath, FACTS, 'facts')
   }
 
   /** Starts a peer; all but the first join it. */
