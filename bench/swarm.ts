@@ -123,7 +123,7 @@ class Swarms {
   async #origin(): Promise<void> {
     const folder = join(this.#folder, `run-${(this.#runs += 1)}`)
     const model = join(folder, 'model')
-    // Whoever adds a model opens it, so that it must be a real one.
+    // `context add` opens the model, so it must be a real one.
     writeRandomContext(model, this.#options.quick ? SOUGHT_QUICK : SOUGHT)
     const paths = readdirSync(model, { recursive: true, encoding: 'utf8' }).filter((path) =>
       path.includes('.'),

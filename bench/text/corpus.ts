@@ -5,7 +5,7 @@ import { seededRandom, type Random } from '../../src/base/random.ts'
 import { bytesToText } from '../../src/inference/text/tokenizer/byte-level.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
-/** That of Llama 3; Qwen's differs in the digits. */
+/** The pattern of Llama 3; Qwen's differs in the digits. */
 const PATTERN =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 const SPLIT = new RegExp(PATTERN, 'gu')
@@ -145,7 +145,7 @@ export interface Message {
   content: string
 }
 
-/** Of the words of a chat, each so many-th occurs nowhere else: a name, a number, a word of code. */
+/** Every so many words of a chat, one occurs nowhere else: a name, a number, a word of code. */
 const RARE_EVERY = 10
 
 /** Chats that differ, of `messages` stretches of prose each. */

@@ -78,7 +78,7 @@ export async function fidelityOf(name: RendererName, isQuick: boolean): Promise<
   return (100 * same) / tried.length
 }
 
-/** Of the hostile templates, those that end within the time, with the process alive, %. */
+/** Share of the hostile templates that end in time, with the process alive, %. */
 export async function containedBy(name: RendererName): Promise<number> {
   await using renderer = new RendererProcess(name)
   let contained = 0
