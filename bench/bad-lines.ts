@@ -1,4 +1,4 @@
-// What one bad line in 60 costs the lines beside it. An engine host runs each job as a worker does: twice its
+// Measures the cost of one bad line in 60 for the lines beside it. An engine host runs each job as a worker does: twice its
 // slots of requests at a time. A job without bad lines, of as many lines, runs right before each.
 import { cpSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -17,7 +17,7 @@ const HOST = /^(?:host|node|peer|machine|worker|instance|device|server|name|id)(
 const ON = new RegExp(`^(?:on|up|start|from|begin|join|joined|online)${UNIT_WORDS}$`, 'i')
 const OFF = new RegExp(`^(?:off|down|stop|end|to|until|leave|left|offline)${UNIT_WORDS}$`, 'i')
 
-/** Of times whose header and command do not say it. */
+/** The unit of times where neither the header nor the command names one. */
 const UNIT_DEFAULT: TraceUnit = 's'
 
 interface Columns {

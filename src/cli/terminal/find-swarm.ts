@@ -11,7 +11,7 @@ export interface SwarmPlace {
   swarm?: string | undefined
 }
 
-/** Of the peers remembered, those through which a command joins: the latest seen. */
+/** A command joins through so many of the remembered peers, the latest seen first. */
 const PEERS_TRIED_MAX = 16
 
 /**

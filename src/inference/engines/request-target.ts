@@ -1,4 +1,4 @@
-// What a context's folder tells of the requests that it can answer, without loading the model.
+// Reads from a context's folder the requests that it can answer, without loading the model.
 import { readEmbeddingRecipe } from '../contract/embedding-recipe.ts'
 import { findModelFile } from '../contract/model-file.ts'
 import { readContextFiles } from '../contract/model-folder.ts'

@@ -13,7 +13,7 @@ import { guardProcess } from './process-guard.ts'
 
 /** Runs that got on since the last heartbeat. */
 const progressed = new Set<number>()
-/** Of -1000 (never killed) to 1000 (always the first); an ordinary process has 0. */
+/** Linux kills the process with the highest score first: -1000 means never, 0 is usual, 1000 is the maximum. */
 const OOM_SCORE_ADJUSTMENT = 500
 
 const cancels = new Map<number, AbortController>()

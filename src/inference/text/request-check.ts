@@ -12,7 +12,7 @@ export interface TokenBounds {
   vocabularySize: number | undefined
 }
 
-/** What a model says of the requests for its embeddings. */
+/** The limits that a model sets for requests for its embeddings. */
 export type EmbeddingRules = Pick<EmbeddingRecipe, 'prompts' | 'defaultPrompt' | 'shorter' | 'size'>
 
 /** The context's properties against which a request is checked. */

@@ -2,7 +2,7 @@
 // let at most one of them run it, whatever crashes and whatever message is lost, late or sent twice.
 
 /**
- * What one machine keeps about a job. `transfer` numbers the attempts to move it: it travels with the job and
+ * The place of a job, as one machine keeps it. `transfer` numbers the attempts to move it: it travels with the job and
  * only grows, so that a late message of an older attempt is told from the newest.
  */
 export type JobPlace =
@@ -15,7 +15,7 @@ export type JobPlace =
   /** Given up to another peer. `isConfirmed`: that peer said that it runs there. */
   | { kind: 'moved'; to: string; transfer: number; isConfirmed: boolean }
 
-/** What the machine that has a job asks of the one that shall get it. */
+/** The questions of the machine that has a job to the machine that shall get it. */
 export interface TransferRequest {
   /** offer: "I shall copy it to you." take: "You have all of it." release: "I have given it up: run it." */
   type: 'offer' | 'take' | 'release'
